@@ -1,0 +1,1 @@
+"""Models of single cells that use gene priors beside expression."""

@@ -1,0 +1,27 @@
+"""genetext: what is written about genes, as vectors that single-cell models can use.
+
+Names are loaded when first used, so that `import genetext` costs nothing of torch, faiss or anndata.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "GeneIndex": "genetext.index",
+    "GenetextError": "genetext.errors",
+    "Snapshot": "genetext.text.snapshot",
+    "build_index": "genetext.build",
+}
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'genetext' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

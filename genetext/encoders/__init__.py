@@ -1,0 +1,1 @@
+"""Texts to vectors. Encoders know no genes."""
