@@ -64,8 +64,8 @@ def find(name: str | int | Species) -> Species:
     Parameters
     ----------
     name
-        `"human"`, `"Mus musculus"`, `"mus_musculus"`, `10090`, `"10090"`, or a `Species`. Letter case, dashes and underscores
-        do not matter. A taxonomy id that is not in the built-in table is taken at its word.
+        `"human"`, `"Mus musculus"`, `"mus_musculus"`, `10090`, `"10090"`, or a `Species`. Letter case, dashes and
+        underscores do not matter. A taxonomy id that is not in the built-in table is taken at its word.
 
     Raises
     ------

@@ -98,8 +98,8 @@ class Encoded:
 class Encoder(ABC):
     """Turns texts into vectors.
 
-    Loading weights is put off until the first text. A vector depends on its text and the spec alone (up to rounding), except
-    for `corpus_bound` encoders, which are fitted on all texts of an index and kept in it.
+    Loading weights is put off until the first text. A vector depends on its text and the spec alone (up to rounding),
+    except for `corpus_bound` encoders, which are fitted on all texts of an index and kept in it.
     """
 
     corpus_bound: ClassVar[bool] = False

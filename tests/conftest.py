@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Return the folder of real data, or skip."""
+    path = Path(os.environ.get("GENETEXT_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"no real data at {path}; set GENETEXT_REAL_DATA to a folder that has them")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a cache of its own, and no keys or offline switches of the person who runs it."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("GENETEXT_CACHE", str(cache))
+    for name in ("NCBI_API_KEY", "NCBI_EMAIL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return cache
