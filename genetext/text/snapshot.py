@@ -1,8 +1,8 @@
 """One dated, hashed copy of what is written about the genes of a species.
 
 A snapshot is a directory of five Parquet tables and a manifest. It holds text as it was found beside what
-`hygiene` made of it; what is composed out of it is the business of `compose`. Two snapshots of the same input have the same
-bytes, and so the same digest.
+`hygiene` made of it; what is composed out of it is the business of `compose`. Two snapshots of the same input have
+the same bytes, and so the same digest.
 """
 
 from collections.abc import Mapping
@@ -156,21 +156,26 @@ class Snapshot:
     @cached_property
     def genes(self) -> pd.DataFrame:
         """One row per gene, indexed 0..n-1, ordered by `gene_id`; columns as in `SCHEMAS["genes"]`."""
-        return self.table("genes").to_pandas()
+        return self.frame("genes")
 
     @cached_property
     def summaries(self) -> pd.DataFrame:
         """All summaries as served and as cleaned."""
-        return self.table("summaries").to_pandas()
+        return self.frame("summaries")
 
     @cached_property
     def orthologs(self) -> pd.DataFrame:
         """Human orthologs of the species' genes."""
-        return self.table("orthologs").to_pandas()
+        return self.frame("orthologs")
 
     def table(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
         """Read one of the five tables, or some columns and rows of it, as an Arrow table."""
         return pq.read_table(self.path / f"{name}.parquet", columns=columns, filters=filters, memory_map=True)
+
+    def frame(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
+        """Read one of the five tables, or some columns and rows of it, as a pandas frame."""
+        frame: pd.DataFrame = self.table(name, columns=columns, filters=filters).to_pandas()
+        return frame
 
 
 def _as_table(table: pd.DataFrame | pa.Table | None, schema: pa.Schema, name: str) -> pa.Table:
