@@ -1,0 +1,486 @@
+"""The vector store: *(encoder fingerprint, text digest) -> vector*, kept for ever, so that no text is encoded twice.
+
+Each encoder has a database of its own, `<root>/vectors/<fingerprint>/cache.db`, written through diskcache. What
+diskcache does by default is turned off where it could lose or run what it should not: nothing is ever evicted (vectors
+may have been paid for), values are bytes in the database itself (diskcache does not flush the files it would write),
+and nothing is pickled or unpickled: a row that holds a pickle is an error, met before it is looked into.
+
+A rollback journal is used rather than a write-ahead log: that one needs memory shared between all processes, which
+network file systems, where clusters keep home directories, do not have. `synchronous=EXTRA` makes `write` return when
+the rows are on the disk.
+
+A value is `magic, dimension, tokens, cut, float32 little endian ..., crc32`. The checksum covers the fingerprint and
+the digest too, so that a vector that stands at the wrong key is found like one with a flipped bit. A damaged vector is
+never returned: it counts as not found, with a warning in the log, and so is encoded again and overwritten.
+"""
+
+import errno
+import json
+import logging
+import re
+import shutil
+import sqlite3
+import struct
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import diskcache
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genetext import disk
+from genetext.errors import DiskError, StoreError, first_ten
+
+_log = logging.getLogger("genetext")
+
+_FILE = "cache.db"  # diskcache's name for it
+_HEADER = struct.Struct("<4sIiB3x")  # magic, dimension, tokens, cut
+_CHECKSUM = struct.Struct("<I")
+_MAGIC = b"GTv1"
+_VECTOR = "text/"  # keys: text/<digest>, and the two below
+_DIMENSION = "dimension"
+_NOTE = "note"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a fingerprint names a directory
+
+# What SQLite's primary result codes mean for a user, as the operating system would have said it.
+_ERRNO = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_WAIT = 60.0  # seconds to wait for another process that is writing
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """What the store has of some texts, row by row as they were asked for.
+
+    Attributes
+    ----------
+    vectors
+        `(n, dim) float32`, zeros where not found; `(n, 0)` where nothing was found.
+    n_tokens
+        `(n,) int32`.
+    cut
+        `(n,) int8`, as in `genetext.encoders.base.Encoded`.
+    found
+        `(n,) bool`.
+    """
+
+    vectors: NDArray[np.float32]
+    n_tokens: NDArray[np.int32]
+    cut: NDArray[np.int8]
+    found: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the store has of one encoder.
+
+    Attributes
+    ----------
+    vectors
+        How many vectors.
+    size
+        Bytes on the disk.
+    dimension
+        Length of a vector, None where there is none yet.
+    note
+        What was noted about the encoder (its spec), or None.
+    """
+
+    vectors: int
+    size: int
+    dimension: int | None
+    note: Mapping[str, Any] | None
+
+
+class VectorStore:
+    """Vectors by encoder fingerprint and text digest; safe to use from several threads and processes at once.
+
+    Parameters
+    ----------
+    directory
+        Where the databases are. Default: `vectors` in the cache root. It is made when something is first written.
+
+    Raises
+    ------
+    StoreError
+        From every method: a database that is damaged as a whole, or that holds what this class never writes (pickles).
+    DiskError
+        From every method: no room, no permission, or a lock held by another process for a minute.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = disk.cache_dir() / "vectors" if directory is None else Path(directory)
+        self._open: dict[str, diskcache.Cache] = {}
+        self._opening = threading.Lock()
+
+    def __enter__(self) -> "VectorStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"VectorStore({str(self.directory)!r})"
+
+    def close(self) -> None:
+        """Close the databases. The store may be used again: they are opened anew."""
+        for cache in self._open.values():
+            cache.close()
+        self._open.clear()
+
+    def read(self, fingerprint: str, digests: Sequence[str]) -> StoredVectors:
+        """Read the vectors of `digests`, in their order; repeated digests are allowed.
+
+        Raises
+        ------
+        StoreError
+            Vectors of different lengths stand under this fingerprint.
+        """
+        blobs: list[bytes | None] = [None] * len(digests)
+        if self._exists(fingerprint):
+            with self._database(fingerprint) as cache:
+                blobs = [cache.get(_VECTOR + digest) for digest in digests]
+        n_tokens = np.zeros(len(digests), np.int32)
+        cut = np.zeros(len(digests), np.int8)
+        found = np.zeros(len(digests), np.bool_)
+        vectors = np.zeros((len(digests), 0), np.float32)
+        damaged = []
+        for row, (digest, blob) in enumerate(zip(digests, blobs, strict=True)):
+            if blob is None:
+                continue
+            value = _unpack(blob, fingerprint, digest)
+            if value is None:
+                damaged.append(digest)
+                continue
+            vector, n_tokens[row], cut[row] = value
+            if not found.any():
+                vectors = np.zeros((len(digests), vector.size), np.float32)
+            elif vector.size != vectors.shape[1]:
+                raise StoreError(
+                    f"{self._path(fingerprint)} holds vectors of {vectors.shape[1]} and of {vector.size} dimensions "
+                    f"(text {digest}) under one encoder: remove them with `genetext cache clear` and encode again"
+                )
+            vectors[row] = vector
+            found[row] = True
+        if damaged:
+            _log.warning(
+                "%d vectors in %s are damaged and count as not found, so they are encoded again: %s",
+                len(damaged),
+                self._path(fingerprint),
+                first_ten(damaged),
+            )
+        return StoredVectors(vectors=vectors, n_tokens=n_tokens, cut=cut, found=found)
+
+    def write(
+        self, fingerprint: str, digests: Sequence[str], vectors: ArrayLike, n_tokens: ArrayLike, cut: ArrayLike
+    ) -> None:
+        """Write vectors: all of one call or none. They are on the disk when this returns.
+
+        Parameters
+        ----------
+        fingerprint
+            Of the encoder.
+        digests
+            Of the texts, n of them; what is there already is overwritten.
+        vectors
+            `(n, dim)`, finite, stored as float32.
+        n_tokens, cut
+            `(n,)` integers.
+
+        Raises
+        ------
+        StoreError
+            Shapes that do not fit together, vectors that are not finite, or another dimension than what is stored.
+        DiskError
+            No room or no permission. Nothing of this call is kept, and everything written before is.
+        """
+        rows = np.ascontiguousarray(vectors, dtype="<f4")
+        counts, cuts = np.asarray(n_tokens), np.asarray(cut)
+        n = len(digests)
+        if rows.ndim != 2 or rows.shape[0] != n or counts.shape != (n,) or cuts.shape != (n,):
+            raise StoreError(
+                f"{n} digests need vectors ({n}, dim), n_tokens ({n},) and cut ({n},); "
+                f"got {rows.shape}, {counts.shape} and {cuts.shape}"
+            )
+        if n == 0:
+            return
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if bad.size or rows.shape[1] == 0:
+            named = first_ten([digests[row] for row in bad.tolist()])
+            raise StoreError(f"vectors that are empty or not finite are not stored: {named or 'all, of 0 dimensions'}")
+        with self._database(fingerprint) as cache, cache.transact():
+            stored = _dimension(cache)
+            if stored is None:
+                cache.set(_DIMENSION, json.dumps(rows.shape[1]).encode())
+            elif stored != rows.shape[1]:
+                raise StoreError(
+                    f"{self._path(fingerprint)} holds vectors of {stored} dimensions, these have {rows.shape[1]}: "
+                    "the encoder's fingerprint does not say all that decides its vectors"
+                )
+            for digest, row, tokens, how in zip(digests, rows, counts.tolist(), cuts.tolist(), strict=True):
+                cache.set(_VECTOR + digest, _pack(row, tokens, how, fingerprint, digest))
+
+    def contains(self, fingerprint: str, digests: Sequence[str]) -> NDArray[np.bool_]:
+        """Return `(n,) bool`: which digests have a vector (whether it is whole, `read` and `verify` see)."""
+        if not self._exists(fingerprint):
+            return np.zeros(len(digests), np.bool_)
+        with self._database(fingerprint) as cache:
+            return np.array([_VECTOR + digest in cache for digest in digests], np.bool_)
+
+    def note(self, fingerprint: str, value: Mapping[str, Any]) -> None:
+        """Keep a JSON object beside an encoder's vectors, so that a listing can say whose fingerprint this is."""
+        blob = json.dumps(value, sort_keys=True).encode()
+        with self._database(fingerprint) as cache:
+            if cache.get(_NOTE) != blob:
+                cache.set(_NOTE, blob)
+
+    def fingerprints(self) -> dict[str, Holding]:
+        """Return what the store has of each encoder; encoders whose vectors were removed are left out."""
+        holdings = {}
+        for fingerprint in self._all():
+            with self._database(fingerprint) as cache:
+                note, dimension = cache.get(_NOTE), _dimension(cache)
+                count = len(cache) - (note is not None) - (dimension is not None)
+                if count or note is not None:
+                    size = sum(file.stat().st_size for file in self._path(fingerprint).iterdir() if file.is_file())
+                    told = _read_note(note)
+                    holdings[fingerprint] = Holding(vectors=count, size=size, dimension=dimension, note=told)
+        return holdings
+
+    def remove(self, fingerprint: str) -> None:
+        """Remove everything of one encoder, and give its room back to the disk; nothing to do if it is not there.
+
+        The (then tiny) database stays, since another process may be about to write to it; one that is damaged as a
+        whole is deleted.
+        """
+        if not self._exists(fingerprint):
+            return
+        try:
+            with self._database(fingerprint) as cache:
+                cache.clear()
+        except StoreError:
+            with disk.saying_where(self._path(fingerprint)):
+                shutil.rmtree(self._path(fingerprint))
+
+    def prune(self, keep: set[str]) -> list[str]:
+        """Remove every encoder that is not in `keep`; return the fingerprints of those that were removed."""
+        removed = [fingerprint for fingerprint in self._all() if fingerprint not in keep]
+        for fingerprint in removed:
+            self.remove(fingerprint)
+        return removed
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self.prune(set())
+
+    def verify(self) -> list[str]:
+        """Check every byte; return one sentence for each thing that is wrong (empty: all is well)."""
+        problems: list[str] = []
+        for fingerprint in self._all():
+            try:
+                with self._database(fingerprint) as cache:
+                    problems += self._verify(fingerprint, cache)
+            except StoreError as error:
+                problems.append(str(error))
+        return problems
+
+    def _verify(self, fingerprint: str, cache: diskcache.Cache) -> Iterator[str]:
+        path = self._path(fingerprint)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")  # diskcache collects its findings as warnings
+            for warning in cache.check():
+                yield f"{path}: {warning.message}"
+        dimension = _dimension(cache)
+        for key in cache.iterkeys():
+            if not key.startswith(_VECTOR):
+                if key not in (_DIMENSION, _NOTE):
+                    yield f"{path}: the key {key!r} is not one of the store's"
+                continue
+            digest = key.removeprefix(_VECTOR)
+            try:
+                blob = cache.get(key)
+            except StoreError as error:
+                yield str(error)
+                continue
+            value = None if blob is None else _unpack(blob, fingerprint, digest)
+            if blob is not None and value is None:
+                yield f"{path}: the vector of text {digest} is damaged; it is encoded again when it is next needed"
+            elif value is not None and value[0].size != dimension:
+                yield f"{path}: the vector of text {digest} has {value[0].size} dimensions, not {dimension}"
+
+    def _path(self, fingerprint: str) -> Path:
+        if not _NAME.fullmatch(fingerprint):
+            raise StoreError(f"{fingerprint!r} is not an encoder's fingerprint")
+        return self.directory / fingerprint
+
+    def _exists(self, fingerprint: str) -> bool:
+        return (self._path(fingerprint) / _FILE).is_file()
+
+    def _all(self) -> list[str]:
+        if not self.directory.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.directory.glob(f"*/{_FILE}"))
+
+    def _connect(self, fingerprint: str) -> diskcache.Cache:
+        """Open an encoder's database; diskcache does not wait for a process that is writing just then, so wait here."""
+        with self._opening:
+            cache = self._open.get(fingerprint)
+            deadline = time.monotonic() + _WAIT
+            while cache is None:
+                try:
+                    self._path(fingerprint).mkdir(parents=True, exist_ok=True)
+                    cache = diskcache.Cache(str(self._path(fingerprint)), timeout=_WAIT, disk=_Bytes, **_SETTINGS)
+                except sqlite3.OperationalError as error:
+                    if _primary_code(error) not in _BUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+            self._open[fingerprint] = cache
+            return cache
+
+    @contextmanager
+    def _database(self, fingerprint: str) -> Iterator[diskcache.Cache]:
+        """Yield an encoder's open database; what SQLite says becomes a `StoreError` or a `DiskError`."""
+        path = self._path(fingerprint)
+        try:
+            with disk.saying_where(path):
+                cache = self._connect(fingerprint)
+                yield cache
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            # diskcache may have failed to end its transaction: closing ends it, and the next use opens anew.
+            broken = self._open.pop(fingerprint, None)
+            if broken is not None:
+                broken.close()
+            raise _explain(error, path) from error
+
+
+class _Bytes(diskcache.Disk):  # type: ignore[misc]
+    """Keys are strings and values bytes, both in the database; anything else is refused and never looked into."""
+
+    def __init__(self, directory: str, **_: object) -> None:
+        super().__init__(directory)
+
+    def put(self, key: object) -> tuple[str, bool]:
+        if not isinstance(key, str):
+            raise StoreError(f"keys of the vector store are strings, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: Any, raw: bool) -> str:
+        if not raw or not isinstance(key, str):
+            raise self._refusal("a key")
+        return key
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, bytes]:
+        if read or not isinstance(value, bytes):
+            raise StoreError(f"values of the vector store are bytes, not {type(value).__name__} ({key})")
+        return 0, diskcache.core.MODE_RAW, None, value
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes:
+        if mode != diskcache.core.MODE_RAW or filename is not None or read or not isinstance(value, bytes):
+            raise self._refusal("a pickled value" if mode == diskcache.core.MODE_PICKLE else "a value")
+        return value
+
+    def remove(self, file_path: str) -> None:
+        # Rows of this store have no files, and a foreign row must not choose what is deleted.
+        raise self._refusal(f"a file ({file_path})")
+
+    def _refusal(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self._directory} holds {what} that genetext did not write, and that it does not open: move this folder "
+            "away, or delete it, and encode again"
+        )
+
+
+_SETTINGS: Mapping[str, Any] = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "sqlite_journal_mode": "delete",
+    "sqlite_synchronous": 3,  # EXTRA: the directory is flushed too
+    "sqlite_auto_vacuum": 1,  # FULL: removed vectors give their room back
+}
+
+
+def _dimension(cache: diskcache.Cache) -> int | None:
+    blob = cache.get(_DIMENSION)
+    if blob is None:
+        return None
+    try:
+        return int(json.loads(blob))
+    except ValueError:
+        raise StoreError(
+            f"{cache.directory} does not say its dimension: {blob!r}; delete it and encode again"
+        ) from None
+
+
+def _read_note(blob: bytes | None) -> Mapping[str, Any] | None:
+    try:
+        value = None if blob is None else json.loads(blob)
+    except ValueError:
+        return None  # a listing goes on without it; the next `note` writes it again
+    return value if isinstance(value, dict) else None
+
+
+def _checksum(blob: bytes, fingerprint: str, digest: str) -> int:
+    return zlib.crc32(blob, zlib.crc32(f"{fingerprint}/{digest}".encode()))
+
+
+def _pack(row: NDArray[np.float32], n_tokens: int, cut: int, fingerprint: str, digest: str) -> bytes:
+    blob = _HEADER.pack(_MAGIC, row.size, n_tokens, cut) + row.tobytes()
+    return blob + _CHECKSUM.pack(_checksum(blob, fingerprint, digest))
+
+
+def _unpack(blob: bytes, fingerprint: str, digest: str) -> tuple[NDArray[np.float32], int, int] | None:
+    """Read a value; None where it is damaged."""
+    if len(blob) < _HEADER.size + _CHECKSUM.size:
+        return None
+    (checksum,) = _CHECKSUM.unpack_from(blob, len(blob) - _CHECKSUM.size)
+    body = blob[: -_CHECKSUM.size]
+    magic, dimension, n_tokens, cut = _HEADER.unpack_from(body)
+    if magic != _MAGIC or len(body) != _HEADER.size + 4 * dimension or checksum != _checksum(body, fingerprint, digest):
+        return None
+    return np.frombuffer(body, "<f4", offset=_HEADER.size), n_tokens, cut
+
+
+def _primary_code(error: BaseException) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _explain(error: BaseException, path: Path) -> StoreError | DiskError:
+    """Say in a user's words what SQLite said, which diskcache may have covered with errors of its own."""
+    said = error
+    link: BaseException | None = error
+    while link is not None:  # the first refusal stands deepest in the chain
+        if isinstance(link, sqlite3.Error):
+            said = link
+        link = link.__context__
+    primary = _primary_code(said)
+    if primary in _ERRNO:
+        try:
+            with disk.saying_where(path):
+                raise OSError(_ERRNO[primary], str(said))
+        except DiskError as refusal:
+            return refusal
+    if primary in _BUSY:
+        return DiskError(f"another process has been writing to {path} for {_WAIT:.0f} seconds; wait for it, or end it")
+    return StoreError(
+        f"{path} cannot be read as a vector store ({said}): if `genetext cache verify` says the same, "
+        "delete this folder and encode again"
+    )
