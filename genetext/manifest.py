@@ -110,6 +110,17 @@ def read(directory: Path, *, format: str, format_version: int, error: type[Genet
     return manifest
 
 
+def kind(directory: Path) -> str:
+    """Return the format that a directory's manifest names, or what stands in its place."""
+    try:
+        raw = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "directory without a manifest"
+    except (OSError, ValueError):
+        return "directory with an unreadable manifest"
+    return str(raw.get("format")) if isinstance(raw, dict) else "directory with a foreign manifest"
+
+
 def verify(directory: Path, manifest: Manifest) -> list[str]:
     """Return one sentence for each file whose bytes differ from the manifest's sha256 (empty: all is well)."""
     problems = []

@@ -1,1 +1,47 @@
-"""The command line: one thin module per command, no logic."""
+"""The command line: one thin module per command, no logic.
+
+Data go to stdout, progress and reports to stderr. Exit status 0: done; 1: failed, with one clear sentence; 2: wrong
+usage, found before any work starts.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from genetext import __version__
+from genetext.cli import build, cache, encoders, export, fetch, inspect, search
+
+app = typer.Typer(
+    name="genetext",
+    help="What is written about genes, as vectors that single-cell models can use.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+for module in (fetch, build, search, inspect, export, encoders, cache):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"genetext {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line; print an error as one sentence and leave with its exit status."""
+    from genetext.cli import console
+
+    sys.exit(console.run(app, debug="--debug" in sys.argv))

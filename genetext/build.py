@@ -1,0 +1,294 @@
+"""From a species to an index: text, vectors, directory.
+
+The whole path in one function, `build`. Each step is kept, so that the next build does only what is new: NCBI is asked
+for changes, a known snapshot is not parsed again, a known text is not encoded again, and an index whose inputs did
+not change is not written again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext import disk, manifest
+from genetext.embedding import EmbeddingSpec, TextEmbedding
+from genetext.encode import Progress, encode
+from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded
+from genetext.errors import GeneIndexError
+from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
+from genetext.species import Species
+from genetext.store import VectorStore
+from genetext.text.compose import GeneTexts, Template
+from genetext.text.snapshot import Snapshot
+
+log = logging.getLogger("genetext")
+
+Confirm = Callable[[EmbeddingSpec, list[str]], None]
+"""Called before texts are encoded that the store does not have; raises to stop (paid encoders ask there)."""
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes
+    ----------
+    coverage
+        How many genes have which kind of text: `genes`, `summary`, `ortholog`, `facts`, `name`, `none`.
+    n_texts
+        Distinct texts.
+    n_encoded
+        Texts that this build encoded, summed over the encoders; the others were in the store.
+    n_truncated, n_windowed
+        Texts longer than the encoder's window, by what was done with them.
+    unchanged
+        Whether the index was there already, made from the same inputs.
+    seconds
+        Wall-clock seconds by stage: `text`, `compose`, `encode`, `write`.
+    """
+
+    coverage: dict[str, int] = field(default_factory=dict)
+    n_texts: int = 0
+    n_encoded: int = 0
+    n_truncated: int = 0
+    n_windowed: int = 0
+    unchanged: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An index, and what its build did."""
+
+    index: GeneIndex
+    report: BuildReport
+
+
+def build(
+    species: str | int | Species = "human",
+    *,
+    encoder: str | EmbeddingSpec = "minilm",
+    source: str = "auto",
+    genes: Sequence[str] | None = None,
+    gene_types: Sequence[str] | None = ("protein-coding",),
+    template: Template | None = None,
+    post: str = "",
+    precision: str = "auto",
+    long_texts: str = "truncate",
+    name: str | None = None,
+    output: Path | None = None,
+    snapshot: Snapshot | None = None,
+    offline: bool = False,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    confirm: Confirm | None = None,
+    **options: Any,
+) -> Built:
+    """Fetch what is written about the genes of a species, encode it, and write a searchable index.
+
+    Parameters
+    ----------
+    species
+        Common name, Latin name or NCBI taxonomy id.
+    encoder
+        `minilm`, `lexical`, `biobert`, a hub id, a folder, several joined with `+`; or an `EmbeddingSpec`, which
+        decides `post`, `precision` and `long_texts` too.
+    source
+        `auto` (NCBI, else the bundled facts), `ncbi`, `facts`, the URL of a mirror, or a folder in NCBI's layout.
+    genes
+        Only these genes: symbols, GeneIDs or Ensembl ids, fetched one by one through E-utilities. Default: all.
+    gene_types
+        NCBI's `type_of_gene` values to keep; None for all.
+    template
+        How sections are composed to one text per gene. Default: `Template()`.
+    post
+        Post-processing of the vectors, for example `"center,abtt:3"`.
+    precision, long_texts
+        See `genetext.encoders.spec`.
+    name
+        Name of the index within its species. Default: the encoder's.
+    output
+        Write the index to this folder and not into the cache.
+    snapshot
+        Use this snapshot and fetch nothing.
+    offline
+        Open no connection.
+    root
+        The cache root.
+    progress, confirm
+        Callbacks, see `Progress` and `Confirm`.
+    **options
+        Options of the encoder's loader: `device`, `threads`, `concurrency` ...
+
+    Raises
+    ------
+    GenetextError
+        Anything that stands between here and an index, in one sentence. What was finished before is kept.
+    """
+    from genetext.species import find
+    from genetext.text.compose import compose
+    from genetext.text.fetch import fetch
+
+    root = root or disk.cache_dir()
+    report = BuildReport()
+    clock = _Clock(report.seconds)
+    spec = embedding_spec(encoder, post=post, precision=precision, long_texts=long_texts)
+    if snapshot is None:
+        snapshot = fetch(find(species), source=source, genes=genes, offline=offline, root=root, progress=progress)
+    clock("text")
+    path = output or root / "indices" / snapshot.species.name / (name or default_name(encoder, genes))
+    with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
+        if waited:
+            log.info("waited for another build of %s", path)
+        texts = compose(snapshot, template or Template(), gene_types=gene_types if genes is None else None)
+        report.coverage = dict(texts.coverage)
+        clock("compose")
+        inputs = _inputs(snapshot, texts, gene_types, spec)
+        current = _current(path, inputs)
+        if current is not None:
+            report.n_texts, report.unchanged = current.manifest["n_texts"], True
+            return Built(current, report)
+        embedding = TextEmbedding.load(spec, **options)
+        vectors, rows = _vectors(embedding, texts, root, report, progress, confirm)
+        clock("encode")
+        frame = texts.frame.assign(**rows)
+        index = GeneIndex.write(
+            path,
+            genes=frame,
+            vectors=vectors,
+            embedding=embedding,
+            content={
+                **inputs,
+                "coverage": report.coverage,
+                "n_texts": report.n_texts,
+                "n_truncated": report.n_truncated,
+                "n_windowed": report.n_windowed,
+                "libraries": {
+                    name: version(name) for name in ("genetext", "numpy", "faiss-cpu", "torch", "transformers")
+                },
+            },
+        )
+        clock("write")
+    return Built(index, report)
+
+
+def build_index(species: str | int | Species = "human", **options: Any) -> GeneIndex:
+    """Build an index as `build` does (same options) and return it, without the report."""
+    return build(species, **options).index
+
+
+def embedding_spec(
+    encoder: str | EmbeddingSpec, *, post: str = "", precision: str = "auto", long_texts: str = "truncate"
+) -> EmbeddingSpec:
+    """Return the resolved spec of `minilm`, `biobert+lexical` ...; nothing is loaded but what tells the revision."""
+    from genetext import encoders
+    from genetext.encoders import postprocess
+
+    if isinstance(encoder, EmbeddingSpec):
+        return encoder
+    postprocess.parse(post)  # refuse a misspelt chain before any work
+    return EmbeddingSpec(tuple(encoders.specs(encoder, precision=precision, long_texts=long_texts)), post)
+
+
+def default_name(encoder: str | EmbeddingSpec, genes: Sequence[str] | None = None) -> str:
+    """Return the name of an index whose caller gives none: the encoder's, and a digest of a hand-picked gene list."""
+    named = encoder if isinstance(encoder, str) else "+".join(spec.model for spec in encoder.encoders)
+    plain = "".join(letter if letter.isalnum() or letter in "+-._" else "-" for letter in named).strip("-.")
+    return plain if genes is None else f"{plain}-genes-{disk.sha256_json(sorted(genes))[:8]}"
+
+
+def _vectors(
+    embedding: TextEmbedding,
+    texts: GeneTexts,
+    root: Path,
+    report: BuildReport,
+    progress: Progress | None,
+    confirm: Confirm | None,
+) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
+    """Encode the distinct texts; return a vector for each gene that has any, and columns on what became of each."""
+    digests = texts.frame["text_digest"].to_numpy()
+    distinct = {digest: text for digest, text in zip(digests, texts.frame["text"], strict=True) if digest}
+    if not distinct:
+        raise GeneIndexError(
+            f"not one of {len(texts.frame):,} genes has a text: use other sections, more gene types, or another source"
+        )
+    report.n_texts = len(distinct)
+    blocks: list[Encoded] = []
+    with VectorStore(root / "vectors") as store:
+        for encoder in embedding.encoders:
+            if confirm is not None and not encoder.corpus_bound:
+                known = store.contains(encoder.spec.fingerprint, list(distinct))
+                missing = [text for text, there in zip(distinct.values(), known, strict=True) if not there]
+                confirm(EmbeddingSpec((encoder.spec,)), missing)
+            encoding = encode(
+                encoder,
+                list(distinct.values()),
+                list(distinct),
+                store=store,
+                journals=root / "journals",
+                progress=progress,
+            )
+            blocks.append(encoding.encoded)
+            report.n_encoded += encoding.n_made
+    joined = embedding.join([block.vectors for block in blocks])
+    longest = np.max([block.n_tokens for block in blocks], axis=0)
+    cut = np.max([block.cut for block in blocks], axis=0)
+    report.n_truncated, report.n_windowed = int((cut == TRUNCATED).sum()), int((cut == WINDOWED).sum())
+
+    place = {digest: position for position, digest in enumerate(distinct)}
+    text_of_gene = np.array([place.get(digest, -1) for digest in digests], np.int64)
+    has_vector = (text_of_gene >= 0) & joined.any(axis=1)[text_of_gene]
+    row = np.full(len(digests), -1, np.int32)
+    row[has_vector] = np.arange(has_vector.sum(), dtype=np.int32)
+    columns = {
+        "row": row,
+        "n_tokens": np.where(text_of_gene >= 0, longest[text_of_gene], 0).astype(np.int32),
+        "cut": np.where(text_of_gene >= 0, cut[text_of_gene], 0).astype(np.int8),
+    }
+    return joined[text_of_gene[has_vector]], columns
+
+
+def _inputs(
+    snapshot: Snapshot, texts: GeneTexts, gene_types: Sequence[str] | None, spec: EmbeddingSpec
+) -> dict[str, Any]:
+    """Return what decides the bytes of an index; it stands in the manifest and tells whether an index is current."""
+    return {
+        "species": dict(snapshot.manifest["species"]),
+        "snapshot": {"digest": snapshot.digest, "source": snapshot.manifest["source"]},
+        "text": {**texts.template.to_json(), "gene_types": None if gene_types is None else list(gene_types)},
+        "texts_digest": disk.sha256_json(texts.frame[["gene_id", "text_digest"]].astype(str).to_numpy().tolist()),
+        "embedding": spec.to_json(),
+    }
+
+
+def _current(path: Path, inputs: dict[str, Any]) -> GeneIndex | None:
+    """Return the index at `path` where it was made from exactly these inputs, else None."""
+    if not (path / manifest.FILE).exists():
+        return None
+    try:
+        recorded = manifest.read(path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError)
+    except GeneIndexError as error:
+        if path.is_dir() and not any(path.glob("index.faiss")):
+            raise
+        log.warning("%s; building it again", error)
+        return None
+    if any(recorded.get(key) != value for key, value in inputs.items()):
+        return None
+    return GeneIndex.open(path)
+
+
+class _Clock:
+    """Writes down how long each stage took."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds, self._last = seconds, perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = perf_counter()
+        self._seconds[stage], self._last = now - self._last, now

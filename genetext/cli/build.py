@@ -1,0 +1,165 @@
+"""`genetext build-index`: from a species to a searchable index, in one command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.fetch import Genes, Offline, Source, Species, gene_list
+
+if TYPE_CHECKING:
+    from genetext.build import Built
+    from genetext.embedding import EmbeddingSpec
+    from genetext.text.compose import Template
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("build-index")
+    def build_index(
+        species: Species = "human",
+        encoder: Annotated[
+            str,
+            typer.Option(
+                "--encoder", "-e", help="minilm, lexical, biobert, a hub id, a folder; joined: biobert+lexical."
+            ),
+        ] = "minilm",
+        source: Source = "auto",
+        genes: Genes = None,
+        gene_types: Annotated[
+            str, typer.Option("--gene-types", help="NCBI's types of gene to keep, comma-separated, or all.")
+        ] = "protein-coding",
+        sections: Annotated[
+            str | None, typer.Option("--sections", help="Sections of a text: symbol,name,summary,ortholog,facts.")
+        ] = None,
+        facts: Annotated[
+            str | None, typer.Option("--facts", help="When facts are part of a text: fallback, always, never.")
+        ] = None,
+        ranking: Annotated[
+            str | None, typer.Option("--rank", help="Which summary comes first, by source: RefSeq,OMIM,Alliance.")
+        ] = None,
+        drop_templates: Annotated[
+            bool, typer.Option("--drop-templates", help="Leave out the Alliance's template sentences.")
+        ] = False,
+        post: Annotated[
+            str, typer.Option("--post", help="Post-processing of the vectors: center, abtt:3, whiten, pca:256.")
+        ] = "",
+        precision: Annotated[
+            str, typer.Option("--precision", help="auto, float32, bfloat16 ... (part of the encoder's fingerprint).")
+        ] = "auto",
+        long_texts: Annotated[
+            str, typer.Option("--long-texts", help="Texts past the encoder's window: truncate, window-mean, error.")
+        ] = "truncate",
+        device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,cuda:1.")] = "auto",
+        name: Annotated[str | None, typer.Option("--name", help="Name of the index. Default: the encoder's.")] = None,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the index to this folder.")] = None,
+        offline: Offline = False,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")] = False,
+        max_cost: Annotated[
+            float | None, typer.Option("--max-cost", help="Stop before paid calls that would cost more, in USD.")
+        ] = None,
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Fetch what NCBI says about the genes of a species, encode it, and leave a FAISS index that answers questions.
+
+        What was fetched, parsed or encoded before is not done again; a build that was stopped goes on where it was.
+        """
+        from genetext.build import build
+
+        template = _template(sections, facts, ranking, drop_templates=drop_templates)
+        with console.progress(quiet=quiet) as progress:
+            built = build(
+                species,
+                encoder=encoder,
+                source=source,
+                genes=gene_list(genes),
+                gene_types=None if gene_types == "all" else tuple(gene_types.split(",")),
+                template=template,
+                post=post,
+                precision=precision,
+                long_texts=long_texts,
+                name=name,
+                output=output,
+                offline=offline,
+                progress=progress,
+                confirm=_ask(yes=yes, max_cost=max_cost),
+                device=device,
+            )
+        if as_json:
+            console.emit(_facts(built))
+        else:
+            console.note(report(built), quiet=quiet)
+            typer.echo(built.index.path)
+
+
+def report(built: "Built") -> str:
+    """Say in a few lines what a build did to the genes."""
+    index, did = built.index, built.report
+    cover = did.coverage
+    rest = cover["genes"]
+    lines = [f"{index.species.name}: {rest:,} genes"]
+    for kind, words in (
+        ("summary", "with a summary of their own"),
+        ("ortholog", "with the text of their human ortholog"),
+        ("facts", "with facts only (gene groups, GO terms)"),
+        ("name", "with a name only"),
+        ("none", "without any text: in the table, not in the index"),
+    ):
+        if cover.get(kind):
+            lines.append(f"  {cover[kind]:>7,}  {cover[kind] / max(rest, 1):6.1%}  {words}")
+    if did.unchanged:
+        lines.append(f"unchanged: {index.path} was built from exactly this input")
+    else:
+        known = did.n_texts - did.n_encoded
+        lines.append(f"{did.n_texts:,} distinct texts: {did.n_encoded:,} encoded, {max(known, 0):,} known before")
+        for number, words in ((did.n_truncated, "truncated"), (did.n_windowed, "averaged over windows")):
+            if number:
+                lines.append(f"{number:,} texts longer than the encoder's window: {words}")
+    lines.append(f"{len(index):,} vectors of dimension {index.dim} by {index.embedding_spec}")
+    lines.append(f"{sum(did.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in did.seconds.items())})")
+    return "\n".join(lines)
+
+
+def _facts(built: "Built") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "path": str(built.index.path),
+        "fingerprint": built.index.fingerprint,
+        "n_vectors": len(built.index),
+        "dim": built.index.dim,
+        **asdict(built.report),
+    }
+
+
+def _template(sections: str | None, facts: str | None, ranking: str | None, *, drop_templates: bool) -> "Template":
+    from genetext.text.compose import Template
+
+    chosen: dict[str, Any] = {"drop_templates": drop_templates}
+    if sections is not None:
+        chosen["sections"] = tuple(sections.split(","))
+    if facts is not None:
+        chosen["facts"] = facts
+    if ranking is not None:
+        chosen["ranking"] = tuple(ranking.split(","))
+    return Template(**chosen)
+
+
+def _ask(*, yes: bool, max_cost: float | None) -> "Any":
+    """Return the callback that shows what a paid encoder would cost, and asks."""
+
+    def confirm(spec: "EmbeddingSpec", missing: list[str]) -> None:
+        from genetext.encoders import openai
+        from genetext.errors import CostLimit
+
+        if not missing or spec.encoders[0].kind != "openai":
+            return
+        cost = openai.estimate(spec.encoders[0], missing, max_cost=max_cost)
+        console.note(str(cost))
+        if not yes and not typer.confirm("Go on?", err=True):
+            raise CostLimit("nothing was sent; pass --yes to go on without the question")
+
+    return confirm

@@ -1,0 +1,35 @@
+"""`genetext encoders`: what can encode, and fetching weights ahead of time."""
+
+from typing import Annotated
+
+import typer
+
+from genetext.cli import console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the application."""
+    group = typer.Typer(invoke_without_command=True)
+    app.add_typer(group, name="encoders", help="List the encoders; fetch their weights ahead of time.")
+
+    @group.callback()
+    def listing(context: typer.Context, as_json: console.Json = False) -> None:
+        """List the encoders: dimension, pooling, licence, size, and whether their weights are here."""
+        if context.invoked_subcommand is not None:
+            return
+        import pandas as pd
+
+        from genetext import encoders
+
+        rows = encoders.available()
+        if as_json:
+            console.emit(rows)
+        else:
+            console.table(pd.DataFrame(rows), dict.fromkeys(rows[0], str))
+
+    @group.command()
+    def pull(name: Annotated[str, typer.Argument(help="A preset's name or a hub id.")]) -> None:
+        """Download an encoder's weights, so that builds work offline later."""
+        from genetext import encoders
+
+        typer.echo(encoders.pull(name))

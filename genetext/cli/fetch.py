@@ -1,0 +1,73 @@
+"""`genetext fetch`: bring the text of a species into the cache."""
+
+from typing import Annotated
+
+import typer
+
+from genetext.cli import console
+
+Species = Annotated[
+    str,
+    typer.Option("--species", "-s", help="Common name, Latin name or NCBI taxonomy id: human, 'Mus musculus', 7955."),
+]
+Source = Annotated[
+    str, typer.Option("--source", help="auto (NCBI, else the bundled facts), ncbi, facts, a mirror's URL, or a folder.")
+]
+Genes = Annotated[
+    str | None,
+    typer.Option("--genes", help="Only these genes: OPN4,TP53, or a file with one per line; through E-utilities."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no connection; use what was fetched before.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def fetch(
+        species: Species = "human",
+        source: Source = "auto",
+        genes: Genes = None,
+        offline: Offline = False,
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Fetch what NCBI says about the genes of a species, and keep it as a dated, hashed snapshot.
+
+        Run it where there is a network, copy the cache, and build elsewhere with --offline.
+        """
+        from genetext.species import find
+        from genetext.text.fetch import fetch as run
+
+        with console.progress(quiet=quiet) as progress:
+            snapshot = run(find(species), source=source, genes=gene_list(genes), offline=offline, progress=progress)
+        facts = {
+            "path": str(snapshot.path),
+            "digest": snapshot.digest,
+            "species": snapshot.manifest["species"],
+            "source": snapshot.manifest["source"],
+            "counts": snapshot.manifest["counts"],
+        }
+        if as_json:
+            console.emit(facts)
+            return
+        counts = facts["counts"]
+        console.note(
+            f"{facts['species']['name']}: {counts['genes']:,} genes, {counts['summaries']:,} summaries, "
+            f"{counts['go']:,} GO annotations, {counts['orthologs']:,} ortholog pairs, from {facts['source']['kind']}",
+            quiet=quiet,
+        )
+        typer.echo(snapshot.path)
+
+
+def gene_list(genes: str | None) -> list[str] | None:
+    """Return the names given to `--genes`: a comma-separated list, or the lines of a file."""
+    from pathlib import Path
+
+    if genes is None:
+        return None
+    given = Path(genes).read_text(encoding="utf-8").splitlines() if Path(genes).is_file() else genes.split(",")
+    names = [name.strip() for name in given if name.strip()]
+    if not names:
+        raise typer.BadParameter(f"--genes {genes!r} names no gene")
+    return names

@@ -1,0 +1,78 @@
+"""`genetext search` and `genetext neighbors`: questions to an index."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genetext.cli import console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Index = Annotated[
+    str | None, typer.Option("--index", "-i", help="human/minilm, human, or a folder. Default: the only or newest one.")
+]
+K = Annotated[int, typer.Option("-k", min=1, help="How many genes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+
+    @app.command()
+    def search(
+        text: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+        index: Index = None,
+        k: K = 10,
+        encoder: Annotated[
+            str | None, typer.Option("--encoder", "-e", help="Refuse an index that was built with another encoder.")
+        ] = None,
+        as_json: console.Json = False,
+    ) -> None:
+        """Find the genes whose text is nearest to a text."""
+        from genetext.index import GeneIndex
+
+        _show(GeneIndex.open(choose(index), encoder=encoder).search(text, k), as_json=as_json)
+
+    @app.command()
+    def neighbors(
+        gene: Annotated[str, typer.Argument(help="Symbol, GeneID or Ensembl id.")],
+        index: Index = None,
+        k: K = 10,
+        as_json: console.Json = False,
+    ) -> None:
+        """Find the genes whose text is nearest to a gene's own text."""
+        from genetext.index import GeneIndex
+
+        _show(GeneIndex.open(choose(index)).neighbors(gene, k), as_json=as_json)
+
+
+def choose(name: str | None) -> str:
+    """Return the index that is meant when none is named: the newest in the cache."""
+    if name is not None:
+        return name
+    from genetext.errors import GeneIndexError
+    from genetext.index import list_indices
+
+    there = list_indices()
+    if not there:
+        raise GeneIndexError("no index was built yet: genetext build-index --species human")
+    newest = max(there, key=lambda path: (path / "manifest.json").stat().st_mtime)
+    if len(there) > 1:
+        console.note(f"using the newest index, {newest.parent.name}/{newest.name}; name another with --index")
+    return str(newest)
+
+
+def _show(found: "pd.DataFrame", *, as_json: bool) -> None:
+    if as_json:
+        console.emit(found.to_dict(orient="records"))
+        return
+    console.table(
+        found,
+        {
+            "symbol": str,
+            "gene_id": str,
+            "score": lambda score: f"{score:.3f}",
+            "source": str,
+            "name": str,
+        },
+    )

@@ -1,0 +1,172 @@
+"""Text to index vector, the same way for genes and for queries: encode, post-process, join blocks, unit length.
+
+An index is made by one encoder, or by several joined (`biobert+lexical`): each gives a block, post-processed by itself
+and scaled so that every block weighs the same in an inner product. The final vectors have unit length, so that the
+inner product of two of them is their cosine.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext import disk
+from genetext.encoders.base import Encoder, EncoderSpec
+from genetext.errors import EncoderError, IndexMismatch, first_ten
+
+
+@dataclass(frozen=True)
+class EmbeddingSpec:
+    """Which encoders, which post-processing.
+
+    Attributes
+    ----------
+    encoders
+        One spec per block, in the order in which the blocks stand in a vector.
+    post
+        Post-processing of each block, for example `"center,abtt:3"`; empty for none.
+    """
+
+    encoders: tuple[EncoderSpec, ...]
+    post: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as a JSON object."""
+        return {"encoders": [encoder.to_json() for encoder in self.encoders], "post": self.post}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "EmbeddingSpec":
+        """Read what `to_json` wrote."""
+        return cls(tuple(EncoderSpec.from_json(one) for one in value["encoders"]), value["post"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the canonical JSON."""
+        return disk.sha256_json(self.to_json())
+
+    def __str__(self) -> str:
+        named = "+".join(f"{spec.model}@{spec.revision[:7]}" if spec.revision else spec.model for spec in self.encoders)
+        return f"{named} [{self.post}]" if self.post else named
+
+
+@dataclass
+class TextEmbedding:
+    """Loaded encoders and what was fitted to the genes of an index.
+
+    Attributes
+    ----------
+    spec
+        What it is made of.
+    encoders
+        One for each of `spec.encoders`.
+    chains
+        The fitted post-processing of each block.
+    """
+
+    spec: EmbeddingSpec
+    encoders: list[Encoder]
+    chains: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, spec: EmbeddingSpec, **options: Any) -> "TextEmbedding":
+        """Load the encoders of `spec`; `options` (device, threads ...) go to `genetext.encoders.load`."""
+        from genetext import encoders
+
+        return cls(spec, [encoders.load(one, **options) for one in spec.encoders])
+
+    def join(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Fit the post-processing to the genes' raw vectors and return the index vectors.
+
+        Parameters
+        ----------
+        blocks
+            For each encoder, `(n_texts, dim_of_encoder) float32`.
+
+        Returns
+        -------
+        `(n_texts, dim) float32`, unit length; zero rows where no block has anything to say about a text.
+        """
+        from genetext.encoders import postprocess
+
+        self.chains = [postprocess.parse(self.spec.post).fit(block) for block in blocks]
+        return self._project(blocks)
+
+    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode queries as the genes were: `(n, dim) float32`, unit length.
+
+        Raises
+        ------
+        EncoderError
+            An encoder knows no word of a query.
+        """
+        blocks, refusals = [], []
+        for encoder in self.encoders:
+            try:
+                blocks.append(encoder.encode_queries(texts))
+            except EncoderError as error:
+                if len(self.encoders) == 1:
+                    raise
+                refusals.append(error)
+                blocks.append(np.zeros((len(texts), encoder.dim), np.float32))
+        vectors = self._project(blocks)
+        empty = [text for text, vector in zip(texts, vectors, strict=True) if not vector.any()]
+        if empty:
+            reason = f" ({refusals[0]})" if refusals else ""
+            raise EncoderError(f"no vector for the query {first_ten(empty)}{reason}: use other words")
+        return vectors
+
+    def save(self, directory: Path) -> None:
+        """Write everything that was fitted, without pickle: safetensors, JSON and text."""
+        from safetensors.numpy import save_file
+
+        for position, (encoder, chain) in enumerate(zip(self.encoders, self.chains, strict=True)):
+            block = directory / f"block{position}"
+            block.mkdir(parents=True)
+            encoder.save(block)
+            if arrays := chain.to_arrays():
+                save_file(
+                    {name: np.ascontiguousarray(array) for name, array in arrays.items()}, block / "post.safetensors"
+                )
+            (block / "post.json").write_text(json.dumps(chain.to_json(), sort_keys=True) + "\n")
+
+    def restore(self, directory: Path) -> None:
+        """Read what `save` wrote."""
+        from safetensors.numpy import load_file
+
+        from genetext.encoders import postprocess
+
+        self.chains = []
+        for position, encoder in enumerate(self.encoders):
+            block = directory / f"block{position}"
+            encoder.restore(block)
+            arrays = load_file(block / "post.safetensors") if (block / "post.safetensors").exists() else {}
+            self.chains.append(postprocess.Chain.from_arrays(json.loads((block / "post.json").read_text()), arrays))
+
+    def refuse_other(self, recorded: EmbeddingSpec, *, what: str) -> None:
+        """Raise `IndexMismatch` where the encoders at hand are not the ones that `what` was built with."""
+        if self.spec != recorded:
+            raise IndexMismatch(
+                f"{what} was built with {recorded} ({recorded.fingerprint[:12]}), the encoder at hand is {self.spec} "
+                f"({self.spec.fingerprint[:12]}): use the one it was built with, or build an index with the other"
+            )
+
+    def _project(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        joined = []
+        for block, chain in zip(blocks, self.chains, strict=True):
+            # A row without content has no direction: centring must not give it one.
+            known = block.any(axis=1)
+            projected = chain.apply(block)
+            projected[~known] = 0
+            joined.append(unit_rows(projected))
+        vectors = joined[0] if len(joined) == 1 else unit_rows(np.concatenate(joined, axis=1))
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to unit length; rows of zeros stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)

@@ -1,0 +1,127 @@
+"""Encode texts through the vector store, so that a killed run goes on and ends with the same bytes.
+
+Rounding depends on which texts share a batch. A run therefore writes down its plan (which texts are missing from the
+store, and in which batches they will be encoded) before it encodes the first of them. The run that follows a killed
+one finds that plan and goes on with the same batches, not with a new division of what is left.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext import disk
+from genetext.encoders.base import Encoded, Encoder
+from genetext.store import VectorStore
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the name of a stage or file, how much is done, and of how much (None: unknown)."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Vectors of distinct texts, and how many of them had to be made.
+
+    Attributes
+    ----------
+    encoded
+        One row per text, in the order given.
+    n_made
+        How many texts this run encoded; the others were in the store.
+    """
+
+    encoded: Encoded
+    n_made: int
+
+
+def encode(
+    encoder: Encoder,
+    texts: Sequence[str],
+    digests: Sequence[str],
+    *,
+    store: VectorStore,
+    journals: Path,
+    progress: Progress | None = None,
+) -> Encoding:
+    """Return the vectors of distinct texts: from the store where it has them, else encoded and stored.
+
+    Parameters
+    ----------
+    encoder
+        A loaded encoder.
+    texts, digests
+        Distinct, non-empty texts and their sha256.
+    store
+        Where vectors are kept by (text digest, encoder fingerprint).
+    journals
+        Folder for plans of runs that are under way.
+    progress
+        Told `("encode", texts done, texts in all)`.
+    """
+    if encoder.corpus_bound:
+        return _encode_corpus(encoder, texts, progress)
+    fingerprint = encoder.spec.fingerprint
+    store.note(fingerprint, encoder.spec.to_json())
+    journal = journals / f"{disk.sha256_json([fingerprint, *sorted(digests)])}.json"
+    position = {digest: row for row, digest in enumerate(digests)}
+    found = store.contains(fingerprint, digests)
+    done, n_made = int(found.sum()), 0
+    if not found.all():
+        batches = [
+            np.array([position[digest] for digest in batch], np.int64)
+            for batch in _planned(encoder, texts, digests, found, journal)
+        ]
+        open_batches = [batch for batch in batches if not found[batch].all()]
+        _tell(progress, done, len(texts))
+        for batch, encoded in encoder.stream(texts, open_batches):
+            store.write(fingerprint, [digests[row] for row in batch], encoded.vectors, encoded.n_tokens, encoded.cut)
+            n_made += len(batch)
+            done += int((~found[batch]).sum())
+            _tell(progress, done, len(texts))
+    stored = store.read(fingerprint, digests)
+    journal.unlink(missing_ok=True)
+    return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_made)
+
+
+def _planned(
+    encoder: Encoder, texts: Sequence[str], digests: Sequence[str], found: NDArray[np.bool_], journal: Path
+) -> list[list[str]]:
+    """Return the batches, as digests, of this run or of the killed one that it continues."""
+    if journal.exists():
+        batches: list[list[str]] = json.loads(journal.read_text())
+        planned = {digest for batch in batches for digest in batch}
+        if all(digest in planned for digest, there in zip(digests, found, strict=True) if not there):
+            return batches
+    missing = np.flatnonzero(~found)
+    plan = encoder.plan([texts[row] for row in missing])
+    batches = [[digests[missing[member]] for member in batch] for batch in plan]
+    disk.write_json(journal, batches)
+    return batches
+
+
+def _encode_corpus(encoder: Encoder, texts: Sequence[str], progress: Progress | None) -> Encoding:
+    encoder.fit(texts)
+    parts = []
+    order = encoder.plan(texts)
+    done = 0
+    for batch, encoded in encoder.stream(texts, order):
+        parts.append(encoded)
+        done += len(batch)
+        _tell(progress, done, len(texts))
+    back = np.argsort(np.concatenate(order), kind="stable")
+    return Encoding(
+        Encoded(
+            np.concatenate([part.vectors for part in parts])[back],
+            np.concatenate([part.n_tokens for part in parts])[back],
+            np.concatenate([part.cut for part in parts])[back],
+        ),
+        len(texts),
+    )
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress("encode", done, total)

@@ -1,0 +1,401 @@
+"""GeneIndex: the directory of gene vectors that answers questions.
+
+    <cache>/indices/<species>/<name>/
+        genes.parquet      one row per gene, `row` is its place among the vectors (-1: it has none)
+        index.faiss        the vectors: exact inner product up to a million, HNSW beyond
+        embedding/         what the encoders and the post-processing were fitted to
+        manifest.json      everything that decided the bytes above, and their sha256
+
+It is written in one step, opened read-only and memory-mapped, and never holds a pickle.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from genetext import disk, manifest, species
+from genetext.embedding import EmbeddingSpec, TextEmbedding
+from genetext.errors import GeneIndexError, IndexMismatch, first_ten
+from genetext.manifest import Manifest
+
+FORMAT = "genetext-index"
+FORMAT_VERSION = 1
+EXACT_LIMIT = 1_000_000
+"""Up to this many vectors the index is exact; beyond it is an HNSW graph."""
+
+
+class GeneIndex:
+    """Vectors of the genes of one species, opened read-only.
+
+    Attributes
+    ----------
+    path
+        The directory.
+    manifest
+        Its manifest.
+
+    Examples
+    --------
+    >>> index = GeneIndex.open("human/minilm")  # doctest: +SKIP
+    >>> index.search("photopigment of retinal ganglion cells", k=5)  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path, recorded: Manifest) -> None:
+        self.path = path
+        self.manifest = recorded
+        self._embedding: TextEmbedding | None = None
+
+    # -- opening and writing ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, name: str | Path, *, encoder: str | None = None, root: Path | None = None) -> "GeneIndex":
+        """Open an index by name (`human/minilm`), by species (`human`, if it has only one) or by path.
+
+        Parameters
+        ----------
+        name
+            Name below the cache's `indices/`, or the path of an index directory.
+        encoder
+            Refuse an index that was built with another encoder (`minilm`, `biobert+lexical`).
+        root
+            The cache root. Default: `genetext.disk.cache_dir()`.
+
+        Raises
+        ------
+        GeneIndexError
+            There is no such index (the message lists those there are), or its files are damaged.
+        IndexMismatch
+            It was built with another encoder than `encoder`; the message holds both.
+        """
+        path = locate(name, root=root)
+        index = cls(path, manifest.read(path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError))
+        index._check_shape()
+        if encoder is not None:
+            index._refuse_other_encoder(encoder)
+        return index
+
+    @classmethod
+    def write(
+        cls,
+        path: Path,
+        *,
+        genes: pd.DataFrame,
+        vectors: NDArray[np.float32],
+        embedding: TextEmbedding,
+        content: Mapping[str, Any],
+    ) -> "GeneIndex":
+        """Write an index directory in one step and open it.
+
+        Parameters
+        ----------
+        path
+            The directory to make; an existing index there is replaced, readers of it keep what they opened.
+        genes
+            One row per gene; column `row` holds its row of `vectors`, or -1.
+        vectors
+            `(n, dim) float32`, unit length.
+        embedding
+            The fitted encoders.
+        content
+            What else the manifest records.
+        """
+        import faiss
+
+        if path.exists() and not (path / manifest.FILE).exists() and any(path.iterdir()):
+            raise GeneIndexError(f"{path} exists and is not a {FORMAT}: name another folder, or empty it")
+        with disk.atomic_directory(path) as temporary:
+            pq.write_table(
+                pa.Table.from_pandas(genes, preserve_index=False).replace_schema_metadata(None),
+                temporary / "genes.parquet",
+                compression="zstd",
+            )
+            searcher, kind = _searcher(vectors)
+            # Through Python's own file, so that a full disk is an OSError here and not an abort inside FAISS.
+            with (temporary / "index.faiss").open("wb") as handle:
+                faiss.write_index(searcher, faiss.PyCallbackIOWriter(handle.write))
+            embedding.save(temporary / "embedding")
+            manifest.write(
+                temporary,
+                format=FORMAT,
+                format_version=FORMAT_VERSION,
+                content={
+                    **content,
+                    "embedding": embedding.spec.to_json(),
+                    "fingerprint": embedding.spec.fingerprint,
+                    "dim": int(vectors.shape[1]),
+                    "n_vectors": int(vectors.shape[0]),
+                    "metric": "inner product of unit vectors",
+                    "search": kind,
+                },
+            )
+        return cls.open(path)
+
+    # -- what is in it ----------------------------------------------------------------------------------------------
+
+    @property
+    def species(self) -> species.Species:
+        """The species whose genes these are."""
+        recorded = self.manifest["species"]
+        return species.Species(recorded["tax_id"], recorded["name"], recorded["latin"])
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.manifest["dim"])
+
+    @property
+    def embedding_spec(self) -> EmbeddingSpec:
+        """Which encoders and post-processing made the vectors."""
+        return EmbeddingSpec.from_json(self.manifest["embedding"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 that stands for all bytes of the index."""
+        return self.manifest.digest
+
+    def __len__(self) -> int:
+        return int(self.manifest["n_vectors"])
+
+    def __repr__(self) -> str:
+        return f"GeneIndex({self.species.name}, {self.embedding_spec}, {len(self):,} genes x {self.dim}, {self.path})"
+
+    @cached_property
+    def genes(self) -> pd.DataFrame:
+        """One row per gene, vectors or not, ordered by `gene_id`; `row` is its place in `matrix`, or -1."""
+        frame: pd.DataFrame = pq.read_table(self.path / "genes.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def gene_ids(self) -> NDArray[np.int64]:
+        """GeneIDs of the rows of `matrix`: `(n,) int64`."""
+        table = pq.read_table(self.path / "genes.parquet", columns=["gene_id", "row"])
+        ids, rows = table["gene_id"].to_numpy(), table["row"].to_numpy()
+        ordered = np.empty(int((rows >= 0).sum()), np.int64)
+        ordered[rows[rows >= 0]] = ids[rows >= 0]
+        return ordered
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float32]:
+        """All vectors, `(n, dim) float32`, read-only; memory-mapped where the index is exact."""
+        import faiss
+
+        searcher = self._searcher
+        if hasattr(searcher, "get_xb"):
+            stored = faiss.rev_swig_ptr(searcher.get_xb(), searcher.ntotal * searcher.d)
+            matrix: NDArray[np.float32] = stored.reshape(searcher.ntotal, searcher.d)
+        else:
+            matrix = searcher.reconstruct_n(0, searcher.ntotal)
+        matrix.flags.writeable = False
+        return matrix
+
+    @cached_property
+    def embedding(self) -> TextEmbedding:
+        """The encoders, loaded, as they were when the genes were encoded.
+
+        Raises
+        ------
+        IndexMismatch
+            The encoder's weights on this machine are not those that the index was built with.
+        """
+        embedding = TextEmbedding.load(self.embedding_spec)
+        loaded = EmbeddingSpec(tuple(encoder.spec for encoder in embedding.encoders), self.embedding_spec.post)
+        TextEmbedding(loaded, []).refuse_other(self.embedding_spec, what=f"index {self.path}")
+        embedding.restore(self.path / "embedding")
+        return embedding
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    def search(self, query: str | NDArray[np.float32], k: int = 10) -> pd.DataFrame:
+        """Find the genes nearest to a text or a vector.
+
+        Parameters
+        ----------
+        query
+            A text, or a vector `(dim,) float32` (any length but zero).
+        k
+            How many genes.
+
+        Returns
+        -------
+        A frame of at most `k` rows, best first: `gene_id`, `symbol`, `name`, `score` (cosine), `source`, `text`.
+        """
+        if isinstance(query, str):
+            if not query.strip():
+                raise GeneIndexError("the query is empty: give a text, for example a function or a cell type")
+            vector = self.embedding.queries([query])[0]
+        else:
+            vector = np.asarray(query, dtype=np.float32)
+            if vector.shape != (self.dim,):
+                raise IndexMismatch(
+                    f"the query has shape {vector.shape}, the index {self.path} has dimension {self.dim}"
+                )
+            if not np.isfinite(vector).all() or not vector.any():
+                raise GeneIndexError("the query vector is zero or not finite")
+            vector = vector / np.linalg.norm(vector)
+        return self._nearest(vector, k)
+
+    def neighbors(self, gene: str | int, k: int = 10) -> pd.DataFrame:
+        """Find the genes whose vectors are nearest to a gene's own, without the gene itself; a frame as of `search`."""
+        position = self._position(gene)
+        row = int(self.genes["row"].iloc[position])
+        if row < 0:
+            raise GeneIndexError(
+                f"{self.genes['symbol'].iloc[position]} has no vector in {self.path}: nothing is written about it "
+                f"(source: {self.genes['source'].iloc[position]})"
+            )
+        found = self._nearest(self.matrix[row], k + 1)
+        return found[found["gene_id"] != self.genes["gene_id"].iloc[position]].head(k).reset_index(drop=True)
+
+    def vectors(self, genes: Sequence[str | int]) -> NDArray[np.float32]:
+        """Return the vectors of some genes, by GeneID, current symbol or Ensembl id: `(len(genes), dim) float32`.
+
+        Raises
+        ------
+        GeneIndexError
+            A name is unknown or its gene has no vector. For names that may be missing, align priors instead.
+        """
+        rows = np.array([int(self.genes["row"].iloc[self._position(gene)]) for gene in genes], np.int64)
+        if (rows < 0).any():
+            missing = [gene for gene, row in zip(genes, rows, strict=True) if row < 0]
+            raise GeneIndexError(f"no vector in {self.path} for {first_ten(missing)}: nothing is written about them")
+        return self.matrix[rows]
+
+    def gene(self, gene: str | int) -> dict[str, Any]:
+        """Return everything the index holds of one gene but its vector, as JSON values."""
+        position = self._position(gene)
+        columns: dict[str, Any] = json.loads(self.genes.iloc[[position]].to_json(orient="records"))[0]
+        return columns
+
+    def verify(self) -> list[str]:
+        """Compare every byte with the manifest; return one sentence for each problem (empty: all is well)."""
+        return manifest.verify(self.path, self.manifest)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _searcher(self) -> Any:
+        import faiss
+
+        try:
+            return faiss.read_index(str(self.path / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise GeneIndexError(f"{self.path / 'index.faiss'} cannot be read: {error}") from error
+
+    @cached_property
+    def _names(self) -> dict[str, list[int]]:
+        names: dict[str, list[int]] = {}
+        for column in ("symbol", "ensembl_id"):
+            for position, name in enumerate(self.genes[column]):
+                if name:
+                    names.setdefault(name, []).append(position)
+        return names
+
+    def _position(self, gene: str | int) -> int:
+        if isinstance(gene, int | np.integer) or gene.isdecimal():
+            hits = np.flatnonzero(self.genes["gene_id"].to_numpy() == int(gene)).tolist()
+        else:
+            hits = self._names.get(gene) or [
+                position for position, names in enumerate(self.genes["synonyms"]) if gene in names
+            ]
+        if len(hits) == 1:
+            return int(hits[0])
+        if hits:
+            those = self.genes.iloc[hits]
+            named = [f"{symbol} ({gene_id})" for symbol, gene_id in zip(those["symbol"], those["gene_id"], strict=True)]
+            raise GeneIndexError(f"{gene} may be {first_ten(named)}: name one by its GeneID")
+        near = [name for name in self._names if name.lower() == str(gene).lower()]
+        hint = f"did you mean {first_ten(near)}? " if near else ""
+        raise GeneIndexError(
+            f"{gene} is no gene of {self.path}: {hint}Letter case matters, since it tells species apart"
+        )
+
+    def _nearest(self, vector: NDArray[np.float32], k: int) -> pd.DataFrame:
+        if k < 1:
+            raise GeneIndexError(f"k is {k}: ask for one gene at least")
+        if not len(self):
+            raise GeneIndexError(f"{self.path} holds no vectors")
+        scores, rows = self._searcher.search(np.ascontiguousarray(vector[None], np.float32), min(k, len(self)))
+        found = rows[0] >= 0
+        position = pd.Series(np.arange(len(self.genes)), index=self.genes["row"].to_numpy())
+        frame = self.genes.iloc[position.loc[rows[0][found]].to_numpy()]
+        frame = frame[["gene_id", "symbol", "name", "source", "text"]].assign(score=scores[0][found])
+        # Equal scores (genes that share a text) come in the order of their GeneIDs.
+        frame = frame.sort_values(["score", "gene_id"], ascending=[False, True], kind="stable")
+        return frame[["gene_id", "symbol", "name", "score", "source", "text"]].reset_index(drop=True)
+
+    def _check_shape(self) -> None:
+        path = self.path / "index.faiss"
+        with path.open("rb") as handle:
+            head = handle.read(16)
+        dim, n_vectors = struct.unpack("<iq", head[4:16]) if len(head) == 16 else (-1, -1)
+        if (dim, n_vectors) != (self.dim, len(self)):
+            raise GeneIndexError(
+                f"{path} holds {n_vectors:,} x {dim}, the manifest says {len(self):,} x {self.dim}: build it again"
+            )
+
+    def _refuse_other_encoder(self, encoder: str) -> None:
+        from genetext import encoders
+
+        asked = tuple(encoders.specs(encoder))
+        recorded = self.embedding_spec.encoders
+        if [spec.model for spec in asked] != [spec.model for spec in recorded]:
+            raise IndexMismatch(
+                f"index {self.path} was built with {self.embedding_spec} ({self.dim} dimensions), the query encoder "
+                f"{encoder} is {EmbeddingSpec(asked)}: leave --encoder out, or build an index with {encoder}"
+            )
+
+
+def locate(name: str | Path, *, root: Path | None = None) -> Path:
+    """Return the directory of an index named `species/name`, `species`, or by its path."""
+    as_path = Path(name).expanduser()
+    if (as_path / manifest.FILE).is_file():
+        return as_path
+    base = (root or disk.cache_dir()) / "indices"
+    below = base / str(name)
+    if (below / manifest.FILE).is_file():
+        return below
+    there = [found.relative_to(base).as_posix() for found in list_indices(root=root)]
+    of_species = [found for found in there if found.startswith(f"{name}/")]
+    if len(of_species) == 1:
+        return base / of_species[0]
+    if of_species:
+        raise GeneIndexError(f"{name} has several indices: say which of {first_ten(of_species)}")
+    hint = f"there are {first_ten(there)}" if there else "none was built yet"
+    raise GeneIndexError(
+        f"no index {str(name)!r} in {base} ({hint}): genetext build-index --species {str(name).split('/')[0]}"
+    )
+
+
+def list_indices(*, root: Path | None = None) -> list[Path]:
+    """Return the directories of all indices in the cache, sorted."""
+    base = (root or disk.cache_dir()) / "indices"
+    return sorted(found.parent for found in base.glob(f"*/*/{manifest.FILE}") if not disk.is_temporary(found.parent))
+
+
+def _searcher(vectors: NDArray[np.float32]) -> tuple[Any, dict[str, Any]]:
+    """Return the FAISS index of `vectors` and how it searches, in words for the manifest."""
+    import faiss
+
+    n_vectors, dim = vectors.shape
+    if n_vectors <= EXACT_LIMIT:
+        flat = faiss.IndexFlatIP(dim)
+        flat.add(np.ascontiguousarray(vectors))
+        return flat, {"kind": "exact"}
+    graph = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction, graph.hnsw.efSearch = 200, 128
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # insertion order, and so the graph, depends on the number of threads
+    try:
+        graph.add(np.ascontiguousarray(vectors))
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return graph, {"kind": "hnsw", "m": 32, "ef_construction": 200, "ef_search": 128}
