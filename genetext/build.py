@@ -243,10 +243,11 @@ def _vectors(
 
     place = {digest: position for position, digest in enumerate(distinct)}
     text_of_gene = np.array([place.get(digest, -1) for digest in digests], np.int64)
-    has_vector = (text_of_gene >= 0) & joined.any(axis=1)[text_of_gene]
+    nonzero: NDArray[np.bool_] = np.any(joined != 0, axis=1)
+    has_vector = (text_of_gene >= 0) & nonzero[text_of_gene]
     row = np.full(len(digests), -1, np.int32)
     row[has_vector] = np.arange(has_vector.sum(), dtype=np.int32)
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "row": row,
         "n_tokens": np.where(text_of_gene >= 0, longest[text_of_gene], 0).astype(np.int32),
         "cut": np.where(text_of_gene >= 0, cut[text_of_gene], 0).astype(np.int8),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.base import Encoded, Encoder
+from genetext.errors import StoreError, first_ten
 from genetext.store import VectorStore
 
 Progress = Callable[[str, int, int | None], None]
@@ -67,9 +68,11 @@ def encode(
     store.note(fingerprint, encoder.spec.to_json())
     journal = journals / f"{disk.sha256_json([fingerprint, *sorted(digests)])}.json"
     position = {digest: row for row, digest in enumerate(digests)}
-    found = store.contains(fingerprint, digests)
-    done, n_made = int(found.sum()), 0
+    # Read, not just looked up: a vector that was damaged on the disk counts as missing, and is made again.
+    stored = store.read(fingerprint, digests)
+    found, n_made = stored.found, 0
     if not found.all():
+        done = int(found.sum())
         batches = [
             np.array([position[digest] for digest in batch], np.int64)
             for batch in _planned(encoder, texts, digests, found, journal)
@@ -81,8 +84,11 @@ def encode(
             n_made += len(batch)
             done += int((~found[batch]).sum())
             _tell(progress, done, len(texts))
-    stored = store.read(fingerprint, digests)
-    journal.unlink(missing_ok=True)
+        stored = store.read(fingerprint, digests)
+        if not stored.found.all():
+            lost = [digests[row][:12] for row in np.flatnonzero(~stored.found)]
+            raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
+        journal.unlink(missing_ok=True)
     return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_made)
 
 

@@ -1,6 +1,7 @@
 """Write an index's vectors in the forms that other programs read. No pickle among them."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def _names(index: GeneIndex, key: str) -> list[str]:
     if key not in {"symbol", "gene_id", "ensembl_id"}:
         raise GeneIndexError(f"unknown key {key!r}: symbol, gene_id or ensembl_id")
     names = rows[key].astype(str).tolist()
-    twice = sorted({name for name, times in rows[key].astype(str).value_counts().items() if times > 1})
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if "" in names or twice or any(" " in name for name in names):
         unnamed = names.count("")
         raise GeneIndexError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from genetext import disk
 from genetext.errors import GenetextError
 from genetext.index import GeneIndex, list_indices
-from genetext.store import VectorStore
+from genetext.store import Holding, VectorStore
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots
 
@@ -27,7 +27,7 @@ class Entry:
     size
         Bytes on disk.
     path
-        Where it is, or None for the vectors of one encoder, which share a file.
+        Where it is.
     used_by
         Names of the indices that were made from it.
     """
@@ -35,7 +35,7 @@ class Entry:
     kind: str
     name: str
     size: int
-    path: Path | None
+    path: Path
     used_by: tuple[str, ...] = ()
 
 
@@ -59,9 +59,11 @@ def entries(*, root: Path | None = None) -> list[Entry]:
         found.append(Entry("snapshot", f"{path.parent.name}/{path.name}", _size(path), path, used))
     if (root / "vectors").is_dir():
         with VectorStore(root / "vectors") as store:
-            for kept in store.fingerprints():
-                used = tuple(by_encoder.get(kept.fingerprint, ()))
-                found.append(Entry("vectors", f"{kept.label} ({kept.count:,})", kept.size, None, used))
+            for fingerprint, kept in store.fingerprints().items():
+                used = tuple(by_encoder.get(fingerprint, ()))
+                found.append(
+                    Entry("vectors", _label(fingerprint, kept), kept.size, store.directory / fingerprint, used)
+                )
     found += [Entry("index", name, _size(index.path), index.path) for name, index in indices.items()]
     return found
 
@@ -79,7 +81,7 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     removed = []
     with disk.lock("prune", root=root):
         for entry in entries(root=root):
-            if entry.kind == "snapshot" and not entry.used_by and entry.path is not None:
+            if entry.kind == "snapshot" and not entry.used_by:
                 removed.append(f"snapshot {entry.name} ({entry.size / 1e6:.1f} MB)")
                 if not dry_run:
                     shutil.rmtree(entry.path)
@@ -95,11 +97,11 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
                 for spec in GeneIndex.open(path).embedding_spec.encoders
             }
             with VectorStore(root / "vectors") as store:
-                for kept in store.fingerprints():
-                    if kept.fingerprint not in used and not kept.paid:
-                        removed.append(f"{kept.count:,} vectors of {kept.label} ({kept.size / 1e6:.1f} MB)")
+                for fingerprint, kept in store.fingerprints().items():
+                    if fingerprint not in used and not _was_paid(kept):
+                        removed.append(f"{_label(fingerprint, kept)} ({kept.size / 1e6:.1f} MB)")
                         if not dry_run:
-                            store.remove(kept.fingerprint)
+                            store.remove(fingerprint)
     return removed
 
 
@@ -111,6 +113,16 @@ def clear(*, root: Path | None = None) -> None:
             shutil.rmtree(root / folder)
     if (root / "locks").exists() and not any((root / folder).exists() for folder in FOLDERS):
         shutil.rmtree(root / "locks")
+
+
+def _label(fingerprint: str, kept: Holding) -> str:
+    model = (kept.note or {}).get("model", fingerprint[:12])
+    return f"{kept.vectors:,} vectors of {model}"
+
+
+def _was_paid(kept: Holding) -> bool:
+    # Without a note nobody knows what these vectors cost.
+    return kept.note is None or kept.note.get("kind") == "openai"
 
 
 def _size(path: Path) -> int:

@@ -19,10 +19,11 @@ class Species:
     latin
         Latin name as NCBI writes it, for example `Mus musculus`.
     group
-        The folder of NCBI's `GENE_INFO/` that holds the species' own file (`Mammalia`), or None where
-        only the all-species file has it.
+        The folder of NCBI's `GENE_INFO/` that the species belongs to (`Mammalia`), or None where it is not known.
     aliases
         Other names that mean this species, in lower case.
+    file
+        The stem of the species' own file in that folder where it is not the Latin name with underscores.
     """
 
     tax_id: int
@@ -30,6 +31,16 @@ class Species:
     latin: str
     group: str | None = None
     aliases: tuple[str, ...] = ()
+    file: str | None = None
+
+    @property
+    def gene_info(self) -> tuple[str, ...]:
+        """Where NCBI may keep the species' gene_info, smallest file first; not every species has a file of its own."""
+        if self.group is None:
+            return ("gene_info.gz",)
+        stem = self.file or self.latin.replace(" ", "_")
+        folder = f"GENE_INFO/{self.group}"
+        return (f"{folder}/{stem}.gene_info.gz", f"{folder}/All_{self.group}.gene_info.gz", "gene_info.gz")
 
 
 HUMAN = Species(9606, "human", "Homo sapiens", "Mammalia", ("homo", "hs", "hsapiens"))
@@ -41,19 +52,26 @@ KNOWN: tuple[Species, ...] = (
     Species(9544, "macaque", "Macaca mulatta", "Mammalia", ("rhesus", "rhesus macaque", "rhesus monkey", "mmulatta")),
     Species(9541, "crab-eating-macaque", "Macaca fascicularis", "Mammalia", ("cynomolgus", "cynomolgus macaque")),
     Species(9598, "chimpanzee", "Pan troglodytes", "Mammalia", ("chimp",)),
-    Species(9483, "marmoset", "Callithrix jacchus", None, ("common marmoset",)),
+    Species(9483, "marmoset", "Callithrix jacchus", "Mammalia", ("common marmoset",)),
     Species(9823, "pig", "Sus scrofa", "Mammalia", ("swine",)),
     Species(9913, "cow", "Bos taurus", "Mammalia", ("cattle", "bovine")),
-    Species(9615, "dog", "Canis lupus familiaris", "Mammalia", ("canis familiaris",)),
-    Species(9986, "rabbit", "Oryctolagus cuniculus", None, ()),
-    Species(9940, "sheep", "Ovis aries", None, ()),
+    Species(9615, "dog", "Canis lupus familiaris", "Mammalia", ("canis familiaris",), "Canis_familiaris"),
+    Species(9986, "rabbit", "Oryctolagus cuniculus", "Mammalia", ()),
+    Species(9940, "sheep", "Ovis aries", "Mammalia", ()),
     Species(9031, "chicken", "Gallus gallus", "Non-mammalian_vertebrates", ("hen",)),
     Species(7955, "zebrafish", "Danio rerio", "Non-mammalian_vertebrates", ("dr", "drerio")),
     Species(8364, "western-clawed-frog", "Xenopus tropicalis", "Non-mammalian_vertebrates", ("xenopus",)),
     Species(8355, "african-clawed-frog", "Xenopus laevis", "Non-mammalian_vertebrates", ()),
     Species(7227, "fruit-fly", "Drosophila melanogaster", "Invertebrates", ("fly", "fruit fly", "dm", "dmelanogaster")),
     Species(6239, "worm", "Caenorhabditis elegans", "Invertebrates", ("c. elegans", "nematode", "celegans")),
-    Species(559292, "yeast", "Saccharomyces cerevisiae S288C", "Fungi", ("budding yeast", "saccharomyces cerevisiae")),
+    Species(
+        559292,
+        "yeast",
+        "Saccharomyces cerevisiae S288C",
+        "Fungi",
+        ("budding yeast", "saccharomyces cerevisiae"),
+        "Saccharomyces_cerevisiae",
+    ),
     Species(3702, "arabidopsis", "Arabidopsis thaliana", "Plants", ("thale cress",)),
 )
 

@@ -1,0 +1,72 @@
+import pytest
+
+from genetext import manifest
+from genetext.errors import GeneIndexError, SnapshotError
+
+
+@pytest.fixture
+def directory(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    (tmp_path / "sub" / "b.bin").write_bytes(b"de")
+    manifest.write(tmp_path, format="thing", format_version=3, content={"answer": 42})
+    return tmp_path
+
+
+def read(directory, **wanted):
+    return manifest.read(directory, **{"format": "thing", "format_version": 3, "error": GeneIndexError, **wanted})
+
+
+def test_round_trip(directory):
+    recorded = read(directory)
+    assert recorded["answer"] == 42
+    assert recorded.get("absent", "default") == "default"
+    assert set(recorded.files) == {"a.bin", "sub/b.bin"}
+    assert manifest.verify(directory, recorded) == []
+    assert manifest.kind(directory) == "thing"
+
+
+def test_the_digest_depends_on_every_byte_and_on_nothing_else(directory):
+    before = read(directory).digest
+    manifest.write(directory, format="thing", format_version=3, content={"answer": 42})
+    assert read(directory).digest == before
+    (directory / "a.bin").write_bytes(b"abd")
+    manifest.write(directory, format="thing", format_version=3, content={"answer": 42})
+    assert read(directory).digest != before
+
+
+def test_other_formats_and_versions_are_refused_with_both_values(directory):
+    with pytest.raises(SnapshotError, match=r"is a thing, not a snapshot"):
+        read(directory, format="snapshot", error=SnapshotError)
+    with pytest.raises(GeneIndexError, match=r"version 3, this genetext reads version 4"):
+        read(directory, format_version=4)
+
+
+def test_missing_and_shortened_files_are_found_on_opening(directory):
+    (directory / "a.bin").write_bytes(b"ab")
+    with pytest.raises(GeneIndexError, match=r"a.bin has 2 bytes, the manifest says 3 bytes"):
+        read(directory)
+    (directory / "a.bin").unlink()
+    with pytest.raises(GeneIndexError, match=r"a.bin is missing"):
+        read(directory)
+
+
+def test_a_changed_byte_is_found_by_verify(directory):
+    recorded = read(directory)
+    (directory / "sub" / "b.bin").write_bytes(b"dx")
+    (problem,) = manifest.verify(directory, recorded)
+    assert "b.bin has sha256" in problem
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 1}'])
+def test_an_unreadable_manifest_is_an_error_of_the_right_kind(directory, content):
+    (directory / manifest.FILE).write_text(content)
+    with pytest.raises(GeneIndexError):
+        read(directory)
+    assert isinstance(manifest.kind(directory), str)
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(GeneIndexError, match="it has no manifest.json"):
+        read(tmp_path)
+    assert manifest.kind(tmp_path) == "directory without a manifest"
