@@ -92,13 +92,13 @@ def find(name: str | int | Species) -> Species:
     """
     if isinstance(name, Species):
         return name
-    text = _plain(str(name))
+    text = plain(str(name))
     if text.isdecimal():
         tax_id = int(text)
         return next(
             (known for known in KNOWN if known.tax_id == tax_id), Species(tax_id, f"taxid-{tax_id}", f"taxon {tax_id}")
         )
-    names = {_plain(other): known for known in KNOWN for other in (known.name, known.latin, *known.aliases)}
+    names = {plain(other): known for known in KNOWN for other in (known.name, known.latin, *known.aliases)}
     if text in names:
         return names[text]
     near = list(dict.fromkeys(names[match].name for match in difflib.get_close_matches(text, names, n=3, cutoff=0.6)))
@@ -109,5 +109,6 @@ def find(name: str | int | Species) -> Species:
     )
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name as names are compared: lower case, single spaces, no dashes and underscores."""
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
