@@ -1,0 +1,368 @@
+"""Sections (symbol, name, summary, ortholog's summary, facts) -> one text per gene.
+
+A text begins with a heading of symbol and name. Its content is the summary that the ranking puts first; where the gene
+has none, the summary of its one-to-one human ortholog; where there is none either, facts (gene groups and its most
+specific Gene Ontology terms) in our own words; else the name alone, if it says anything. What was taken is written
+down per gene. A gene without any of these has an empty text.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from genetext import disk
+from genetext.errors import TextError, first_ten
+from genetext.species import HUMAN
+from genetext.text import hygiene
+from genetext.text.snapshot import Snapshot
+
+VERSION = 1
+SECTIONS = ("symbol", "name", "summary", "ortholog", "facts")
+SOURCES = ("RefSeq", "OMIM", "Alliance")
+FACTS = ("fallback", "always", "never")
+GO_CATEGORIES = ("Function", "Process", "Component")
+COLUMNS = (
+    "gene_id",
+    "id_tax_id",
+    "symbol",
+    "name",
+    "synonyms",
+    "ensembl_id",
+    "gene_type",
+    "text",
+    "text_digest",
+    "source",
+    "fallback",
+    "ortholog_gene_id",
+    "provider",
+    "text_date",
+    "n_summaries",
+    "n_words",
+)
+
+_GO_LEAD = {"Function": "Activity", "Process": "Role in", "Component": "Place"}
+# The three roots, and "protein binding": they are annotated to a gene when nothing better is known.
+_UNTELLING_TERMS = frozenset({"GO:0008150", "GO:0003674", "GO:0005575", "GO:0005515"})
+_UNTELLING_NAME = re.compile(
+    r"^(?:uncharacteri[sz]ed\b|hypothetical\b|unknown\b|novel\s+(?:gene|protein|transcript)\b|RIKEN\s+cDNA\b"
+    r"|predicted\s+(?:gene|pseudogene|protein)\b|(?:expressed|cDNA|DNA)\s+(?:sequence|segment)\b|DNA,?\s+segment\b"
+    r"|LOC\d+|(?:zgc|si|im|wu|zmp|CG|KIAA)[:\d]|gene\s+model\s+\d+|EST\b|similar\s+to\s+(?:hypothetical|predicted)\b)"
+    r"|\bopen\s+reading\s+frame\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """How a gene's text is put together.
+
+    Attributes
+    ----------
+    sections
+        Which of `symbol`, `name`, `summary`, `ortholog` and `facts` may go into a text; their order in it is fixed.
+    ranking
+        Sources of summaries from the one to prefer; sources that are not named come after, by name.
+    drop_templates
+        Leave out the sentences that a program wrote out of annotations (see `hygiene.drop_templates`).
+    facts
+        When facts are used: as a `fallback` where there is no summary, `always`, or `never`.
+    gene_groups
+        Whether gene groups are among the facts.
+    go
+        The Gene Ontology categories among the facts; `()` keeps what is derived from GO out of evaluations on GO.
+    max_terms
+        How many terms at most per category, and how many gene groups, the most specific first.
+    say_ortholog
+        Whether a text taken from the human ortholog says so in a sentence. Off by default, since that sentence would
+        make all such genes alike; the columns `source`, `fallback` and `ortholog_gene_id` say it in any case.
+    version
+        Version of the wording; a change of it changes every digest.
+    """
+
+    sections: tuple[str, ...] = SECTIONS
+    ranking: tuple[str, ...] = SOURCES
+    drop_templates: bool = False
+    facts: str = "fallback"
+    gene_groups: bool = True
+    go: tuple[str, ...] = GO_CATEGORIES
+    max_terms: int = 5
+    say_ortholog: bool = False
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("section", self.sections, SECTIONS),
+            ("GO category", self.go, GO_CATEGORIES),
+            ("choice of facts", (self.facts,), FACTS),
+        ):
+            _known(what, given, known)
+        if self.max_terms < 1:
+            raise TextError(
+                f"max_terms is {self.max_terms}, it has to be 1 or more; to leave facts out say facts='never'"
+            )
+        if self.version != VERSION:
+            raise TextError(f"the template has version {self.version}, this genetext composes version {VERSION}")
+        # One way to write each template, so that equal texts have equal digests.
+        facts = self.facts if "facts" in self.sections else "never"
+        chosen = [name for name in SECTIONS if name in self.sections and (name != "facts" or facts != "never")]
+        object.__setattr__(self, "facts", facts)
+        object.__setattr__(self, "sections", tuple(chosen))
+        object.__setattr__(self, "ranking", tuple(dict.fromkeys(self.ranking)))
+        object.__setattr__(self, "go", tuple(name for name in GO_CATEGORIES if name in self.go))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the template as a JSON object."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Template":
+        """Return the template that `to_json` wrote; raise `TextError` where it is not one."""
+        names = set(cls.__dataclass_fields__)
+        if not isinstance(value, dict) or not set(value) <= names:
+            raise TextError(f"not a text template: expected the keys {', '.join(sorted(names))}, found {value!r}")
+        fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return cls(**fields)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the template's canonical JSON."""
+        return disk.sha256_json(self.to_json())
+
+
+@dataclass(frozen=True)
+class GeneTexts:
+    """One text per gene.
+
+    Attributes
+    ----------
+    frame
+        One row per gene, ordered by `gene_id`, indexed 0..n-1, with `COLUMNS`: `text` (empty where there is
+        nothing to say), `text_digest` (sha256 of the text in UTF-8, empty for no text), `source` (`RefSeq` ...,
+        `ortholog:RefSeq` ..., `facts`, `ortholog-facts`, `name`, `none`), `fallback` (whether the content is
+        something else than a summary of the gene itself), `ortholog_gene_id` (nullable; the human gene whose text was
+        used), `provider` and `text_date` of the summary, `n_summaries` (of the gene's own), `n_words` of the text.
+    template
+        How they were composed.
+    """
+
+    frame: pd.DataFrame
+    template: Template
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The distinct texts by their digest, in the order of their first gene; the empty text is not among them."""
+        some = self.frame.loc[self.frame["text"] != "", ["text_digest", "text"]].drop_duplicates("text_digest")
+        return dict(zip(some["text_digest"], some["text"], strict=True))
+
+    @property
+    def coverage(self) -> dict[str, int]:
+        """How many genes there are, and how many have each kind of text; the kinds add up to `genes`."""
+        kinds = self.frame["source"].map(_kind).value_counts()
+        return {
+            "genes": len(self.frame),
+            **{kind: int(kinds.get(kind, 0)) for kind in ("summary", "ortholog", "facts", "name", "none")},
+        }
+
+
+@dataclass(frozen=True)
+class _Summary:
+    source: str
+    text: str
+    provider: str
+    text_date: str
+
+
+def compose(
+    snapshot: Snapshot,
+    template: Template | None = None,
+    *,
+    gene_types: Sequence[str] | None = ("protein-coding",),
+    genes: Collection[int] | None = None,
+) -> GeneTexts:
+    """Compose one text for each gene of a snapshot.
+
+    Parameters
+    ----------
+    snapshot
+        What is written about the genes of a species.
+    template
+        How to put it together. Default: `Template()`.
+    gene_types
+        NCBI's types of gene to take, or None for all.
+    genes
+        GeneIDs to take, whatever their type; None for all genes of `gene_types`.
+
+    Raises
+    ------
+    TextError
+        A gene, gene type or source that the snapshot does not have; the message names those it has.
+    """
+    template = template or Template()
+    own_tax = snapshot.species.tax_id
+    table = _chosen_genes(snapshot, gene_types, genes)
+    summaries = _ranked_summaries(snapshot, template)
+    partner = _human_partners(snapshot) if "ortholog" in template.sections else {}
+    facts = _Facts(snapshot, template) if template.facts != "never" else None
+
+    rows: dict[str, list[Any]] = {name: [] for name in COLUMNS[7:]}
+    for gene_id, symbol, name, groups in zip(
+        *(table[column].tolist() for column in ("gene_id", "symbol", "name", "gene_groups")), strict=True
+    ):
+        human = partner.get(gene_id)
+        of_gene = summaries.get((own_tax, gene_id), [])
+        of_human = summaries.get((HUMAN.tax_id, human[0]), []) if human else []
+        used: _Summary | None = None
+        content, source, from_human = "", "none", False
+        if "summary" in template.sections and of_gene:
+            used = of_gene[0]
+            content, source = used.text, used.source
+        elif human and of_human:
+            used = of_human[0]
+            content, source, from_human = used.text, f"ortholog:{used.source}", True
+        if facts is not None and (template.facts == "always" or not content):
+            told, label = facts.told(own_tax, gene_id, groups), "facts"
+            # Facts of the human ortholog stand in where nothing is known of the gene, not beside its own summary.
+            if human and not told and (from_human or not content):
+                told, label = facts.told(HUMAN.tax_id, human[0], human[2]), "ortholog-facts"
+            if told and not content:
+                source, from_human = label, label == "ortholog-facts"
+            content = " ".join(part for part in (content, told) if part)
+        telling = is_informative(name, symbol)
+        text = _text(template, symbol, name if telling else "", content)
+        if not content:
+            source = "name" if telling and "name" in template.sections else "none"
+            text = text if source == "name" else ""
+        elif from_human and human and template.say_ortholog:
+            text = f"{text} This is known of its human ortholog{' ' + human[1] if human[1] else ''}."
+        rows["text"].append(text)
+        rows["text_digest"].append(hashlib.sha256(text.encode()).hexdigest() if text else "")
+        rows["source"].append(source)
+        rows["fallback"].append(_kind(source) != "summary")
+        rows["ortholog_gene_id"].append(human[0] if from_human and human else None)
+        rows["provider"].append(used.provider if used else "")
+        rows["text_date"].append(used.text_date if used else "")
+        rows["n_summaries"].append(len(of_gene))
+        rows["n_words"].append(len(text.split()))
+    frame = table.drop(columns=["ensembl_ids", "gene_groups"])
+    frame["ensembl_id"] = [str(ids[0]) if len(ids) else "" for ids in table["ensembl_ids"]]
+    types = {"ortholog_gene_id": "Int64", "n_summaries": "int32", "n_words": "int32", "fallback": "bool"}
+    for column, values in rows.items():
+        frame[column] = pd.Series(values, dtype=types.get(column, "object"))
+    return GeneTexts(frame[list(COLUMNS)], template)
+
+
+def is_informative(name: str, symbol: str = "") -> bool:
+    """Whether a gene's full name says anything about it.
+
+    It does not where it is absent, repeats the symbol, or only numbers the locus (`uncharacterized LOC100130705`,
+    `RIKEN cDNA 1700001C02 gene`, `predicted gene 5493`, `chromosome 9 open reading frame 152`).
+    """
+    return bool(name) and name != "-" and name.lower() != symbol.lower() and not _UNTELLING_NAME.search(name)
+
+
+class _Facts:
+    """What is known of a gene in the form of gene groups and Gene Ontology terms, told in our own words."""
+
+    def __init__(self, snapshot: Snapshot, template: Template) -> None:
+        self._template = template
+        self._terms: dict[tuple[int, int], dict[str, list[str]]] = {}
+        if not template.go:
+            return
+        table = snapshot.table(
+            "go",
+            columns=["gene_id", "tax_id", "go_id", "term", "category", "rank"],
+            # One more for each term that is passed over below.
+            filters=(pc.field("rank") >= 0) & (pc.field("rank") < template.max_terms + len(_UNTELLING_TERMS)),
+        )
+        frame = table.to_pandas().query("category in @template.go and go_id not in @_UNTELLING_TERMS")
+        frame = frame.drop_duplicates(["tax_id", "gene_id", "category", "go_id"])
+        frame = frame.sort_values(["tax_id", "gene_id", "category", "rank"], kind="stable")
+        for tax_id, gene_id, category, term in zip(
+            frame["tax_id"], frame["gene_id"], frame["category"], frame["term"], strict=True
+        ):
+            terms = self._terms.setdefault((tax_id, gene_id), {}).setdefault(category, [])
+            if len(terms) < template.max_terms:
+                terms.append(term)
+
+    def told(self, tax_id: int, gene_id: int, groups: Iterable[str]) -> str:
+        """Return the sentences about a gene, or an empty text."""
+        parts = []
+        named = [str(group) for group in groups][: self._template.max_terms] if self._template.gene_groups else []
+        if named:
+            parts.append(f"Family: {'; '.join(named)}.")
+        terms = self._terms.get((tax_id, gene_id), {})
+        parts += [f"{_GO_LEAD[name]}: {'; '.join(terms[name])}." for name in self._template.go if name in terms]
+        return " ".join(parts)
+
+
+def _text(template: Template, symbol: str, name: str, content: str) -> str:
+    heading = ": ".join(
+        part for section, part in (("symbol", symbol), ("name", name)) if section in template.sections and part
+    )
+    if heading and not heading.endswith((".", "!", "?")):
+        heading += "."
+    return " ".join(part for part in (heading, content) if part)
+
+
+def _kind(source: str) -> str:
+    if source in {"facts", "ortholog-facts"}:
+        return "facts"
+    if source in {"name", "none"}:
+        return source
+    return "ortholog" if source.startswith("ortholog:") else "summary"
+
+
+def _chosen_genes(snapshot: Snapshot, gene_types: Sequence[str] | None, genes: Collection[int] | None) -> pd.DataFrame:
+    columns = ["gene_id", "id_tax_id", "symbol", "name", "synonyms", "ensembl_ids", "gene_type", "gene_groups"]
+    table = snapshot.table("genes", columns=columns)
+    if genes is not None:
+        wanted = np.fromiter(sorted(set(genes)), np.int64)
+        absent = np.setdiff1d(wanted, table["gene_id"].to_numpy())
+        if len(absent):
+            raise TextError(
+                f"the snapshot of {snapshot.species.name} has no gene with the GeneID {first_ten(absent.tolist())}"
+            )
+        table = table.filter(pc.field("gene_id").isin(wanted.tolist()))
+    elif gene_types is not None:
+        _known("gene type", gene_types, sorted(table["gene_type"].unique().to_pylist()))
+        table = table.filter(pc.field("gene_type").isin(list(gene_types)))
+    frame: pd.DataFrame = table.sort_by("gene_id").to_pandas()
+    return frame
+
+
+def _ranked_summaries(snapshot: Snapshot, template: Template) -> dict[tuple[int, int], list[_Summary]]:
+    """Return the non-empty summaries of each (tax_id, gene_id), the preferred one first."""
+    table = snapshot.table("summaries", columns=["gene_id", "tax_id", "source", "text", "provider", "text_date"])
+    _known("source", template.ranking, sorted({*SOURCES, *table["source"].unique().to_pylist()}))
+    places = {name: place for place, name in enumerate(template.ranking)}
+    found: dict[tuple[int, int], list[_Summary]] = {}
+    for batch in table.to_batches(max_chunksize=8192):
+        for gene_id, tax_id, source, text, provider, date in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+            if kept := hygiene.drop_templates(text) if template.drop_templates else text:
+                found.setdefault((tax_id, gene_id), []).append(_Summary(source, kept, provider, date))
+    for several in found.values():
+        several.sort(key=lambda one: (places.get(one.source, len(places)), one.source, one.text))
+    return found
+
+
+def _human_partners(snapshot: Snapshot) -> dict[int, tuple[int, str, list[str]]]:
+    """Return for each gene with a one-to-one human ortholog its GeneID, symbol and gene groups."""
+    table = snapshot.table(
+        "orthologs",
+        columns=["gene_id", "human_gene_id", "human_symbol", "human_gene_groups"],
+        filters=pc.field("one_to_one"),
+    )
+    genes, humans, symbols, groups = (column.to_pylist() for column in table.columns)
+    return dict(zip(genes, zip(humans, symbols, groups, strict=True), strict=True))
+
+
+def _known(what: str, given: Iterable[str], known: Collection[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TextError(f"unknown {what} {first_ten(unknown)}; known are {', '.join(known)}")
