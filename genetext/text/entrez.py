@@ -367,22 +367,22 @@ class _Search:
         return types
 
     def human_orthologs(self) -> dict[int, tuple[_Record, bool]]:
-        """Find each gene's human ortholog: the human gene of the same symbol, if NCBI's ortholog group confirms it."""
+        """Find each gene's human ortholog: a human gene that goes by its symbol, if NCBI's ortholog group confirms it."""
         if self.species.tax_id == HUMAN.tax_id:
             return {}
         by_symbol = {record.symbol.casefold(): uid for uid, record in self.records.items()}
         confirmed: dict[int, tuple[_Record, bool]] = {}
         for _, batch in _batches(sorted(by_symbol)):
-            either = " OR ".join(f'"{_quotable(symbol)}"[Preferred Symbol]' for symbol in batch)
+            either = " OR ".join(f'"{_quotable(symbol)}"[Gene Name]' for symbol in batch)
             for human in self.search(f"({either})", tax_id=HUMAN.tax_id).values():
-                uid = by_symbol.get(human.symbol.casefold())
-                if uid is None:
+                names = {name.casefold() for name in (human.symbol, *human.synonyms)}
+                candidates = {by_symbol[name] for name in names & by_symbol.keys()} - confirmed.keys()
+                if not candidates:
                     continue
                 group = self.ids(
                     f"ortholog_gene_{human.gene_id}[group] AND {self.species.tax_id}[Taxonomy ID] AND alive[prop]"
                 )
-                if uid in group:
-                    confirmed[uid] = (human, group == [uid])
+                confirmed |= {uid: (human, group == [uid]) for uid in candidates.intersection(group)}
         return confirmed
 
     def tables(self) -> dict[str, pa.Table]:
@@ -390,7 +390,10 @@ class _Search:
         types, orthologs = self.gene_types(), self.human_orthologs()
         if self.species.tax_id != HUMAN.tax_id and len(orthologs) < len(self.records):
             without = [record.symbol for uid, record in self.records.items() if uid not in orthologs]
-            _log.info("no human ortholog of the same symbol at NCBI for %s", first_ten(without))
+            _log.info(
+                "no human ortholog found at NCBI for %s: NCBI is asked for human genes that go by the same symbol",
+                first_ten(without),
+            )
         genes = [
             {
                 "gene_id": uid,
