@@ -17,7 +17,6 @@ _MARKUP = re.compile(r"</?(?:i|b|u|em|strong|sub|sup|p|br|span|a)(?:\s[^<>]{0,20
 _INVISIBLE = re.compile(
     r"[\u0000-\u0008\u000e-\u001f\u007f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffe\uffff]"
 )
-_SPACE = re.compile(r"\s+")
 
 _DATE = rf"(?:,?\s*(?P<month{{0}}>{'|'.join(_MONTHS)})[a-z]*\.?,?\s+(?P<year{{0}}>\d{{{{4}}}}))"
 _TAIL = re.compile(
@@ -42,14 +41,14 @@ _BRACKETED_PMIDS = re.compile(
 _PMIDS = re.compile(rf"\s*[,;]?\s*{_CITED}", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 
+# What taking things out leaves behind: empty brackets, lonely commas, space before a stop, a stop said twice.
 _TIDY = (
-    (re.compile(r"\s*(?:\(\s*[,;]?\s*\)|\[\s*[,;]?\s*\])"), ""),
+    (re.compile(r"\(\s*[,;]?\s*\)|\[\s*[,;]?\s*\]"), " "),
     (re.compile(r"([(\[])\s*[,;]\s*"), r"\1"),
-    (re.compile(r"\s*[,;]\s*([)\]])"), r"\1"),
+    (re.compile(r"[,;]\s*([)\]])"), r"\1"),
     (re.compile(r"\s+([,;.)\]])(?=[\s,;.)\]]|$)"), r"\1"),
-    (re.compile(r"(?<![.\s])\s*\.\s*\.(?!\.)"), "."),
+    (re.compile(r"(?<!\.)\.\s*\.(?!\.)"), "."),
     (re.compile(r"^[\s.,;:)\]]+"), ""),
-    (_SPACE, " "),
 )
 
 # Sentences about the record, not about the gene.
@@ -63,8 +62,9 @@ _RECORD = re.compile(
     r"|^the\s+nomenclature\s+assigned\s+to\s+.*\bis\s+independent\s+of\s+other\s+organisms\b",
     re.IGNORECASE,
 )
+_RECORD_HINTS = ("note", "refseq", "##", "completeness", " record", "nomenclature")  # a cheap look before the search
 # Sentences that say that there are splice variants, and nothing else: every word is one of these.
-_ABOUT_VARIANTS = re.compile(r"splic|transcript|isoform", re.IGNORECASE)
+_ABOUT_VARIANTS = ("splic", "transcript", "isoform")
 _EMPTY_WORD_LIST = """
     a about additional additionally all also alternate alternately alternative alternatively although an and another
     any are as at be been being biological both but by can could currently described despite determined detected
@@ -79,6 +79,9 @@ _EMPTY_WORD_LIST = """
     transcript transcripts transcriptional twelve two unclear unknown use used validity variant variants variable
     various varying via was well were which while whose with yet characterized confirmed established
     usage differ differing first complete completely supporting evidence
+alternatives clear date demonstrates did experimentally extensive fully literature loci locus natures non-protein
+promoter promoters structure suggested thought undergo undergoes utilize utilized utilizing verified yield yields
+yielding representing represent since until
 """
 _EMPTY_WORDS = frozenset(_EMPTY_WORD_LIST.split())
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
@@ -144,19 +147,21 @@ def clean(summary: str) -> Cleaned:
     while text != before:
         before = text
         text = _plain(text)
-        for tail in _TAIL.finditer(text):
-            found = tail.groupdict()
-            who = next((found[f"who{form}"] for form in range(3) if found[f"who{form}"]), "").strip(" ,.;")
-            if who:
-                providers[who] = None
-            for form in range(2):
-                if year := found[f"year{form}"]:
-                    dates.add(f"{year}-{_MONTHS.index(found[f'month{form}']) + 1:02d}")
-        text = _TAIL.sub(" ", text)
-        for pattern in (_BRACKETED_PMIDS, _PMIDS):
-            for cited in pattern.finditer(text):
-                pmids.update(dict.fromkeys(_NUMBER.findall(cited.group())))
-            text = pattern.sub(" ", text)
+        if "provided" in text or "supplied" in text:
+            for tail in _TAIL.finditer(text):
+                found = tail.groupdict()
+                who = next((found[f"who{form}"] for form in range(3) if found[f"who{form}"]), "").strip(" ,.;")
+                if who:
+                    providers[who] = None
+                for form in range(2):
+                    if year := found[f"year{form}"]:
+                        dates.add(f"{year}-{_MONTHS.index(found[f'month{form}']) + 1:02d}")
+            text = _TAIL.sub(" ", text)
+        if "pmid" in (small := text.lower()) or "pubmed" in small:
+            for pattern in (_BRACKETED_PMIDS, _PMIDS):
+                for cited in pattern.finditer(text):
+                    pmids.update(dict.fromkeys(_NUMBER.findall(cited.group())))
+                text = pattern.sub(" ", text)
         text = _tidy(text)
         kept = []
         for sentence in sentences.split(text):
@@ -170,12 +175,12 @@ def clean(summary: str) -> Cleaned:
 
 def is_boilerplate(sentence: str) -> bool:
     """Whether a sentence is about the record, or says no more than that there are splice variants."""
-    if _RECORD.search(sentence):
+    small = sentence.lower()
+    if any(hint in small for hint in _RECORD_HINTS) and _RECORD.search(sentence):
         return True
-    if not _ABOUT_VARIANTS.search(sentence):
+    if not any(hint in small for hint in _ABOUT_VARIANTS):
         return False
-    words = _WORD.findall(sentence.lower())
-    return all(word in _EMPTY_WORDS or word.isdecimal() for word in words)
+    return all(word in _EMPTY_WORDS or word.isdecimal() for word in _WORD.findall(small))
 
 
 def template_sentences(text: str) -> list[str]:
@@ -192,11 +197,11 @@ def drop_templates(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    unescaped = _MARKUP.sub("", html.unescape(text))
-    return _SPACE.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFC", unescaped))).strip()
+    unescaped = _MARKUP.sub("", html.unescape(text)) if "<" in text or "&" in text else text
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", unescaped)).split())
 
 
 def _tidy(text: str) -> str:
     for pattern, instead in _TIDY:
         text = pattern.sub(instead, text)
-    return text.strip()
+    return " ".join(text.split())
