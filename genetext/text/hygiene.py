@@ -86,25 +86,28 @@ yielding representing represent since until
 _EMPTY_WORDS = frozenset(_EMPTY_WORD_LIST.split())
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
-# Sentences that a program wrote out of annotations: the Alliance of Genome Resources, and RGD before it.
+# Sentences that a program wrote out of annotations: the Alliance of Genome Resources, and RGD (in capitals) before it.
+# They have no subject, and name a term without an article ("Part of the ..." is a writer's).
 _TEMPLATE = re.compile(
     r"""^(?:
-      (?:(?:Predicted|Thought|Likely)\ to\ )?(?:
-          enables?\b | contributes?\ to\b | colocalizes?\ with\b | acts?\ upstream\ of\b
-        | (?:be\ |is\ )?(?:located\ in|part\ of|active\ in|(?:an?\ )?(?:integral|extrinsic|intrinsic)\ component\ of)\b
-        | (?:be\ |is\ )?involved\ in\b
-        | act\b | exhibits?\b | localizes?\ to\b | have\b | be\ (?:a|an)\ structural\ constituent\ of\b
-      )
+      (?:(?:Predicted|Thought|Likely)\ to\ )?
+      (?:[Ee]nables? | [Cc]ontributes?\ to | [Cc]olocalizes?\ with | [Aa]cts?\ upstream\ of | [Ee]xhibits?
+        | (?:[Bb]e\ |Is\ )?(?:[Ll]ocated\ in|[Pp]art\ of|[Aa]ctive\ in|[Ii]nvolved\ in)
+        | (?:[Bb]e\ |Is\ )?(?:[Aa]n?\ )?(?:[Ii]ntegral|[Ee]xtrinsic|[Ii]ntrinsic)\ component\ of
+        | [Ll]ocalizes?\ to
+      )\b(?!\ (?:the|this|these|its|an?)\b)
+    | Predicted\ to\ (?:be\ an?|act|have)\b
+    | An?\ (?:[\w-]+\ ){0,3}structural\ constituent\b
     | (?:Is|Was)\ (?:also\ )?expressed\ in\b
-    | (?:Is\ )?implicated\ in\b
-    | (?:Several\ |Human\ )?orthologs?(?:\(s\))?\ (?:of\ this\ gene\ )?(?:is|are|have\ been)?\s*implicated\ in\b
+    | (?:Is\ i|I)mplicated\ in\b
+    | (?:Several\ o|Human\ o|O)rtholog(?:s|\(s\))?\ (?:of\ this\ gene\ )?(?:(?:is|are|have\ been)\ )?implicated\ in\b
     | Orthologous\ to\b
     | Used\ to\ study\b
-    | (?:Is\ a\ )?biomarkers?\ (?:of|for)\b
-    | Interacts\ with\b | Participates\ in\b | Associated\ with\b | Found\ in\b
-    | Encodes\ (?:a|an)\ .{1,40}\bthat\ (?:exhibits|is\ predicted)\b
+    | (?:Is\ a\ b|B)iomarkers?\ (?:of|for)\b
+    | INTERACTS\ WITH\b | PARTICIPATES\ IN\b | ASSOCIATED\ WITH\b | FOUND\ IN\b | INVOLVED\ IN\b
+    | ENCODES\ an?\ .{1,60}\bthat\b
     )""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 
 

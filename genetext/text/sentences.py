@@ -23,6 +23,7 @@ _STOP = re.compile(
     r"""|(?<=[a-z)\]]{2}\.)(?=[A-Z][a-z]+\s))"""
 )
 _LAST_WORD = re.compile(r"""(?:^|[\s('"\u201c\[])([^\s('"\u201c\[]*)$""")
+_NOUN_BEFORE = re.compile(r"\b(?!with|from|like|that|than|and)[a-z]{4,}\s+$")
 _NEXT_WORD = re.compile(r"\W*(\w+)")
 
 
@@ -52,5 +53,8 @@ def _ends(text: str, start: int, stop: re.Match[str]) -> bool:
         return False
     if len(word) == 1 and word.isalpha():
         following = _NEXT_WORD.match(text, stop.end())
-        return following is not None and following.group(1) in _OPENERS
+        if following is not None and following.group(1) in _OPENERS:
+            return True
+        # "coenzyme Q. Complex I" ends a sentence, "found by J. Smith" does not.
+        return _NOUN_BEFORE.search(text, max(start, stop.start() - 40), stop.start() - 1) is not None
     return True
