@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from genetext.text import web
 from genetext.text.web import Patience, Tries
 
 NCBI = "https://ftp.ncbi.nlm.nih.gov/gene/DATA/"
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 _GZIP = b"\x1f\x8b"
 
 
@@ -62,7 +63,7 @@ class Source:
 
     url: str | None = None
     folder: Path | None = None
-    auth: tuple[str, str] | None = None
+    auth: tuple[str, str] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, where: str | Path) -> "Source":
@@ -165,10 +166,12 @@ def fetch_file(
     patience = patience or Patience()
     if source.folder is not None:
         return _in_folder(source.folder, name)
-    if client is None:
-        with web.client(patience) as own:
-            return _Download(source, name, own, root or disk.cache_dir(), patience, progress).run()
-    return _Download(source, name, client, root or disk.cache_dir(), patience, progress).run()
+    root = root or disk.cache_dir()
+    with ExitStack() as stack:
+        stack.enter_context(disk.lock(f"download-{source.id}-{name}", root=root))  # two writers would mix one part
+        if client is None:
+            client = stack.enter_context(web.client(patience))
+        return _Download(source, name, client, root, patience, progress).run()
 
 
 def cached_file(source: Source, name: str, *, root: Path | None = None) -> File | None:
@@ -217,7 +220,7 @@ def _read_through(path: Path) -> str:
                         break
                     inflater, ended = zlib.decompressobj(wbits=31), False
                 try:
-                    text = inflater.decompress(block, 4 * _BLOCK)
+                    text = inflater.decompress(block, _BLOCK)
                 except zlib.error as error:
                     raise _BadContent(f"damaged: {error}") from None
                 head = head if len(head) > 256 else head + text[:512]

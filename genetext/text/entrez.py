@@ -80,6 +80,8 @@ class Eutils:
         Sent with each request, as NCBI asks. Default: `$NCBI_EMAIL`.
     api_key
         Raises the limit from 3 to 10 requests a second. Default: `$NCBI_API_KEY`. Never shown.
+    interval
+        Seconds between requests. Default: what NCBI allows with or without a key.
     patience
         Timeouts and retries.
     """
@@ -87,6 +89,7 @@ class Eutils:
     url: str = EUTILS
     email: str | None = field(default_factory=lambda: os.environ.get("NCBI_EMAIL") or None)
     api_key: str | None = field(default_factory=lambda: os.environ.get("NCBI_API_KEY") or None, repr=False)
+    interval: float | None = None
     patience: Patience = field(default_factory=Patience)
 
     @property
@@ -107,9 +110,10 @@ class Eutils:
         what = self.where + utility
         form = {"tool": "genetext", "email": self.email, "api_key": self.api_key, **fields}
         data = {name: str(value) for name, value in form.items() if value is not None}
+        interval = self.interval if self.interval is not None else INTERVAL_WITH_KEY if self.api_key else INTERVAL
         tries = Tries(what, self.patience)
         while True:
-            self._limiter.wait(INTERVAL_WITH_KEY if self.api_key else INTERVAL)
+            self._limiter.wait(interval)
             wait, content = None, False
             try:
                 # A redirect is not followed: it could carry the key elsewhere.
@@ -367,7 +371,7 @@ class _Search:
         return types
 
     def human_orthologs(self) -> dict[int, tuple[_Record, bool]]:
-        """Find each gene's human ortholog: a human gene that goes by its symbol, if NCBI's ortholog group confirms it."""
+        """Find human genes that go by the genes' symbols, as far as NCBI's ortholog groups confirm them."""
         if self.species.tax_id == HUMAN.tax_id:
             return {}
         by_symbol = {record.symbol.casefold(): uid for uid, record in self.records.items()}

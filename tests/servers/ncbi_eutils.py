@@ -186,7 +186,8 @@ def _search_result(ids: list[int], most: int) -> bytes:
     return (
         f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE eSearchResult PUBLIC "-//NLM//DTD esearch 20060628//EN" '
         f'"{_DTD}/20060628/esearch.dtd">\n<eSearchResult><Count>{len(ids)}</Count>'
-        f"<RetMax>{min(len(ids), most)}</RetMax><RetStart>0</RetStart><IdList>\n{listed}\n</IdList><TranslationSet/><QueryTranslation></QueryTranslation>"
+        f"<RetMax>{min(len(ids), most)}</RetMax>"
+        f"<RetStart>0</RetStart><IdList>\n{listed}\n</IdList><TranslationSet/><QueryTranslation></QueryTranslation>"
         f"{errors}</eSearchResult>\n"
     ).encode()
 
