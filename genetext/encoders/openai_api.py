@@ -1,0 +1,342 @@
+"""OpenAI's API through its official client: one retry loop, errors a person can act on, and a key that stays unseen.
+
+The client's own retries are off. They would send a request again when the account is out of money, give up on a server
+that asks for more than two minutes, and know nothing of replies that came but cannot be right. With two loops, one
+inside the other, the number of requests would multiply.
+"""
+
+import base64
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext.errors import EncoderError, first_ten
+
+if TYPE_CHECKING:
+    import openai
+
+_log = logging.getLogger("genetext")
+_T = TypeVar("_T")
+
+_KEY = "OPENAI_API_KEY"
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|sess)-[\w*-]{6,}")
+_OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
+_PASSING = {408, 409, 429}  # and everything from 500
+_SHOWN = 300  # characters of a server's message that are shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How failures that may pass are met.
+
+    Attributes
+    ----------
+    attempts
+        How often a request is sent again after 408, 409, 429, 5xx, a timeout or a broken connection.
+    again_if_wrong
+        How often it is sent again after a reply that came, was paid for, and cannot be right.
+    first, longest
+        Seconds to wait before the first repetition, doubled each time (less up to a quarter, by chance), and at most.
+        A `Retry-After` of the server that is longer is honoured, for all requests under way.
+    patience
+        Seconds of `Retry-After` past which the run ends instead; it can be taken up again later.
+    """
+
+    attempts: int = 8
+    again_if_wrong: int = 2
+    first: float = 0.5
+    longest: float = 60.0
+    patience: float = 900.0
+
+
+class WrongReply(EncoderError):
+    """A reply came that cannot be matched with what was sent."""
+
+
+class Stopped(EncoderError):
+    """A request was given up because the run is ending."""
+
+
+class Api:
+    """The official client, made when first used.
+
+    Parameters
+    ----------
+    base_url
+        Default: `$OPENAI_BASE_URL`, else OpenAI's.
+    api_key
+        Default: `$OPENAI_API_KEY`, read when the first request is sent.
+    timeout
+        Seconds that one request may take.
+    retries
+        How failures are met.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        retries: Retries | None = None,
+    ) -> None:
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        self._secret = _Secret(api_key)
+        self._timeout = timeout
+        self._retries = retries or Retries()
+        self._client: openai.OpenAI | None = None
+        self._guard = threading.Lock()
+        self._not_before = 0.0  # monotonic time before which the server wants to hear nothing
+        self._chance = random.Random()
+
+    def __repr__(self) -> str:
+        return f"Api({self.host!r})"
+
+    @property
+    def host(self) -> str:
+        """The server's name and port, without whatever else the address may hold."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._guard:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def embed(
+        self,
+        inputs: Sequence[str],
+        *,
+        model: str,
+        dim: int,
+        dimensions: int | None = None,
+        stop: threading.Event | None = None,
+    ) -> tuple[NDArray[np.float32], int]:
+        """Ask for the vectors of one request's texts.
+
+        Returns
+        -------
+        tuple[NDArray[np.float32], int]
+            `(n, dim) float32` in the order of `inputs`, and the tokens that the server counted (0 if it does not say).
+        """
+
+        def request(client: "openai.OpenAI") -> tuple[NDArray[np.float32], int]:
+            shortened = {} if dimensions is None else {"dimensions": dimensions}
+            reply = client.embeddings.create(model=model, input=list(inputs), encoding_format="base64", **shortened)  # type: ignore[arg-type]
+            pairs = [(entry.index, entry.embedding) for entry in reply.data or ()]
+            usage = getattr(reply, "usage", None)
+            return match(pairs, n=len(inputs), dim=dim, model=model), int(getattr(usage, "prompt_tokens", 0) or 0)
+
+        return self.call(f"{len(inputs):,} texts for {model}", request, stop=stop)
+
+    def call(self, what: str, request: Callable[["openai.OpenAI"], _T], *, stop: threading.Event | None = None) -> _T:
+        """Run `request` with the client, again where that may help.
+
+        Parameters
+        ----------
+        what
+            What is asked for, for messages.
+        request
+            Called with the client; raises what the client raises, or `WrongReply`.
+        stop
+            When set, nothing is sent any more and `Stopped` is raised.
+
+        Raises
+        ------
+        EncoderError
+            The server refuses, or goes on failing. No message, nor any error chained to it, holds the key.
+        """
+        stop = stop or threading.Event()
+        sent = wrong = 0
+        while True:
+            self._wait(stop)
+            # The errors of the client hold the request, and so the key: none is left chained to what is raised.
+            outcome = self._attempt(request)
+            if not isinstance(outcome, _Failure):
+                return outcome
+            sent += 1
+            wrong += outcome.wrong
+            after = outcome.after or 0.0
+            if not outcome.passing or sent > self._retries.attempts or wrong > self._retries.again_if_wrong:
+                self._give_up(outcome, what, sent)
+            if after > self._retries.patience:
+                self._give_up(outcome, what, sent, f"; it asks to wait {after:,.0f} s: run the same command again then")
+            backoff = min(self._retries.longest, self._retries.first * 2 ** (sent - 1))
+            delay = max(after, backoff * (1 - self._chance.random() / 4))
+            _log.warning("%s: %s; again in %.1f s", what, outcome.text, delay)
+            if after:
+                with self._guard:
+                    self._not_before = max(self._not_before, time.monotonic() + after)
+            if stop.wait(delay):
+                raise Stopped(f"{what}: given up, because the run is ending")
+
+    def _wait(self, stop: threading.Event) -> None:
+        """Wait while the server has asked, in its answer to any of the requests, to be left alone."""
+        while not stop.is_set():
+            with self._guard:
+                remaining = self._not_before - time.monotonic()
+            if remaining <= 0:
+                return
+            stop.wait(remaining)
+        raise Stopped("nothing more is sent, because the run is ending")
+
+    def _attempt(self, request: Callable[["openai.OpenAI"], _T]) -> "_T | _Failure":
+        import openai
+
+        client = self._connected()
+        try:
+            return request(client)
+        except WrongReply as error:
+            return _Failure(f"a wrong reply: {error}", passing=True, wrong=True)
+        except openai.APITimeoutError:
+            return _Failure(f"no answer from {self.host} within {self._timeout:g} s", passing=True)
+        except openai.APIStatusError as error:
+            return self._refusal(error)
+        except openai.APIConnectionError as error:
+            return _Failure(self._scrub(f"{self.host} cannot be reached ({error.__cause__ or error})"), passing=True)
+        except openai.OpenAIError as error:
+            return _Failure(self._scrub(f"{type(error).__name__}: {error}"), passing=True, wrong=True)
+        except ValueError as error:  # a body that is no JSON
+            return _Failure(self._scrub(f"a reply that cannot be read: {error}"), passing=True, wrong=True)
+
+    def _refusal(self, error: "openai.APIStatusError") -> "_Failure":
+        status, code = error.status_code, str(error.code or error.type or "")
+        told = error.body.get("message") if isinstance(error.body, dict) else None
+        said = self._scrub(str(told or error.message))[:_SHOWN]
+        if status == 401:
+            return _Failure(f"{self.host} refuses the key ({said}): set {_KEY} to one that is valid there")
+        if code in _OUT_OF_MONEY:
+            return _Failure(f"the account at {self.host} cannot pay ({code}: {said}): see its billing page")
+        if status == 404:
+            return _Failure(f"{self.host} does not have what was asked for ({code or status}: {said})")
+        advised = error.response.headers.get("x-should-retry")
+        passing = advised == "true" or (advised != "false" and (status in _PASSING or status >= 500))
+        return _Failure(
+            f"{self.host} answered {status} ({said})", passing=passing, after=_retry_after(error.response.headers)
+        )
+
+    def _give_up(self, failure: "_Failure", what: str, sent: int, advice: str = "") -> NoReturn:
+        times = f" (sent {sent} times)" if sent > 1 else ""
+        raise EncoderError(f"{what}: {failure.text}{times}{advice}. What arrived before is kept.")
+
+    def _connected(self) -> "openai.OpenAI":
+        import openai
+
+        with self._guard:
+            if self._client is None:
+                key = self._secret.reveal()
+                if not key:
+                    raise EncoderError(f"{_KEY} is not set: {self.host} wants a key (any word, where it checks none)")
+                self._client = openai.OpenAI(api_key=key, base_url=self.base_url, timeout=self._timeout, max_retries=0)
+            return self._client
+
+    def _scrub(self, text: str) -> str:
+        """Take the key out of a text that came from elsewhere, and everything that looks like one."""
+        key = self._secret.reveal()
+        if key:
+            text = text.replace(key, "***")
+        return _LOOKS_LIKE_A_KEY.sub("***", text)
+
+
+def match(
+    pairs: Sequence[tuple[int | None, str | Sequence[float]]], *, n: int, dim: int, model: str
+) -> NDArray[np.float32]:
+    """Put the vectors of a reply in the order of what was sent, by their `index`.
+
+    Parameters
+    ----------
+    pairs
+        For each vector its index and its numbers, as a list or as base64 of float32 little endian.
+    n, dim
+        How many texts were sent, and how long vectors are.
+    model
+        For messages.
+
+    Raises
+    ------
+    WrongReply
+        Too few or too many vectors, an index twice or out of range, numbers that are not finite. Nothing of such a
+        reply is used: a server that loses a text may have numbered the others anew.
+    EncoderError
+        Vectors of another length: sending again would not help.
+    """
+    if len(pairs) != n:
+        raise WrongReply(f"{n:,} texts were sent, {len(pairs):,} vectors came back")
+    indices = [index for index, _ in pairs]
+    if set(indices) != set(range(n)):
+        odd = [index for index in indices if index is None or not 0 <= index < n or indices.count(index) > 1]
+        raise WrongReply(f"the vectors are numbered {first_ten(odd)}, each of 0 to {n - 1:,} was expected once")
+    vectors = np.empty((n, dim), np.float32)
+    for index, numbers in pairs:
+        row = _numbers(numbers)
+        if row.shape != (dim,):
+            raise EncoderError(
+                f"{model} should give vectors of {dim} dimensions, {row.size} came back: name the right model, or pass "
+                "the dimensions that this server gives"
+            )
+        vectors[index] = row
+    if not np.isfinite(vectors).all():
+        raise WrongReply(f"{int((~np.isfinite(vectors)).any(axis=1).sum()):,} vectors are not finite")
+    return vectors
+
+
+class _Secret:
+    """A key that shows itself nowhere: not in a repr, not in a pickle."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key is not written anywhere")
+
+    def reveal(self) -> str | None:
+        return self._value or os.environ.get(_KEY)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    text: str
+    passing: bool = False
+    wrong: bool = False
+    after: float | None = None
+
+
+def _numbers(numbers: str | Sequence[float]) -> NDArray[np.float32]:
+    try:
+        if isinstance(numbers, str):
+            return np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
+        return np.asarray(numbers, np.float32)
+    except (ValueError, TypeError) as error:
+        raise WrongReply(f"a vector that cannot be read: {error}") from None
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Read `Retry-After` (seconds or a date) or `retry-after-ms`; None where there is none or it cannot be read."""
+    try:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(milliseconds) / 1000)
+        if (value := headers.get("retry-after")) is None:
+            return None
+        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
