@@ -29,6 +29,7 @@ from genetext.text.web import Patience, Tries
 
 EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
 BATCH = 200
+_REPLACED = 5  # how often in a row
 # NCBI allows 3 and 10 requests a second; requests that leave evenly do not arrive evenly, so stay a little below.
 INTERVAL, INTERVAL_WITH_KEY = 0.37, 0.11
 
@@ -283,7 +284,7 @@ class _Search:
     def by_id(self, ids: Sequence[str]) -> None:
         asked = {name: int(name) for name in ids}
         known: dict[int, _Record] = {}
-        for _ in range(5):  # a replaced gene's successor may itself be replaced
+        for _ in range(_REPLACED):  # a replaced gene's successor may itself be replaced
             missing = sorted({uid for uid in asked.values() if uid not in known})
             if not missing:
                 break
@@ -293,6 +294,8 @@ class _Search:
                 if record is not None and record.current_id and record.current_id != uid:
                     self.retired[uid] = (record.current_id, record.symbol)
                     asked[name] = record.current_id
+        for old, (_, symbol) in list(self.retired.items()):
+            self.retired[old] = (self._successor(old), symbol)
         for name, uid in asked.items():
             record = known.get(uid)
             if record is None:
@@ -304,6 +307,11 @@ class _Search:
                 self.not_found[name] = f"a gene of taxon {record.tax_id}, not of {self.species.latin}"
             else:
                 self.records[uid] = record
+
+    def _successor(self, uid: int) -> int:
+        for _ in range(_REPLACED):
+            uid = self.retired.get(uid, (uid, ""))[0]
+        return uid
 
     def by_ensembl(self, name: str) -> None:
         plain = name.partition(".")[0]

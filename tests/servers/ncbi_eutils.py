@@ -92,8 +92,9 @@ class Database:
         """Ortholog groups by human GeneID."""
         found: dict[int, set[int]] = defaultdict(set)
         for row in _rows(self.folder / "gene_orthologs.gz"):
-            if row[0] == "9606":
-                found[int(row[1])] |= {int(row[1]), int(row[4])}
+            for human, other in ((row[:2], row[3:]), (row[3:], row[:2])):  # either may come first
+                if human[0] == "9606":
+                    found[int(human[1])] |= {int(human[1]), int(other[1])}
         return found
 
     @cached_property
