@@ -131,7 +131,6 @@ def build(
     GenetextError
         Anything that stands between here and an index, in one sentence. What was finished before is kept.
     """
-    from genetext.species import find
     from genetext.text.compose import compose
     from genetext.text.fetch import fetch
 
@@ -140,7 +139,7 @@ def build(
     clock = _Clock(report.seconds)
     spec = embedding_spec(encoder, post=post, precision=precision, long_texts=long_texts)
     if snapshot is None:
-        snapshot = fetch(find(species), source=source, genes=genes, offline=offline, root=root, progress=progress)
+        snapshot = fetch(species, source=source, genes=genes, offline=offline, root=root, progress=progress)
     clock("text")
     path = output or root / "indices" / snapshot.species.name / (name or default_name(encoder, genes))
     with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:

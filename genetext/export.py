@@ -1,6 +1,5 @@
 """Write an index's vectors in the forms that other programs read. No pickle among them."""
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,12 +64,10 @@ def _parquet(index: GeneIndex, path: Path, _key: str) -> list[Path]:
 
 def _word2vec(index: GeneIndex, path: Path, key: str) -> list[Path]:
     names = _names(index, key)
-    with disk.atomic_file(path) as handle, io.TextIOWrapper(handle, encoding="utf-8", write_through=True) as text:
-        text.write(f"{len(index)} {index.dim}\n")
+    with disk.atomic_file(path) as handle:
+        handle.write(f"{len(index)} {index.dim}\n".encode())
         for name, vector in zip(names, index.matrix, strict=True):
-            text.write(f"{name} {' '.join(map(repr, vector.tolist()))}\n")
-        text.flush()
-        text.detach()
+            handle.write(f"{name} {' '.join(map(repr, vector.tolist()))}\n".encode())
     return [path]
 
 

@@ -130,7 +130,7 @@ class GeneIndex:
                 content={
                     **content,
                     "embedding": embedding.spec.to_json(),
-                    "fingerprint": embedding.spec.fingerprint,
+                    "embedding_fingerprint": embedding.spec.fingerprint,
                     "dim": int(vectors.shape[1]),
                     "n_vectors": int(vectors.shape[0]),
                     "metric": "inner product of unit vectors",

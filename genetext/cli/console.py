@@ -86,13 +86,16 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
         from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        if not console.is_terminal:
+            yield _lines()
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        with Progress(*columns, console=console) as bars:
             tasks: dict[str, TaskID] = {}
 
             def report(name: str, done: int, total: int | None) -> None:
@@ -103,6 +106,22 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
                 bars.update(tasks[name], rate=_rate(name, done, total, speed))
 
             yield report
+
+
+def _lines(every: float = 30.0) -> Callable[[str, int, int | None], None]:
+    """Return a progress callback for log files: a line now and then instead of a bar."""
+    from time import monotonic
+
+    last: dict[str, tuple[float, int]] = {}
+
+    def report(name: str, done: int, total: int | None) -> None:
+        now = monotonic()
+        then, before = last.setdefault(name, (now, done))
+        if now - then >= every:
+            _say(f"{name}: {_rate(name, done, total, (done - before) / (now - then))}")
+            last[name] = now, done
+
+    return report
 
 
 def _rate(name: str, done: int, total: int | None, speed: float) -> str:

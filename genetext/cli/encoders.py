@@ -17,15 +17,26 @@ def register(app: typer.Typer) -> None:
         """List the encoders: dimension, pooling, licence, size, and whether their weights are here."""
         if context.invoked_subcommand is not None:
             return
-        import pandas as pd
-
         from genetext import encoders
 
-        rows = encoders.available()
+        rows = [row.to_json() for row in encoders.available()]
         if as_json:
             console.emit(rows)
-        else:
-            console.table(pd.DataFrame(rows), dict.fromkeys(rows[0], str))
+            return
+        import pandas as pd
+
+        console.table(
+            pd.DataFrame(rows, dtype=object),
+            {
+                "name": str,
+                "model": str,
+                "dim": lambda dim: "" if dim is None else str(dim),
+                "pooling": str,
+                "licence": str,
+                "size_mb": lambda size: str(size) if size else "",
+                "present": lambda present: {True: "yes", False: "no", None: ""}[present],
+            },
+        )
 
     @group.command()
     def pull(name: Annotated[str, typer.Argument(help="A preset's name or a hub id.")]) -> None:

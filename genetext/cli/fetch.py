@@ -36,11 +36,10 @@ def register(app: typer.Typer) -> None:
 
         Run it where there is a network, copy the cache, and build elsewhere with --offline.
         """
-        from genetext.species import find
         from genetext.text.fetch import fetch as run
 
         with console.progress(quiet=quiet) as progress:
-            snapshot = run(find(species), source=source, genes=gene_list(genes), offline=offline, progress=progress)
+            snapshot = run(species, source=source, genes=gene_list(genes), offline=offline, progress=progress)
         facts = {
             "path": str(snapshot.path),
             "digest": snapshot.digest,

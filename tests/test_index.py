@@ -1,0 +1,213 @@
+"""The index on the disk: what it answers, and what it refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genetext.build import build
+from genetext.errors import EncoderError, GeneIndexError, IndexMismatch
+from genetext.index import GeneIndex, list_indices, locate
+from tests.factory import write_ncbi
+
+OPN4, OPN1LW, OPN1MW = 94233, 5956, 2652
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cache")
+    build("human", encoder="lexical", source=str(write_ncbi(root / "ncbi")), root=root)
+    return root
+
+
+@pytest.fixture
+def index(root):
+    return GeneIndex.open("human/lexical", root=root)
+
+
+def test_it_is_found_by_name_species_and_path(root, index):
+    assert locate("human", root=root) == locate("human/lexical", root=root) == locate(index.path) == index.path
+    assert list_indices(root=root) == [index.path]
+    assert "human" in repr(index)
+    assert index.species.tax_id == 9606
+
+
+def test_an_unknown_index_names_those_there_are(root):
+    with pytest.raises(GeneIndexError, match=r"there are human/lexical.*build-index --species mouse"):
+        GeneIndex.open("mouse/minilm", root=root)
+    with pytest.raises(GeneIndexError, match="none was built yet"):
+        GeneIndex.open("human", root=root / "elsewhere")
+
+
+def test_vectors_have_unit_length_and_stand_at_their_genes(index):
+    assert index.matrix.shape == (len(index), index.dim)
+    assert np.allclose(np.linalg.norm(index.matrix, axis=1), 1, atol=1e-6)
+    assert not index.matrix.flags.writeable
+    for gene_id, vector in zip(index.gene_ids, index.matrix, strict=True):
+        assert np.array_equal(index.vectors([int(gene_id)])[0], vector)
+
+
+def test_every_gene_is_in_the_table_with_or_without_a_vector(index):
+    genes = index.genes
+    assert genes["gene_id"].is_unique
+    assert genes["gene_id"].is_monotonic_increasing
+    silent = genes[genes["text"] == ""]
+    assert (silent["row"] == -1).all()
+    assert len(silent) > 0
+    assert sorted(genes.loc[genes["row"] >= 0, "row"]) == list(range(len(index)))
+    assert (genes.loc[genes["text"] != "", "n_tokens"] > 0).all()
+
+
+def test_genes_that_share_a_text_share_a_vector_and_both_are_there(index):
+    assert np.array_equal(index.vectors(["OPN1LW"])[0], index.vectors(["OPN1MW"])[0]) is False
+    both = index.genes[index.genes["symbol"].isin(["HBA1", "HBA2"])]
+    assert (both["row"] >= 0).all()
+
+
+def test_search_by_text(index):
+    found = index.search("light sensor of retinal ganglion cells for the body clock", k=3)
+    assert found["gene_id"].iloc[0] == OPN4
+    assert list(found.columns) == ["gene_id", "symbol", "name", "score", "source", "text"]
+    assert found["score"].is_monotonic_decreasing
+    assert len(found) == 3
+
+
+def test_search_by_vector_agrees_with_plain_numpy(index):
+    query = np.random.default_rng(0).standard_normal(index.dim).astype(np.float32)
+    found = index.search(query, k=len(index))
+    scores = index.matrix @ (query / np.linalg.norm(query))
+    expected = pd.Series(scores, index=index.gene_ids)
+    assert np.allclose(found["score"], expected.loc[found["gene_id"]], atol=1e-6)
+    assert set(found["gene_id"]) == set(index.gene_ids)
+
+
+def test_k_beyond_the_number_of_genes_gives_all(index):
+    assert len(index.search("light", k=10_000)) == len(index)
+
+
+def test_neighbors_leave_the_gene_out(index):
+    found = index.neighbors("OPN1LW", k=2)
+    assert OPN1LW not in set(found["gene_id"])
+    assert found["gene_id"].iloc[0] == OPN1MW
+    assert len(found) == 2
+    by_id, by_ensembl = index.neighbors(OPN1LW, k=2), index.neighbors("ENSG00000102076", k=2)
+    pd.testing.assert_frame_equal(found, by_id)
+    pd.testing.assert_frame_equal(found, by_ensembl)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda index: index.neighbors("Opn4"), r"did you mean OPN4\? Letter case matters"),
+        (lambda index: index.neighbors("NOTAGENE"), "no gene of"),
+        (lambda index: index.neighbors("LOC100130705"), "has no vector"),
+        (lambda index: index.vectors(["OPN4", "LOC100130705"]), "no vector in .* for LOC100130705"),
+        (lambda index: index.neighbors("AIM1"), r"may be AURKB \(9212\), SLC45A2 \(51151\)"),
+        (lambda index: index.search("  "), "the query is empty"),
+        (lambda index: index.search("light", k=0), "k is 0"),
+        (lambda index: index.search(np.zeros(index.dim, np.float32)), "zero or not finite"),
+        (lambda index: index.search(np.full(index.dim, np.nan, np.float32)), "zero or not finite"),
+    ],
+)
+def test_bad_questions_get_one_clear_sentence(index, ask, message):
+    with pytest.raises(GeneIndexError, match=message):
+        ask(index)
+
+
+def test_a_synonym_of_one_gene_is_understood(index):
+    assert index.gene("P53")["symbol"] == "TP53"
+    assert index.gene("TP53")["source"] == "RefSeq"
+
+
+def test_a_query_without_a_known_word_says_so(index):
+    with pytest.raises(EncoderError, match="qqqzzz"):
+        index.search("qqqzzz")
+
+
+def test_a_vector_of_another_dimension_is_refused_with_both_values(index):
+    with pytest.raises(IndexMismatch, match=rf"\(3,\).*dimension {index.dim}"):
+        index.search(np.ones(3, np.float32))
+
+
+def test_another_encoder_is_refused_with_both_values(root):
+    assert GeneIndex.open("human", encoder="lexical", root=root).dim > 0
+    with pytest.raises(IndexMismatch, match=r"built with tfidf-svd.*text-embedding-ada-002"):
+        GeneIndex.open("human", encoder="ada", root=root)
+
+
+@pytest.fixture
+def copy(index, tmp_path):
+    import shutil
+
+    return shutil.copytree(index.path, tmp_path / "copy")
+
+
+def test_a_changed_byte_is_found_by_verify_and_a_cut_file_on_opening(copy):
+    file = copy / "index.faiss"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    (problem,) = GeneIndex.open(copy).verify()
+    assert "index.faiss" in problem
+    file.write_bytes(content[:-4])
+    with pytest.raises(GeneIndexError, match="index.faiss has .* bytes, the manifest says"):
+        GeneIndex.open(copy)
+
+
+def test_vectors_of_another_shape_than_the_manifest_says_are_refused(copy):
+    path = copy / "manifest.json"
+    recorded = json.loads(path.read_text())
+    path.write_text(json.dumps({**recorded, "dim": 3}))
+    with pytest.raises(GeneIndexError, match=r"holds .* x \d+, the manifest says .* x 3"):
+        GeneIndex.open(copy)
+
+
+def test_there_is_no_pickle_in_it(index):
+    names = {path.suffix for path in index.path.rglob("*") if path.is_file()}
+    assert names <= {".parquet", ".faiss", ".json", ".safetensors", ".txt"}
+    for path in index.path.rglob("*"):
+        if path.is_file():
+            assert not path.read_bytes().startswith(b"\x80")
+
+
+def test_a_folder_that_is_something_else_is_not_replaced(tmp_path, root):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(GeneIndexError, match="exists and is not a genetext-index"):
+        build("human", encoder="lexical", source=str(root / "ncbi"), root=root, output=tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_beyond_the_exact_limit_it_is_a_graph_that_finds_nearly_the_same(tmp_path, monkeypatch, index):
+    import genetext.index
+
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((3000, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    genes = pd.DataFrame(
+        {
+            "gene_id": np.arange(3000),
+            "symbol": [f"G{number}" for number in range(3000)],
+            "name": "",
+            "source": "name",
+            "text": "t",
+            "row": np.arange(3000, dtype=np.int32),
+        }
+    )
+    content = {"species": index.manifest["species"]}
+    found = {}
+    for limit in (10_000, 100):
+        monkeypatch.setattr(genetext.index, "EXACT_LIMIT", limit)
+        made = GeneIndex.write(
+            tmp_path / str(limit), genes=genes, vectors=vectors, embedding=index.embedding, content=content
+        )
+        assert made.manifest["search"]["kind"] == ("exact" if limit > 3000 else "hnsw")
+        assert np.allclose(made.matrix, vectors)
+        found[limit] = [set(made.search(vector, 10)["gene_id"]) for vector in vectors[:50]]
+    recall = np.mean([len(one & other) / 10 for one, other in zip(*found.values(), strict=True)])
+    assert recall > 0.95
+    again = GeneIndex.write(
+        tmp_path / "again", genes=genes, vectors=vectors, embedding=index.embedding, content=content
+    )
+    assert again.fingerprint == made.fingerprint
