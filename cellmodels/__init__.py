@@ -1,1 +1,20 @@
-"""Models of single cells that use gene priors beside expression."""
+"""Models of single cells that use gene priors beside expression.
+
+Names are loaded when first used, so that `import cellmodels` costs nothing of torch.
+"""
+
+import importlib
+from typing import Any
+
+_EXPORTS = {"GenePriorEmbedding": "cellmodels.layers"}
+__all__ = [*_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'cellmodels' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

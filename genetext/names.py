@@ -1,0 +1,187 @@
+"""Where people keep the names of genes: `var_names`, a column of `var`, or the `var` of `.raw`.
+
+This module only finds lists of names. Which of them means genes is for the resolver to tell.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genetext.errors import ResolveError, first_ten
+
+COLUMNS = (
+    *("gene_symbols", "gene_symbol", "feature_name", "gene_name", "gene_names", "gene_short_name"),
+    *("symbol", "symbols", "hgnc_symbol", "mgi_symbol", "gene", "genes", "features", "name"),
+    *("gene_ids", "gene_id", "feature_id", "ensembl_id", "ensembl_ids", "ensembl_gene_id", "ensembl"),
+    *("ncbi_gene_id", "ncbi_gene_ids", "entrez", "entrez_id", "entrez_gene_id", "entrezgene", "entrezgene_id"),
+)
+"""Columns of `var` that are looked at, in any letter case; the earlier one wins between equally good ones."""
+
+
+@dataclass(frozen=True)
+class NameColumn:
+    """A list of gene names and where it was found.
+
+    Attributes
+    ----------
+    label
+        `var_names`, `var['gene_ids']`, `raw.var['gene_ids']` or `names`.
+    names
+        One string per gene; empty where there was none.
+    """
+
+    label: str
+    names: list[str]
+
+
+def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
+    """List the places that may hold gene names, best guess first.
+
+    Parameters
+    ----------
+    data
+        An AnnData (in memory or backed), its `var` frame, or a sequence of names.
+    column
+        Look only there: a column of `var`, or `"var_names"`.
+
+    Returns
+    -------
+    At least one column, each as long as `data` has genes.
+
+    Raises
+    ------
+    ResolveError
+        There is no such column, or nothing that could be names.
+    """
+    if isinstance(data, str):
+        raise ResolveError(f"{data!r} is one string: give a list of names, an AnnData, or open the file first")
+    if isinstance(data, pd.DataFrame):
+        var, raw = data, None
+    elif hasattr(data, "var_names") and hasattr(data, "var"):
+        var, raw = data.var, getattr(data, "raw", None)
+    else:
+        if column is not None:
+            raise ResolveError(f"a list of names has no column {column!r}")
+        return [NameColumn("names", strings(data))]
+    if column is not None:
+        return [_named(var, column)]
+    found = list(_of_frame(var, ""))
+    if raw is not None:
+        found += _of_raw(raw.var, var)
+    usable = [one for one in found if not _is_counter(one.names)]
+    if usable or not len(var):
+        return usable or [NameColumn("var_names", [])]
+    raise ResolveError(
+        f"var_names are the numbers 0 to {len(var) - 1:,}, not names of genes, and var has no column with names "
+        f"(it has {first_ten(list(var.columns)) or 'none'}): put the names into var_names, or say which column has them"
+    )
+
+
+def strings(values: Iterable[Any]) -> list[str]:
+    """Return names as stripped strings: bytes decoded, whole numbers without a decimal point, null as `""`."""
+    array = values if isinstance(values, pd.Series | pd.Index) else pd.Series(list(values), dtype=object)
+    null = np.asarray(array.isna())
+    return ["" if empty else _string(value) for value, empty in zip(array, null, strict=True)]
+
+
+def read(path: Path) -> Any:
+    """Read what `candidates` takes from a file, and no expression matrix.
+
+    Parameters
+    ----------
+    path
+        `.h5ad` or `.zarr`: a stand-in for the AnnData with `var`, `var_names` and `raw`; anything else: text with a
+        gene name first on each line (what stands after a tab or a comma is not read).
+
+    Raises
+    ------
+    ResolveError
+        The file is absent or is not what its name says.
+    """
+    if not path.exists():
+        raise ResolveError(f"there is no {path}")
+    if path.suffix not in {".h5ad", ".zarr"}:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (UnicodeDecodeError, OSError) as error:
+            raise ResolveError(f"{path} is neither h5ad nor zarr nor a text of gene names: {error}") from error
+        return [line.split("\t")[0].split(",")[0].strip() for line in lines if line.strip()]
+    from anndata.io import read_elem
+
+    try:
+        if path.suffix == ".zarr":
+            import zarr
+
+            return _Named.of(zarr.open_group(path, mode="r"), read_elem)
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return _Named.of(file, read_elem)
+    except (OSError, KeyError, ValueError) as error:
+        raise ResolveError(f"{path} is no AnnData file: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Raw:
+    var: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The names of an AnnData file, without the rest of it."""
+
+    var: pd.DataFrame
+    raw: _Raw | None
+
+    @property
+    def var_names(self) -> pd.Index:
+        return self.var.index
+
+    @classmethod
+    def of(cls, group: Any, read_elem: Any) -> "_Named":
+        raw = _Raw(read_elem(group["raw/var"])) if "raw" in group and "var" in group["raw"] else None
+        return cls(read_elem(group["var"]), raw)
+
+
+def _of_frame(var: pd.DataFrame, prefix: str) -> Iterator[NameColumn]:
+    if not prefix:
+        yield NameColumn("var_names", strings(var.index))
+    by_lower = {str(column).lower(): column for column in reversed(var.columns)}
+    for known in COLUMNS:
+        if known in by_lower:
+            column = by_lower[known]
+            yield NameColumn(f"{prefix}var[{column!r}]", strings(var[column]))
+
+
+def _of_raw(raw_var: pd.DataFrame, var: pd.DataFrame) -> list[NameColumn]:
+    """Return the columns of `.raw` that say more of the genes in `var`, put into the order of `var`."""
+    if not raw_var.index.is_unique or not var.index.isin(raw_var.index).all():
+        return []
+    there = {str(column).lower() for column in var.columns}
+    extra = raw_var.loc[var.index, [column for column in raw_var.columns if str(column).lower() not in there]]
+    return list(_of_frame(extra, "raw."))
+
+
+def _named(var: pd.DataFrame, column: str) -> NameColumn:
+    if column == "var_names":
+        return NameColumn(column, strings(var.index))
+    if column not in var.columns:
+        raise ResolveError(f"var has no column {column!r}: it has {first_ten(list(var.columns)) or 'none'}")
+    return NameColumn(f"var[{column!r}]", strings(var[column]))
+
+
+def _is_counter(names: Sequence[str]) -> bool:
+    """Whether the names only count the genes (AnnData's default); such numbers would pass for NCBI GeneIDs."""
+    return len(names) > 0 and all(name == str(number) for number, name in enumerate(names))
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace").strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

@@ -1,0 +1,310 @@
+"""From anybody's gene names to rows of an index, through the resolver, with a report on every name."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genetext.errors import PriorsError, TooFewMatched, first_ten
+from genetext.names import NameColumn, candidates, strings
+from genetext.priors.core import NO_GENE, GenePriors, Missing, fingerprint_of, refuse_missing
+from genetext.species import Species, find
+
+if TYPE_CHECKING:
+    from genetext.resolve import MatchReport
+    from genetext.text.snapshot import Snapshot
+
+NO_TEXT = "no text"
+_SURE = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog")
+"""How a name can be resolved, the surest way first."""
+_log = logging.getLogger("genetext")
+
+
+@dataclass(frozen=True)
+class AlignmentReport:
+    """What became of every gene of a data set.
+
+    Attributes
+    ----------
+    column
+        Where the names were found: `var_names`, `var['gene_ids']` ...
+    considered
+        For each place that was looked at, how many of its names found a vector.
+    source, fingerprint
+        The index, or what else the vectors come from.
+    names, gene_ids, status, mask
+        As in the priors aligned.
+    species
+        Species of the data; empty where names were matched letter by letter.
+    match
+        The resolver's own report, with its candidates and suggestions; None where there was no need to resolve.
+    """
+
+    column: str
+    considered: Mapping[str, int]
+    source: str
+    fingerprint: str
+    names: NDArray[np.object_]
+    gene_ids: NDArray[np.int64]
+    status: NDArray[np.object_]
+    mask: NDArray[np.bool_]
+    species: str = ""
+    match: "MatchReport | None" = field(default=None, repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many genes have which status, the most frequent first."""
+        return {str(status): int(n) for status, n in pd.Series(self.status).value_counts().items()}
+
+    @property
+    def n_matched(self) -> int:
+        """How many genes have a vector."""
+        return int(self.mask.sum())
+
+    @property
+    def n_repeated(self) -> int:
+        """How many genes with a vector are not the first row of their gene (a name twice, or two names of one gene)."""
+        known = self.gene_ids[self.mask]
+        ids = known[known != NO_GENE]
+        return len(ids) - len(np.unique(ids))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per gene: `name`, `gene_id` (null: none), `status`, `has_vector`."""
+        ids = pd.array(self.gene_ids, dtype="Int64")
+        ids[self.gene_ids == NO_GENE] = pd.NA
+        return pd.DataFrame({"name": self.names, "gene_id": ids, "status": self.status, "has_vector": self.mask})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and the names of every status that has no vector, as JSON values."""
+        without = self.to_frame().loc[~self.mask].groupby("status")["name"].agg(list)
+        return {
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "column": self.column,
+            "considered": dict(self.considered),
+            "species": self.species,
+            "n_genes": len(self.names),
+            "n_matched": self.n_matched,
+            "n_repeated": self.n_repeated,
+            "counts": self.counts,
+            "without_vector": {str(status): names for status, names in without.items()},
+        }
+
+    def to_tsv(self) -> str:
+        """Return `to_frame` as tab-separated text."""
+        return self.to_frame().to_csv(sep="\t", index=False, lineterminator="\n")
+
+    def __str__(self) -> str:
+        n = len(self.names)
+        whose = f"{self.species} genes" if self.species else "genes"
+        lines = [
+            f"{self.n_matched:,} of {n:,} {whose} ({self.n_matched / max(n, 1):.1%}) have a vector in {self.source}; "
+            f"names from {self.column}"
+        ]
+        for status, number in self.counts.items():
+            those = self.status == status
+            named = (
+                "" if self.mask[those].any() else ": " + first_ten([name or "(empty)" for name in self.names[those]])
+            )
+            lines.append(f"  {number:>7,}  {number / n:6.1%}  {status}{named}")
+        if self.n_repeated:
+            lines.append(
+                f"  {self.n_repeated:,} rows name a gene that another row names already; they share its vector"
+            )
+        return "\n".join(lines)
+
+
+def align(
+    priors: GenePriors,
+    data: Any,
+    *,
+    missing: Missing,
+    orthologs: bool,
+    species: str | int | Species | None,
+    column: str | None,
+    min_match: float | None,
+    snapshot: "Snapshot | None",
+    root: Path | None,
+) -> GenePriors:
+    """Put the vectors of `priors` into the order of `data`; see `GenePriors.align`."""
+    if missing not in ("mask", "error", "mean", "zero"):
+        raise PriorsError(f"missing={missing!r}: mask, error, mean or zero")
+    if min_match is not None and not 0 <= min_match <= 1:
+        raise PriorsError(f"min_match={min_match}: a share of the genes, 0 to 1")
+    columns = candidates(data, column=column)
+    if priors.species:
+        whose = None if species is None else find(species)
+        tried = [_resolved(priors, one, whose, orthologs=orthologs, snapshot=snapshot, root=root) for one in columns]
+    else:
+        tried = [_exact(priors, one) for one in columns]
+    # The first of the best: var_names stand before the columns of var.
+    best = max(tried, key=lambda one: int((one.rows >= 0).sum()))
+    aligned = _gathered(priors, best, missing, {one.column.label: int((one.rows >= 0).sum()) for one in tried})
+    if hasattr(data, "var_names"):
+        aligned = replace(aligned, var_names=np.array(strings(data.var_names), object))
+    _refuse(aligned, missing, min_match)
+    return aligned.filled()
+
+
+def from_arrays(
+    names: Sequence[str],
+    vectors: NDArray[Any],
+    *,
+    species: str | int | Species | None,
+    source: str,
+    snapshot: "Snapshot | None",
+) -> GenePriors:
+    """Take anybody's own vectors; see `GenePriors.from_arrays`."""
+    called = strings(names)
+    array = np.ascontiguousarray(vectors, np.float32)
+    if array.ndim != 2 or len(array) != len(called):
+        raise PriorsError(f"{len(called):,} names need vectors of shape ({len(called)}, dim), not {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        raise PriorsError(f"{len(bad):,} vectors are not finite: {first_ten([called[row] for row in bad])}")
+    times = pd.Series(called, dtype=object).value_counts()
+    twice = [str(name) for name, number in times.items() if number > 1]
+    if twice:
+        raise PriorsError(f"each name may stand once: {first_ten(sorted(twice))} stand more often")
+    fingerprint = fingerprint_of(called, array)
+    plain = GenePriors(
+        names=np.array(called, object),
+        vectors=array,
+        mask=np.ones(len(called), bool),
+        gene_ids=np.full(len(called), NO_GENE, np.int64),
+        status=np.full(len(called), "name", object),
+        source=source,
+        fingerprint=fingerprint,
+        manifest={"format": "arrays"},
+    )
+    return plain if species is None else _with_ids(plain, find(species), snapshot)
+
+
+def _with_ids(priors: GenePriors, species: Species, snapshot: "Snapshot | None") -> GenePriors:
+    """Give somebody's own vectors GeneIDs. Of two names of one gene the surer one keeps it."""
+    from genetext.resolve import resolve
+
+    match = resolve(list(priors.names), species, snapshot=snapshot)
+    surest = np.array([_SURE.index(one) if one in _SURE else len(_SURE) for one in match.status])
+    order = np.lexsort((np.arange(len(surest)), surest))
+    ids = np.full(len(priors), NO_GENE, np.int64)
+    taken: set[int] = set()
+    for row in order:
+        gene_id = int(match.gene_id[row])
+        if gene_id != NO_GENE and gene_id not in taken:
+            taken.add(gene_id)
+            ids[row] = gene_id
+    second = np.flatnonzero((ids == NO_GENE) & (match.gene_id != NO_GENE))
+    if len(second):
+        _log.warning(
+            "%s of %s are second names of genes that others name more surely, and take no part: %s",
+            *(f"{len(second):,}", priors.source, first_ten(list(priors.names[second]))),
+        )
+    mask = priors.mask.copy()
+    mask[second] = False
+    told = {"tax_id": species.tax_id, "name": species.name, "latin": species.latin}
+    return replace(priors, gene_ids=ids, mask=mask, manifest={**priors.manifest, "species": told})
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """For each name of a column the row of its vector (-1: none), its GeneID and status."""
+
+    column: NameColumn
+    rows: NDArray[np.int64]
+    gene_ids: NDArray[np.int64]
+    status: NDArray[np.object_]
+    species: str = ""
+    match: "MatchReport | None" = None
+
+
+def _exact(priors: GenePriors, column: NameColumn) -> _Rows:
+    own = priors.distinct[0]
+    found = pd.Index(priors.names[own]).get_indexer(pd.Index(np.array(column.names, object)))
+    rows = np.where(found >= 0, own[found], -1) if len(own) else np.full(len(found), -1)
+    status = np.where(rows >= 0, "name", "unknown").astype(object)
+    return _Rows(column, rows.astype(np.int64), np.full(len(rows), NO_GENE, np.int64), status)
+
+
+def _resolved(
+    priors: GenePriors,
+    column: NameColumn,
+    whose: Species | None,
+    *,
+    orthologs: bool,
+    snapshot: "Snapshot | None",
+    root: Path | None,
+) -> _Rows:
+    """Find rows by GeneID; a name that means no gene may still be, letter by letter, one of somebody's own vectors."""
+    from genetext.resolve import resolve
+
+    if not column.names:
+        return _exact(priors, column)
+    match = resolve(column.names, whose, snapshot=snapshot, to=priors.species if orthologs else None)
+    # GeneIDs of another species than the vectors' are numbers that could fit by accident.
+    ids = match.gene_id if match.target == priors.species else np.full(len(match), NO_GENE, np.int64)
+    status = match.status.astype(object)
+    own = priors.distinct[0]
+    with_id = own[priors.gene_ids[own] != NO_GENE]
+    found = pd.Index(priors.gene_ids[with_id]).get_indexer(ids)
+    rows = np.where(found >= 0, with_id[found], -1) if len(with_id) else np.full(len(ids), -1)
+    status[(rows < 0) & np.isin(status.astype(str), _SURE)] = NO_TEXT
+    if len(with_id) < len(own):
+        by_name = _exact(priors.take(own[priors.gene_ids[own] == NO_GENE]), column)
+        named = (rows < 0) & (by_name.rows >= 0)
+        rows[named] = own[priors.gene_ids[own] == NO_GENE][by_name.rows[named]]
+        status[named] = "name"
+    return _Rows(column, rows.astype(np.int64), ids, status, match.species, match)
+
+
+def _gathered(priors: GenePriors, found: _Rows, missing: Missing, considered: Mapping[str, int]) -> GenePriors:
+    mask = found.rows >= 0
+    vectors = np.zeros((len(mask), priors.dim), np.float32)
+    vectors[mask] = priors.vectors[found.rows[mask]]
+    names = np.array(found.column.names, object)
+    report = AlignmentReport(
+        column=found.column.label,
+        considered=considered,
+        source=priors.source,
+        fingerprint=priors.fingerprint,
+        names=names,
+        gene_ids=found.gene_ids,
+        status=found.status,
+        mask=mask,
+        species=found.species,
+        match=found.match,
+    )
+    return replace(
+        priors,
+        names=names,
+        vectors=vectors,
+        mask=mask,
+        gene_ids=found.gene_ids,
+        status=found.status,
+        steps=(*priors.steps, f"align({found.column.label}, missing={missing})"),
+        missing=missing,
+        report=report,
+        var_names=None,
+    )
+
+
+def _refuse(aligned: GenePriors, missing: Missing, min_match: float | None) -> None:
+    if not len(aligned):
+        return
+    share = aligned.n_matched / len(aligned)
+    if min_match is not None and share < min_match:
+        raise TooFewMatched(
+            f"{share:.1%} of the genes have a vector, min_match asks for {min_match:.0%}.\n{aligned.report}"
+        )
+    if missing == "error":
+        refuse_missing(aligned, why='Leave them out, or align with missing="mask"')
+    if not aligned.n_matched:
+        raise PriorsError(
+            f"no gene of the data has a vector, so these priors say nothing about it. Is the species right, and are "
+            f"the names where they were looked for?\n{aligned.report}"
+        )

@@ -1,0 +1,112 @@
+"""Priors in an AnnData, and back: vectors in `varm`, what became of each name in `var`, plain JSON in `uns`."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genetext.errors import PriorsError, first_ten
+from genetext.keys import Keys
+from genetext.priors.core import NO_GENE, GenePriors
+
+PART = "priors"
+MATCHED = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog", "name")
+"""Values of `status` with which a gene has a vector."""
+
+
+def facts(priors: GenePriors) -> dict[str, Any]:
+    """Return everything about priors but the arrays, as JSON values that an h5ad file can hold."""
+    import genetext
+
+    return {
+        "genetext_version": genetext.__version__,
+        "source": priors.source,
+        "fingerprint": priors.fingerprint,
+        "steps": list(priors.steps),
+        "description": priors.description,
+        "control": priors.control,
+        "missing": priors.missing,
+        "dim": priors.dim,
+        "n_genes": len(priors),
+        "n_matched": priors.n_matched,
+        # A manifest has lists of objects, for which h5ad files have no place.
+        "manifest": json.dumps(dict(priors.manifest), sort_keys=True),
+    }
+
+
+def write(priors: GenePriors, adata: Any, *, key_added: str, copy: bool) -> Any:
+    """Write priors into `adata`; see `GenePriors.to_anndata`."""
+    _refuse_others(priors, adata)
+    target = adata.copy() if copy else adata
+    keys = Keys(key_added)
+    target.varm[keys.vectors] = np.array(priors.vectors, np.float32)
+    for column, values in var_columns(priors, keys).items():
+        values.index = target.var_names
+        target.var[column] = values
+    keys.record(target, PART, facts(priors))
+    return target if copy else None
+
+
+def var_columns(priors: GenePriors, keys: Keys) -> dict[str, "pd.Series[Any]"]:
+    """Return the columns of `var`: GeneIDs (nullable integers) and status (categories)."""
+    ids = pd.array(priors.gene_ids, dtype="Int64")
+    ids[priors.gene_ids == NO_GENE] = pd.NA
+    status = pd.Categorical(priors.status.astype(str))
+    return {keys.gene_id: pd.Series(ids), keys.status: pd.Series(status)}
+
+
+def read(adata: Any, *, key: str) -> GenePriors:
+    """Read priors out of `adata`; see `GenePriors.from_anndata`."""
+    keys = Keys(key)
+    lacking = [
+        where
+        for where, there in (
+            (f"varm[{keys.vectors!r}]", keys.vectors in adata.varm),
+            (f"var[{keys.gene_id!r}]", keys.gene_id in adata.var),
+            (f"var[{keys.status!r}]", keys.status in adata.var),
+            (f"uns[{keys.uns!r}][{PART!r}]", bool(keys.recorded(adata, PART))),
+        )
+        if not there
+    ]
+    if lacking:
+        raise PriorsError(f"this AnnData holds no priors under {key!r}: it lacks {', '.join(lacking)}")
+    recorded = keys.recorded(adata, PART)
+    vectors = np.asarray(adata.varm[keys.vectors], np.float32).reshape(adata.n_vars, -1)
+    status = adata.var[keys.status].astype(str).to_numpy(dtype=object)
+    return GenePriors(
+        names=adata.var_names.to_numpy(dtype=object),
+        vectors=vectors,
+        mask=np.isin(status.astype(str), MATCHED) & (vectors.shape[1] > 0),
+        gene_ids=adata.var[keys.gene_id].astype("Int64").fillna(NO_GENE).to_numpy(np.int64),
+        status=status,
+        **from_facts(recorded),
+    )
+
+
+def from_facts(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of `GenePriors` that `facts` recorded."""
+    return {
+        "source": recorded["source"],
+        "fingerprint": recorded["fingerprint"],
+        "manifest": json.loads(recorded["manifest"]),
+        "steps": tuple(recorded["steps"]),
+        "control": recorded["control"],
+        "missing": recorded["missing"],
+    }
+
+
+def _refuse_others(priors: GenePriors, adata: Any) -> None:
+    if adata.n_vars != len(priors):
+        raise PriorsError(
+            f"the priors are aligned to {len(priors):,} genes, the AnnData has {adata.n_vars:,}: align again, or "
+            f"take the same genes from both (priors.take)"
+        )
+    expected = priors.names if priors.var_names is None else priors.var_names
+    other = np.flatnonzero(adata.var_names.to_numpy(dtype=object).astype(str) != expected.astype(str))
+    if len(other):
+        told = [f"{expected[row]} / {adata.var_names[row]}" for row in other]
+        raise PriorsError(
+            f"the priors are aligned to other genes, or in another order (priors / var_names): {first_ten(told)}. "
+            f"Align again"
+        )

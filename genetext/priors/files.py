@@ -1,0 +1,166 @@
+"""Priors as files that other models load, and that come back whole. No pickle among them."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genetext import disk
+from genetext.errors import PriorsError
+from genetext.priors.anndata import facts, from_facts
+from genetext.priors.core import GenePriors, refuse_missing
+
+TENSOR = "vectors"
+
+
+def save(priors: GenePriors, path: Path) -> list[Path]:
+    """Write priors to `path`, in the form that its suffix names; return the files written.
+
+    `.safetensors`
+        Tensor `vectors (n_keys, dim)` of the genes that have one, and beside it a `.json` whose `keys` name its rows:
+        `dict(zip(keys, vectors))` is the dict of arrays that scGPT-, GEARS- and scLAMBDA-like code takes.
+    `.parquet`
+        One row per gene: `name`, `gene_id`, `status`, `has_vector`, `vector`.
+    """
+    return _of(path)[0](priors, path)
+
+
+def load(path: Path) -> GenePriors:
+    """Read what `save` wrote."""
+    if not path.is_file():
+        raise PriorsError(f"there is no file {path}")
+    try:
+        return _of(path)[1](path)
+    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
+        if isinstance(error, PriorsError):
+            raise
+        raise PriorsError(f"{path} holds no priors that genetext wrote: {error}") from error
+
+
+def to_scetm(priors: GenePriors, adata: Any, *, key: str = "gene_emb") -> None:
+    """Write `varm["gene_emb"] (n_vars, dim)`, which scETM fixes as a part of its gene embedding.
+
+    scETM knows no mask, so every gene needs a row that means something.
+
+    Raises
+    ------
+    PriorsError
+        A gene has no vector, and the priors were not aligned with `missing="mean"` or `missing="zero"`; or the genes
+        of `adata` are others.
+    """
+    from genetext.priors.anndata import _refuse_others
+
+    if priors.missing == "mask":
+        refuse_missing(
+            priors, why='scETM has no mask: align with missing="mean" or missing="zero", or leave these genes out'
+        )
+    _refuse_others(priors, adata)
+    adata.varm[key] = np.array(priors.vectors, np.float32)
+
+
+def _save_safetensors(priors: GenePriors, path: Path) -> list[Path]:
+    from safetensors.numpy import save as pack
+
+    named = priors.to_dict()
+    vectors = np.array(list(named.values()), np.float32).reshape(len(named), priors.dim)
+    missing = priors.vectors[~priors.mask]
+    tensors = {TENSOR: vectors}
+    if priors.missing == "mean" and len(missing) and priors.dim:
+        tensors["missing"] = np.ascontiguousarray(missing[:1])
+    sidecar = path.with_suffix(".json")
+    told: Mapping[str, Any] = {
+        **facts(priors),
+        "format": "genetext-priors",
+        "format_version": 1,
+        "tensor": TENSOR,
+        "keys": list(named),
+        "index_fingerprint": priors.fingerprint,
+        "names": [str(name) for name in priors.names],
+        "has_vector": priors.mask.tolist(),
+        "gene_ids": priors.gene_ids.tolist(),
+        "status": [str(one) for one in priors.status],
+    }
+    with disk.atomic_file(path) as handle:
+        handle.write(pack(tensors))
+    disk.write_json(sidecar, told)
+    return [path, sidecar]
+
+
+def _load_safetensors(path: Path) -> GenePriors:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise PriorsError(f"{path} is damaged: {error}") from error
+    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    packed, place = tensors[TENSOR], {key: row for row, key in enumerate(told["keys"])}
+    if packed.shape[0] != len(place):
+        raise PriorsError(f"{path} has {packed.shape[0]:,} vectors, {path.with_suffix('.json')} {len(place):,} keys")
+    mask = np.array(told["has_vector"], bool)
+    vectors = np.zeros((len(mask), packed.shape[1]), np.float32)
+    vectors[mask] = packed[[place[name] for name, has in zip(told["names"], mask, strict=True) if has]]
+    if "missing" in tensors:
+        vectors[~mask] = tensors["missing"]
+    return GenePriors(
+        names=np.array(told["names"], object),
+        vectors=vectors,
+        mask=mask,
+        gene_ids=np.array(told["gene_ids"], np.int64),
+        status=np.array(told["status"], object),
+        **from_facts(told),
+    )
+
+
+def _save_parquet(priors: GenePriors, path: Path) -> list[Path]:
+    flat = pa.array(np.ascontiguousarray(priors.vectors).ravel())
+    table = pa.table(
+        {
+            "name": pa.array([str(name) for name in priors.names], pa.string()),
+            "gene_id": pa.array(priors.gene_ids, pa.int64(), mask=priors.gene_ids == 0),
+            "status": pa.array([str(one) for one in priors.status], pa.string()),
+            "has_vector": pa.array(priors.mask),
+            # A list of length 0 has no length to be told by.
+            "vector": pa.FixedSizeListArray.from_arrays(flat, priors.dim)
+            if priors.dim
+            else pa.array([[]] * len(priors), pa.list_(pa.float32())),
+        },
+        metadata={"genetext": json.dumps(facts(priors), sort_keys=True)},
+    )
+    with disk.atomic_file(path) as handle:
+        pq.write_table(table, handle, compression="zstd")
+    return [path]
+
+
+def _load_parquet(path: Path) -> GenePriors:
+    table = pq.read_table(path)
+    told = json.loads((table.schema.metadata or {})[b"genetext"])
+    vectors = np.zeros((table.num_rows, told["dim"]), np.float32)
+    if told["dim"] and table.num_rows:
+        vectors[:] = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, told["dim"])
+    return GenePriors(
+        names=np.array(table["name"].to_pylist(), object),
+        vectors=vectors,
+        mask=np.array(table["has_vector"].to_pylist(), bool),
+        gene_ids=np.array([gene_id or 0 for gene_id in table["gene_id"].to_pylist()], np.int64),
+        status=np.array(table["status"].to_pylist(), object),
+        **from_facts(told),
+    )
+
+
+_Form = tuple[Callable[[GenePriors, Path], list[Path]], Callable[[Path], GenePriors]]
+_FORMS: Mapping[str, _Form] = {
+    ".safetensors": (_save_safetensors, _load_safetensors),
+    ".parquet": (_save_parquet, _load_parquet),
+}
+
+
+def _of(path: Path) -> _Form:
+    if path.suffix not in _FORMS:
+        raise PriorsError(f"cannot tell the form of {path.name}: name it {' or '.join(_FORMS)}")
+    return _FORMS[path.suffix]
