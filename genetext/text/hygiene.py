@@ -21,11 +21,11 @@ _INVISIBLE = re.compile(
 _DATE = rf"(?:,?\s*(?P<month{{0}}>{'|'.join(_MONTHS)})[a-z]*\.?,?\s+(?P<year{{0}}>\d{{{{4}}}}))"
 _TAIL = re.compile(
     # "[provided by RefSeq, Jul 2008]"; with the bracket left open only at the end of the text
-    rf"\s*[\[(]\s*(?:provided|supplied)\s+by\s+(?P<who0>[^\[\]()]{{0,80}}?){_DATE.format(0)}?\s*\.?\s*(?:[\])]|$)"
+    rf"\s*[\[(]\s*(?:[Pp]rovided|[Ss]upplied)\s+by\s+(?P<who0>[^\[\]()]{{0,80}}?){_DATE.format(0)}?\s*\.?\s*(?:[\])]|$)"
     # "provided by RefSeq, Jul 2020]", the opening bracket lost
-    rf"|\s*\b(?:provided|supplied)\s+by\s+(?P<who1>[A-Z][\w ]{{1,60}}?){_DATE.format(1)}\s*\]"
+    rf"|\s*\b(?:[Pp]rovided|[Ss]upplied)\s+by\s+(?P<who1>[A-Z][\w ]{{1,60}}?){_DATE.format(1)}\s*\]"
     # "[provided by RefSeq Some more text": neither a date nor an end
-    r"|\s*\[\s*(?:provided|supplied)\s+by(?:\s+(?P<who2>[\w-]+))?"
+    r"|\s*\[\s*(?:[Pp]rovided|[Ss]upplied)\s+by(?:\s+(?P<who2>[\w-]+))?"
 )
 
 _LABEL = r"(?:PMIDs?|PMID\s*s|PubMed(?:\s*IDs?)?)"
@@ -150,7 +150,7 @@ def clean(summary: str) -> Cleaned:
     while text != before:
         before = text
         text = _plain(text)
-        if "provided" in text or "supplied" in text:
+        if "rovided" in text or "upplied" in text:
             for tail in _TAIL.finditer(text):
                 found = tail.groupdict()
                 who = next((found[f"who{form}"] for form in range(3) if found[f"who{form}"]), "").strip(" ,.;")

@@ -1,0 +1,89 @@
+import hashlib
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from genetext import disk, manifest, species
+from genetext.errors import SnapshotError
+from genetext.text.snapshot import FORMAT, SCHEMAS, Snapshot
+from tests.factory import edit_summaries, write_ncbi, write_snapshot
+
+CONTENT = {"species": {"tax_id": 9606, "name": "human", "latin": "Homo sapiens"}, "source": {"kind": "test"}}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_ncbi(tmp_path_factory.mktemp("ncbi"))
+
+
+def test_what_is_written_is_what_is_opened(source, tmp_path):
+    written = write_snapshot(tmp_path / "human", source=source)
+    opened = Snapshot.open(tmp_path / "human")
+    assert opened.digest == written.digest
+    assert opened.species is species.HUMAN
+    assert opened.manifest["counts"]["genes"] == len(opened.genes) == 26
+    for name, schema in SCHEMAS.items():
+        assert opened.table(name).schema == schema
+    assert opened.summaries["summary"].str.contains("provided by").any()
+    assert opened.frame("genes", columns=["symbol"], filters=[("gene_id", "=", 94233)])["symbol"].tolist() == ["OPN4"]
+
+
+def test_equal_input_has_equal_bytes_and_another_summary_another_digest(source, tmp_path):
+    first = write_snapshot(tmp_path / "a", source=source)
+    again = write_snapshot(tmp_path / "b", source=write_ncbi(tmp_path / "ncbi"))
+    assert again.digest == first.digest
+    hashes = [
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in one.path.iterdir()}
+        for one in (first, again)
+    ]
+    assert hashes[0] == hashes[1]
+    edit_summaries(tmp_path / "ncbi", {7157: "It is new."})
+    assert write_snapshot(tmp_path / "b", source=tmp_path / "ncbi").digest != first.digest
+
+
+def test_the_digest_does_not_depend_on_where_it_came_from(tmp_path):
+    one = Snapshot.write(tmp_path / "a", tables={}, content=CONTENT)
+    other = Snapshot.write(tmp_path / "b", tables={}, content={**CONTENT, "source": {"kind": "a mirror"}})
+    assert one.digest == other.digest
+    assert one.manifest.digest != other.manifest.digest
+
+
+def test_absent_tables_are_empty_and_frames_are_taken(tmp_path):
+    history = pd.DataFrame({"old_gene_id": [1], "gene_id": [0], "old_symbol": ["A"], "date": ["20010101"]})
+    snapshot = Snapshot.write(tmp_path / "a", tables={"history": history}, content=CONTENT)
+    assert snapshot.manifest["counts"] == {"genes": 0, "summaries": 0, "go": 0, "orthologs": 0, "history": 1}
+    assert snapshot.frame("history").equals(history)
+    assert len(snapshot.orthologs) == 0
+
+
+def test_a_table_without_its_columns_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(SnapshotError, match=r"history lacks the columns gene_id, old_symbol, date"):
+        Snapshot.write(tmp_path / "a", tables={"history": pd.DataFrame({"old_gene_id": [1]})}, content=CONTENT)
+    with pytest.raises(KeyError):
+        Snapshot.write(tmp_path / "a", tables={"history": pa.table({"gene_id": [1]})}, content=CONTENT)
+    assert list(tmp_path.glob("a*")) == []
+
+
+def test_a_species_that_is_not_built_in_is_itself(tmp_path):
+    content = {"species": {"tax_id": 34839, "name": "chinchilla", "latin": "Chinchilla lanigera"}}
+    found = Snapshot.write(tmp_path / "a", tables={}, content=content).species
+    assert (found.tax_id, found.name, found.latin) == (34839, "chinchilla", "Chinchilla lanigera")
+
+
+def test_what_is_no_snapshot_is_refused(source, tmp_path):
+    with pytest.raises(SnapshotError, match="has no manifest"):
+        Snapshot.open(tmp_path)
+    snapshot = write_snapshot(tmp_path / "human", source=source)
+    table = snapshot.path / "go.parquet"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:-7])
+    with pytest.raises(SnapshotError, match=r"go\.parquet has .* bytes"):
+        Snapshot.open(snapshot.path)
+    table.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert [str(table) in problem for problem in manifest.verify(snapshot.path, snapshot.manifest)] == [True]
+    raw = snapshot.manifest.to_json()
+    for key, value in (("format_version", 99), ("format", "genetext-index")):
+        disk.write_json(snapshot.path / "manifest.json", {**raw, key: value})
+        with pytest.raises(SnapshotError, match=FORMAT if key == "format" else "version 99"):
+            Snapshot.open(snapshot.path)
