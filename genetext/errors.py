@@ -78,7 +78,11 @@ class ResolveError(GenetextError, ValueError):
 
 
 class TooFewMatched(ResolveError):
-    """Fewer names matched than `min_match` allows; the message holds the report."""
+    """Fewer names matched than `min_match` allows; the message holds the report, `report` the object."""
+
+    def __init__(self, message: str, *, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class PriorsError(GenetextError, ValueError):

@@ -1,0 +1,178 @@
+"""What a snapshot knows as a name of a gene, as one dictionary from exact strings to genes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from genetext.species import Species
+from genetext.text.snapshot import Snapshot
+
+GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STATUSES = (
+    *("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog"),
+    *("ambiguous", "unknown"),
+)
+"""How a name ends: six ways of being a gene, and two of not being one."""
+
+_NO_NAMES = {"", "-"}
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """Names of the genes of one species.
+
+    Attributes
+    ----------
+    species
+        Whose genes they are.
+    digest
+        Of the snapshot.
+    gene_ids, symbols, borrowed
+        Per gene: `(n,) int64`, `(n,) object`, and whether its GeneID is its human ortholog's (mouse facts only).
+    exact
+        From a name to `gene * len(STATUSES) + status`; from a name with several genes to `-1 - k`, where `several[k]`
+        holds the genes. A gene stands for its place in `gene_ids`.
+    several
+        The genes of each ambiguous name.
+    withdrawn
+        Retired GeneIDs that nothing took the place of.
+    """
+
+    species: Species
+    digest: str
+    gene_ids: NDArray[np.int64]
+    symbols: NDArray[np.object_]
+    borrowed: NDArray[np.bool_]
+    exact: Mapping[str, int]
+    several: list[tuple[int, ...]]
+    withdrawn: frozenset[str]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "Tables":
+        """Read the tables of a snapshot."""
+        columns = ["gene_id", "id_tax_id", "symbol", "synonyms", "previous", "ensembl_ids"]
+        genes = snapshot.table("genes", columns=columns)
+        species = snapshot.species
+        gene_ids = genes["gene_id"].to_numpy()
+        borrowed = genes["id_tax_id"].to_numpy() != species.tax_id
+        symbols = np.array(genes["symbol"].to_pylist(), dtype=object)
+        places = np.arange(len(gene_ids))
+        history = snapshot.frame("history", columns=["old_gene_id", "gene_id"])
+        of_id = dict(zip(gene_ids[~borrowed].tolist(), places[~borrowed].tolist(), strict=True))
+        retired, withdrawn = {}, set()
+        for old, new in zip(history["old_gene_id"].tolist(), history["gene_id"].tolist(), strict=True):
+            if new in of_id:
+                retired[str(old)] = of_id[new]
+            else:
+                withdrawn.add(str(old))
+
+        exact: dict[str, int] = {}
+        several: list[tuple[int, ...]] = []
+
+        def add(names: pd.DataFrame) -> None:
+            one, more = _one_or_several(names)
+            exact.update(zip(one["name"].tolist(), (one["gene"] * len(STATUSES) + one["status"]).tolist(), strict=True))
+            for name, many in more.items():
+                exact[name] = -1 - len(several)
+                several.append(many)
+
+        # What is added later wins: a current symbol over somebody else's former one, a GeneID over everything.
+        # Among former symbols and synonyms nobody wins: where they mean different genes, the name is ambiguous.
+        former, other = _flat(genes["previous"], PREVIOUS), _flat(genes["synonyms"], SYNONYM)
+        add(pd.concat([former, other], ignore_index=True))
+        add(_flat(genes["ensembl_ids"], ENSEMBL))
+        add(_named(symbols.tolist(), places, SYMBOL))
+        add(_named(list(retired), np.array(list(retired.values()), dtype=np.int64), PREVIOUS))
+        add(_named(gene_ids[~borrowed].astype(str).tolist(), places[~borrowed], GENE_ID))
+        return cls(species, snapshot.digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn))
+
+    def places(self, name: str) -> tuple[int, ...]:
+        """Return the genes that a name means, exactly as it is written: none, one or several."""
+        code = self.exact.get(name)
+        if code is None:
+            return ()
+        return self.several[-1 - code] if code < 0 else (code // len(STATUSES),)
+
+    @cached_property
+    def folded(self) -> Mapping[str, tuple[str, ...]]:
+        """Names by what is left of them without letter case and punctuation; current symbols come first."""
+        found: dict[str, list[str]] = {}
+        for name, code in self.exact.items():
+            if code < 0 or code % len(STATUSES) in _WORDS:
+                found.setdefault(fold(name), []).append(name)
+        return {
+            key: tuple(sorted(names, key=lambda name: (self.rank(name), name))) if len(names) > 1 else tuple(names)
+            for key, names in found.items()
+        }
+
+    def rank(self, name: str) -> int:
+        """Order names: current symbols, former ones, synonyms, ambiguous ones."""
+        code = self.exact[name]
+        return len(STATUSES) if code < 0 else code % len(STATUSES)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """Just enough of a species to tell that a name is one of its own.
+
+    Attributes
+    ----------
+    species
+        Which one.
+    symbols
+        Current symbols.
+    gene_ids
+        GeneIDs of its own, as strings, and the symbols that they stand for.
+    """
+
+    species: Species
+    symbols: frozenset[str]
+    gene_ids: Mapping[str, str]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "Glance":
+        """Read symbols and GeneIDs of a snapshot."""
+        genes = snapshot.table("genes", columns=["gene_id", "id_tax_id", "symbol"])
+        own = pc.equal(genes["id_tax_id"], snapshot.species.tax_id)
+        ids = genes.filter(own)
+        return cls(
+            snapshot.species,
+            frozenset(genes["symbol"].to_pylist()) - _NO_NAMES,
+            dict(zip(map(str, ids["gene_id"].to_pylist()), ids["symbol"].to_pylist(), strict=True)),
+        )
+
+
+def fold(name: str) -> str:
+    """Leave out letter case and everything but letters and digits: for suggestions, never for a match."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+_WORDS = {STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM)}
+
+
+def _named(names: Iterable[str], places: NDArray[Any], status: str) -> pd.DataFrame:
+    frame = pd.DataFrame({"name": pd.Series(list(names), dtype=object), "gene": places})
+    frame["status"] = STATUSES.index(status)
+    return frame[~frame["name"].isin(_NO_NAMES) & frame["name"].notna()]
+
+
+def _flat(column: pa.ChunkedArray, status: str) -> pd.DataFrame:
+    lists = column.combine_chunks()
+    names, places = pc.list_flatten(lists).to_pylist(), pc.list_parent_indices(lists).to_numpy()
+    return _named(names, places.astype(np.int64), status)
+
+
+def _one_or_several(names: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[int, ...]]]:
+    # A name that is both a former symbol and a synonym of one gene counts as the former.
+    names = names.sort_values("status", kind="stable").drop_duplicates(["name", "gene"])
+    twice = names["name"].duplicated(keep=False)
+    more: dict[str, list[int]] = {}
+    for name, gene in zip(names.loc[twice, "name"], names.loc[twice, "gene"], strict=True):
+        more.setdefault(name, []).append(int(gene))
+    return names[~twice], {name: tuple(sorted(genes)) for name, genes in sorted(more.items())}
