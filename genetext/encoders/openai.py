@@ -400,7 +400,7 @@ class OpenAIEncoder(Encoder):
             raise EncoderError(
                 f"some texts have more than {_limit(self.spec):,} bytes, so they may be too long for "
                 f"{self.spec.model}; their tokens can only be counted with the table of {tokens.VOCABULARY}, which "
-                "could not be loaded: install tiktoken, and run once with a network, or point TIKTOKEN_CACHE_DIR at a copy"
+                "could not be loaded: install tiktoken and run once online, or point TIKTOKEN_CACHE_DIR at a copy"
             )
         return table
 

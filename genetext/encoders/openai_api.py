@@ -206,16 +206,16 @@ class Api:
         except openai.APIStatusError as error:
             return self._refusal(error)
         except openai.APIConnectionError as error:
-            return _Failure(self._scrub(f"{self.host} cannot be reached ({error.__cause__ or error})"), passing=True)
+            return _Failure(self.scrub(f"{self.host} cannot be reached ({error.__cause__ or error})"), passing=True)
         except openai.OpenAIError as error:
-            return _Failure(self._scrub(f"{type(error).__name__}: {error}"), passing=True, wrong=True)
+            return _Failure(self.scrub(f"{type(error).__name__}: {error}"), passing=True, wrong=True)
         except ValueError as error:  # a body that is no JSON
-            return _Failure(self._scrub(f"a reply that cannot be read: {error}"), passing=True, wrong=True)
+            return _Failure(self.scrub(f"a reply that cannot be read: {error}"), passing=True, wrong=True)
 
     def _refusal(self, error: "openai.APIStatusError") -> "_Failure":
         status, code = error.status_code, str(error.code or error.type or "")
         told = error.body.get("message") if isinstance(error.body, dict) else None
-        said = self._scrub(str(told or error.message))[:_SHOWN]
+        said = self.scrub(str(told or error.message))[:_SHOWN]
         if status == 401:
             return _Failure(f"{self.host} refuses the key ({said}): set {_KEY} to one that is valid there")
         if code in _OUT_OF_MONEY:
@@ -243,7 +243,7 @@ class Api:
                 self._client = openai.OpenAI(api_key=key, base_url=self.base_url, timeout=self._timeout, max_retries=0)
             return self._client
 
-    def _scrub(self, text: str) -> str:
+    def scrub(self, text: str) -> str:
         """Take the key out of a text that came from elsewhere, and everything that looks like one."""
         key = self._secret.reveal()
         if key:
