@@ -401,7 +401,7 @@ class _Search:
         """Return what was found as the tables of a snapshot."""
         types, orthologs = self.gene_types(), self.human_orthologs()
         if self.species.tax_id != HUMAN.tax_id and len(orthologs) < len(self.records):
-            without = [record.symbol for uid, record in self.records.items() if uid not in orthologs]
+            without = [record.symbol for uid, record in sorted(self.records.items()) if uid not in orthologs]
             _log.info(
                 "no human ortholog found at NCBI for %s: NCBI is asked for human genes that go by the same symbol",
                 first_ten(without),
