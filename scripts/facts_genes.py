@@ -132,7 +132,8 @@ def match_old_symbols(current: Mapping[str, Iterable[str]], old: Mapping[int, st
     -------
     dict
         GeneID by key, where exactly one fits: the same symbol; else one synonym that was a symbol then, that is
-        nobody's symbol now, and that only one gene has.
+        nobody's symbol now, and that only one gene has. Two genes that each have the other's symbol as a synonym have
+        traded places at some time, and neither is matched.
     """
     by_symbol: dict[str, set[int]] = defaultdict(set)
     for gene_id, symbol in old.items():
@@ -141,7 +142,10 @@ def match_old_symbols(current: Mapping[str, Iterable[str]], old: Mapping[int, st
     symbols = Counter(values[0] for values in names.values())
     owners = Counter(name for values in names.values() for name in set(values[1:]))
     matched = {}
+    synonyms_of = {symbol: set(synonyms) for symbol, *synonyms in names.values()}
     for key, (symbol, *synonyms) in names.items():
+        if any(symbol in synonyms_of.get(other, ()) for other in synonyms if other != symbol):
+            continue
         candidates = by_symbol.get(symbol, set()) if symbols[symbol] == 1 else set()
         if not candidates:
             usable = (name for name in synonyms if owners[name] == 1 and name not in symbols)
@@ -187,7 +191,8 @@ def mouse_from_packages(files: Mapping[str, Path], human: Mapping[int, Gene]) ->
     today = {f"MGI:{row['ID']}": row for row in rows_of(files["mgi"])}
     names = {key: (row["symbol"], *parts(row["synonyms"])) for key, row in today.items()}
     gene_ids = match_old_symbols(names, {gene_id: row["Symbol"] for gene_id, row in old.items()})
-    by_ensembl = {x: human_gene for human_gene in human.values() for x in human_gene.ensembl_ids}
+    # The first Ensembl id is HGNC's; others of the same gene are mostly read-through loci with homologs of their own.
+    by_ensembl = {human_gene.ensembl_ids[0]: human_gene for human_gene in human.values() if human_gene.ensembl_ids}
     with files["homology"].open(encoding="utf-8", newline="") as lines:
         homology = [row for row in csv.DictReader(lines) if row["Human homology type"]]
     homologs: dict[str, list[tuple[Gene, bool]]] = defaultdict(list)
@@ -197,8 +202,9 @@ def mouse_from_packages(files: Mapping[str, Path], human: Mapping[int, Gene]) ->
             homologs[row["Gene stable ID"]].append((ortholog, row["Human homology type"] == "ortholog_one2one"))
     genes: dict[int, Gene] = {}
     orthologs = []
+    claims = Counter(x for row in today.values() for x in parts(row["ensembl"]))
     for key, row in today.items():
-        ensembl = parts(row["ensembl"])
+        ensembl = tuple(x for x in parts(row["ensembl"]) if claims[x] == 1)
         found = [pair for x in ensembl for pair in homologs.get(x, ())]
         single = [human_gene for human_gene, one_to_one in found if one_to_one]
         if key in gene_ids:

@@ -32,7 +32,30 @@ class Ontology:
 
     @classmethod
     def read(cls, path: Path) -> "Ontology":
-        """Read GO.sqlite. "Regulates" is left out: what regulates a process is not a kind of it."""
+        """Read go-basic.obo or GO.sqlite. "Regulates" is left out: what regulates a process is not a kind of it."""
+        return cls._read_obo(path) if path.suffix == ".obo" else cls._read_sqlite(path)
+
+    @classmethod
+    def _read_obo(cls, path: Path) -> "Ontology":
+        terms: dict[str, tuple[str, str]] = {}
+        above: dict[str, frozenset[str]] = {}
+        for stanza in path.read_text(encoding="utf-8").split("\n\n"):
+            if not stanza.lstrip().startswith("[Term]") or "is_obsolete: true" in stanza:
+                continue
+            lines = [line.partition(": ")[::2] for line in stanza.splitlines()]
+            tags = dict(lines)
+            # The name's last word is the category: biological_process, molecular_function, cellular_component.
+            terms[tags["id"]] = (tags["name"], tags["namespace"].rpartition("_")[2].capitalize())
+            above[tags["id"]] = frozenset(
+                value.removeprefix("part_of ").split()[0]
+                for tag, value in lines
+                if tag == "is_a" or (tag == "relationship" and value.startswith("part_of "))
+            )
+        # Within one category, as in GO.sqlite: a function is part of a process, and says something else than it.
+        return cls(terms, {x: frozenset(y for y in ys if terms[y][1] == terms[x][1]) for x, ys in above.items()})
+
+    @classmethod
+    def _read_sqlite(cls, path: Path) -> "Ontology":
         parents: dict[str, set[str]] = defaultdict(set)
         with sqlite3.connect(path) as connection:
             named = connection.execute("select go_id, term, ontology from go_term order by go_id")

