@@ -57,7 +57,7 @@ def _store(folder: Path, digests: list[str], rows: NDArray[np.float32], batch: i
 def _sqlite(folder: Path, digests: list[str], rows: NDArray[np.float32], batch: int) -> Timing:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
-        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def write() -> None:
@@ -80,7 +80,7 @@ def _sqlite(folder: Path, digests: list[str], rows: NDArray[np.float32], batch: 
     return ("sqlite3 (durable, whole table)", *_timed(write, read, rows), _size(folder))
 
 
-def _file(folder: Path, digests: list[str], rows: NDArray[np.float32], batch: int) -> Timing:
+def _file(folder: Path, _digests: list[str], rows: NDArray[np.float32], _batch: int) -> Timing:
     def write() -> None:
         with (folder / "vectors.npy").open("wb") as handle:
             np.save(handle, rows)
