@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from genetext.resolve.tables import Tables
+from genetext.resolve.tables import PREVIOUS, SYMBOL, Tables
 
 #: Ensembl's prefixes of gene ids, by species (Ensembl's list of species, and FlyBase's and WormBase's ids).
 ENSEMBL_PREFIXES = {
@@ -158,12 +158,16 @@ def date_of(name: str) -> tuple[tuple[str, int], ...]:
 
 def genes_of_date(tables: Tables, dates: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
     """Return the genes with a name that a spreadsheet takes for one of these dates (`1-Mar`: MARCH1, now MARCHF1)."""
-    found: dict[int, None] = {}
-    for month, day in dates:
-        for begin in _MONTHS[month]:
-            for name in (f"{begin}{day}", f"{begin.capitalize()}{day}", f"{begin}-{day}"):
-                found.update(dict.fromkeys(tables.places(name)))
-    return tuple(found)
+    names = [
+        name
+        for month, day in dates
+        for begin in _MONTHS[month]
+        for name in (f"{begin}{day}", f"{begin.capitalize()}{day}", f"{begin}-{day}")
+        if name in tables.exact
+    ]
+    # Official symbols, current or former, stood in the tables that spreadsheets spoilt; a synonym is a last resort.
+    official = [name for name in names if tables.kind(name) in {SYMBOL, PREVIOUS}]
+    return tuple(dict.fromkeys(place for name in official or names for place in tables.places(name)))
 
 
 def _valid(*dates: tuple[str, int]) -> tuple[tuple[str, int], ...]:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.errors import first_ten
-from genetext.resolve.tables import AMBIGUOUS, STATUSES, UNKNOWN
+from genetext.resolve.tables import AMBIGUOUS, PREVIOUS, STATUSES, UNKNOWN
 
 NO_GENE = 0
 """In `gene_id`: no gene."""
+CONTESTED = "also a synonym"
+"""In `reason`: a former symbol of the gene that it was matched to, and a synonym of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,8 @@ class MatchReport:
         `(n,) object`: for `ambiguous` a tuple of `(GeneID, symbol)`; for `unknown` the genes that the name may have
         been, where that can be told (a spreadsheet's date); else empty.
     reason
-        `(n,) object`: for names without a gene a word that sorts them (`other species`, `letter case`,
-        `spreadsheet date`, `clone` ...), else `""`.
+        `(n,) object`: for unknown names a word that sorts them (`other species`, `letter case` ...); for a former
+        symbol that is also a synonym of other genes `CONTESTED`; else `""`.
     note
         `(n,) object`: one sentence on what is odd about the name, or `""`.
     species
@@ -193,6 +195,9 @@ class MatchReport:
         for reason, count in self.reasons.items():
             if shown := self._shown(UNKNOWN, reason):
                 lines.append(f"  {UNKNOWN:<10} {count:>{width},}  {reason}: {first_ten(shown)}")
+        contested = self._shown(PREVIOUS, CONTESTED)
+        if contested:
+            lines.append(f"  former symbols that other genes have as synonyms: {first_ten(contested)}")
         if self.shared:
             some = [f"{' = '.join(names)}" for names in self.shared.values()]
             lines.append(f"  several names of one gene: {first_ten(some)}")

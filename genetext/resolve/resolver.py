@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from genetext import names as name_lists
 from genetext import species as known_species
-from genetext.errors import ResolveError, TooFewMatched
+from genetext.errors import ResolveError, TooFewMatched, first_ten
 from genetext.resolve import guess, odd
 from genetext.resolve.orthologs import Orthologs
-from genetext.resolve.report import NO_GENE, MatchReport
+from genetext.resolve.report import CONTESTED, NO_GENE, MatchReport
 from genetext.resolve.tables import AMBIGUOUS, GENE_ID, ORTHOLOG, PREVIOUS, STATUSES, UNKNOWN, Glance, Tables, fold
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
 _NO_REASON = "not in the snapshot"
+_STATUSES = np.array(STATUSES, dtype=object)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 
 
@@ -28,19 +29,6 @@ class Answer(NamedTuple):
 
     status: str
     places: tuple[int, ...] = ()
-    reason: str = ""
-    note: str = ""
-
-
-class _Meaning(NamedTuple):
-    """What a distinct name means, in the words of the report."""
-
-    gene_id: int = NO_GENE
-    symbol: str = ""
-    status: str = UNKNOWN
-    via: str = ""
-    own_gene_id: int = NO_GENE
-    candidates: tuple[tuple[int, str], ...] = ()
     reason: str = ""
     note: str = ""
 
@@ -107,28 +95,13 @@ class Resolver:
             raise ResolveError(f"min_match is a share of the names, 0 to 1, not {min_match}")
         texts = np.array([*_strings(names), None], dtype=object)[:-1]
         inverse, distinct = pd.factorize(texts)
-        meanings = [self._meaning(self._answer(name, made_unique)) for name in distinct]
+        columns = self._columns(distinct, made_unique)
         to_species = self.species if to is None else known_species.find(to)
         if to_species.tax_id != self.species.tax_id:
-            orthologs = Orthologs.of(self._snapshot, to_species, target=target)
-            meanings = [_carried_over(meaning, orthologs, to_species.name) for meaning in meanings]
-        columns = dict(zip(_Meaning._fields, zip(*meanings, strict=True), strict=True)) if meanings else {}
-
-        def spread(name: str, dtype: Any = object) -> NDArray[Any]:
-            column = np.empty(len(meanings), dtype=dtype)
-            column[:] = columns.get(name, ())
-            return column[inverse]
-
+            _carry_over(columns, Orthologs.of(self._snapshot, to_species, target=target), to_species.name)
         report = MatchReport(
             names=texts,
-            gene_id=spread("gene_id", np.int64),
-            symbol=spread("symbol"),
-            status=spread("status"),
-            via=spread("via"),
-            own_gene_id=spread("own_gene_id", np.int64),
-            candidates=spread("candidates"),
-            reason=spread("reason"),
-            note=spread("note"),
+            **{name: column[inverse] for name, column in columns.items()},
             species=self.species.name,
             target=to_species.name,
             guessed=guessed,
@@ -176,7 +149,7 @@ class Resolver:
             found = self._answer(other.name, made_unique) if other.genome else self._exactly(other.name)
             if found is not None and found.status != UNKNOWN:
                 if name.startswith("LOC") and found.status == GENE_ID:
-                    return Answer(PREVIOUS, found.places, "", other.note)
+                    found = found._replace(status=PREVIOUS)
                 return found._replace(note=found.note or other.note)
         base = odd.without_suffix(name)
         duplicate = self._exactly(base) if base else None
@@ -247,31 +220,63 @@ class Resolver:
             others = [each for each in guess.known_snapshots() if each.species.tax_id != self.species.tax_id]
         return [Glance.of(other) for other in others]
 
-    def _meaning(self, answer: Answer) -> _Meaning:
+    def _columns(self, names: NDArray[np.object_], made_unique: bool) -> dict[str, NDArray[Any]]:
+        """Return the columns of a report on distinct names."""
         tables = self._tables
-        if answer.status in {AMBIGUOUS, UNKNOWN}:
-            candidates = tuple((int(tables.gene_ids[place]), str(tables.symbols[place])) for place in answer.places)
-            return _Meaning(status=answer.status, candidates=candidates, reason=answer.reason, note=answer.note)
-        place = answer.places[0]
-        note = answer.note
-        if tables.borrowed[place]:
-            note = "; ".join(filter(None, (note, "the GeneID is the human ortholog's, the snapshot has no other")))
-        gene_id = int(tables.gene_ids[place])
-        return _Meaning(gene_id, tables.symbols[place], answer.status, answer.status, gene_id, (), "", note)
+        codes = np.fromiter((tables.exact.get(name, -1) for name in names), np.int64, len(names))
+        candidates = np.empty(len(names), dtype=object)
+        candidates[:] = [()] * len(names)
+        reason, note = (np.full(len(names), "", dtype=object) for _ in range(2))
+        failed = {}
+        for row in np.flatnonzero(codes < 0).tolist():
+            answer = self._answer(names[row], made_unique)
+            reason[row], note[row] = answer.reason, answer.note
+            if answer.status in {AMBIGUOUS, UNKNOWN}:
+                failed[row] = answer.status
+                candidates[row] = tuple((int(tables.gene_ids[at]), str(tables.symbols[at])) for at in answer.places)
+            else:
+                codes[row] = answer.places[0] * len(STATUSES) + STATUSES.index(answer.status)
+        places = np.where(codes < 0, -1, codes // len(STATUSES))
+        status = _STATUSES[codes % len(STATUSES)]
+        status[list(failed)] = list(failed.values())
+        for row in np.flatnonzero(status == PREVIOUS).tolist():
+            if others := tables.contested.get(names[row]):
+                reason[row] = CONTESTED
+                note[row] = f"a former symbol; also a synonym of {first_ten(tables.symbols[list(others)].tolist())}"
+        for row in np.flatnonzero(np.append(tables.borrowed, False)[places]).tolist():
+            note[row] = "; ".join(
+                filter(None, (note[row], "the GeneID is that of the human ortholog, for want of its own"))
+            )
+        # One gene beyond the last stands for none: it is what -1 points to.
+        gene_id = np.append(tables.gene_ids, NO_GENE)[places]
+        return {
+            "gene_id": gene_id,
+            "symbol": np.append(tables.symbols, "")[places],
+            "status": status,
+            "via": np.where(places < 0, "", status),
+            "own_gene_id": gene_id.copy(),
+            "candidates": candidates,
+            "reason": reason,
+            "note": note,
+        }
 
 
-def _carried_over(meaning: _Meaning, orthologs: Orthologs, to: str) -> _Meaning:
-    """Replace the gene by its one-to-one ortholog, or say why there is none."""
-    if meaning.gene_id == NO_GENE:
-        return meaning
-    if meaning.gene_id in orthologs.single:
-        gene_id, symbol = orthologs.single[meaning.gene_id]
-        return meaning._replace(gene_id=gene_id, symbol=symbol, status=ORTHOLOG)
-    none = meaning._replace(gene_id=NO_GENE, symbol="")
-    if meaning.gene_id in orthologs.several:
-        note = f"{meaning.symbol} has no one-to-one ortholog in {to}"
-        return none._replace(status=AMBIGUOUS, candidates=orthologs.several[meaning.gene_id], note=note)
-    return none._replace(status=UNKNOWN, reason="no ortholog", note=f"no {to} ortholog of {meaning.symbol} is known")
+def _carry_over(columns: dict[str, NDArray[Any]], orthologs: Orthologs, to: str) -> None:
+    """Replace genes by their one-to-one orthologs, in place; where there is none, say why."""
+    for row in np.flatnonzero(columns["gene_id"] != NO_GENE).tolist():
+        gene, symbol = int(columns["gene_id"][row]), columns["symbol"][row]
+        found = orthologs.single.get(gene)
+        new: dict[str, Any]
+        if found is not None:
+            new = {"gene_id": found[0], "symbol": found[1], "status": ORTHOLOG}
+        elif gene in orthologs.several:
+            note = f"{symbol} has no one-to-one ortholog in {to}"
+            new = {"status": AMBIGUOUS, "candidates": orthologs.several[gene], "note": note}
+        else:
+            note = f"no {to} ortholog of {symbol} is known"
+            new = {"status": UNKNOWN, "reason": "no ortholog", "note": note}
+        for name, value in ({"gene_id": NO_GENE, "symbol": ""} | new).items():
+            columns[name][row] = value
 
 
 def resolve(

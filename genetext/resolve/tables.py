@@ -42,6 +42,8 @@ class Tables:
         The genes of each ambiguous name.
     withdrawn
         Retired GeneIDs that nothing took the place of.
+    contested
+        Former symbols that are synonyms of other genes too, and these genes.
     """
 
     species: Species
@@ -52,6 +54,7 @@ class Tables:
     exact: Mapping[str, int]
     several: list[tuple[int, ...]]
     withdrawn: frozenset[str]
+    contested: Mapping[str, tuple[int, ...]]
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Tables":
@@ -82,22 +85,34 @@ class Tables:
                 exact[name] = -1 - len(several)
                 several.append(many)
 
-        # What is added later wins: a current symbol over somebody else's former one, a GeneID over everything.
-        # Among former symbols and synonyms nobody wins: where they mean different genes, the name is ambiguous.
-        former, other = _flat(genes["previous"], PREVIOUS), _flat(genes["synonyms"], SYNONYM)
-        add(pd.concat([former, other], ignore_index=True))
+        # What is added later wins: a current symbol over somebody else's former one, a former symbol over synonyms
+        # (docs/resolve.md has the evidence), a GeneID over everything. Within a kind nobody wins.
+        add(_flat(genes["synonyms"], SYNONYM))
+        before = _flat(genes["previous"], PREVIOUS)
+        synonyms = {name: _places(exact[name], several) for name in before["name"] if name in exact}
+        add(before)
+        contested = {}
+        for name, others in synonyms.items():
+            rest = tuple(other for other in others if other not in _places(exact[name], several))
+            if exact[name] >= 0 and rest:
+                contested[name] = rest
         add(_flat(genes["ensembl_ids"], ENSEMBL))
         add(_named(symbols.tolist(), places, SYMBOL))
         add(_named(list(retired), np.array(list(retired.values()), dtype=np.int64), PREVIOUS))
         add(_named(gene_ids[~borrowed].astype(str).tolist(), places[~borrowed], GENE_ID))
-        return cls(species, snapshot.digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn))
+        return cls(
+            species, snapshot.digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn), contested
+        )
 
     def places(self, name: str) -> tuple[int, ...]:
         """Return the genes that a name means, exactly as it is written: none, one or several."""
         code = self.exact.get(name)
-        if code is None:
-            return ()
-        return self.several[-1 - code] if code < 0 else (code // len(STATUSES),)
+        return () if code is None else _places(code, self.several)
+
+    def kind(self, name: str) -> str:
+        """Return how a known name is one, or `ambiguous`."""
+        code = self.exact[name]
+        return AMBIGUOUS if code < 0 else STATUSES[code % len(STATUSES)]
 
     @cached_property
     def folded(self) -> Mapping[str, tuple[str, ...]]:
@@ -113,8 +128,7 @@ class Tables:
 
     def rank(self, name: str) -> int:
         """Order names: current symbols, former ones, synonyms, ambiguous ones."""
-        code = self.exact[name]
-        return len(STATUSES) if code < 0 else code % len(STATUSES)
+        return STATUSES.index(self.kind(name))
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,10 @@ def fold(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
+def _places(code: int, several: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return several[-1 - code] if code < 0 else (code // len(STATUSES),)
+
+
 _WORDS = {STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM)}
 
 
@@ -169,8 +187,7 @@ def _flat(column: pa.ChunkedArray, status: str) -> pd.DataFrame:
 
 
 def _one_or_several(names: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[int, ...]]]:
-    # A name that is both a former symbol and a synonym of one gene counts as the former.
-    names = names.sort_values("status", kind="stable").drop_duplicates(["name", "gene"])
+    names = names.drop_duplicates(["name", "gene"])
     twice = names["name"].duplicated(keep=False)
     more: dict[str, list[int]] = {}
     for name, gene in zip(names.loc[twice, "name"], names.loc[twice, "gene"], strict=True):
