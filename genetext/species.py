@@ -93,8 +93,7 @@ def find(name: str | int | Species) -> Species:
     if isinstance(name, Species):
         return name
     text = plain(str(name))
-    if text.isdecimal():
-        tax_id = int(text)
+    if text.isdecimal() and len(text) < 10 and (tax_id := int(text)):
         return next(
             (known for known in KNOWN if known.tax_id == tax_id), Species(tax_id, f"taxid-{tax_id}", f"taxon {tax_id}")
         )

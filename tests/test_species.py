@@ -1,5 +1,7 @@
 """Names of species."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,12 @@ def test_an_unknown_name_suggests_near_ones(wrong, meant):
     assert "--species 10090" in str(caught.value)
 
 
+def test_a_number_that_is_no_taxonomy_id():
+    for number in ("9" * 12, "9" * 5000, "0"):
+        with pytest.raises(SpeciesError):
+            find(number)
+
+
 def test_a_strange_name_suggests_nothing():
     with pytest.raises(SpeciesError, match="unknown species 'qqqq': Known by name: human, mouse, rat"):
         find("qqqq")
@@ -50,10 +58,8 @@ def test_a_strange_name_suggests_nothing():
 
 @given(st.text())
 def test_any_text_is_a_species_or_a_species_error(text):
-    try:
+    with suppress(SpeciesError):
         assert isinstance(find(text), Species)
-    except SpeciesError:
-        pass
 
 
 def test_where_ncbi_may_keep_the_genes():

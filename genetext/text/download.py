@@ -129,7 +129,7 @@ def fetch_file(
     source: Source,
     name: str,
     *,
-    client: httpx.Client | None = None,
+    client: web.Client | None = None,
     root: Path | None = None,
     patience: Patience | None = None,
     progress: Progress | None = None,
@@ -314,7 +314,7 @@ class _Download:
         self,
         source: Source,
         name: str,
-        client: httpx.Client,
+        client: web.Client,
         root: Path,
         patience: Patience,
         progress: Progress | None,
@@ -347,7 +347,7 @@ class _Download:
                 self._drop_part()
             if self._part_size() > before:
                 tries.progressed()
-            tries.after(error, wait=wait, content=content)
+            tries.after(error, answered=self.client.answered, wait=wait, content=content)
 
     def _try(self, have: File | None) -> File | None:
         """Ask once: the file, or None where the source has none."""

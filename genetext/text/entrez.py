@@ -98,7 +98,7 @@ class Eutils:
         """The address as it may be shown and recorded."""
         return web.public(self.url)
 
-    def ask(self, client: httpx.Client, utility: str, /, *path: str, **fields: object) -> Any:
+    def ask(self, client: web.Client, utility: str, /, *path: str, **fields: object) -> Any:
         """Call one utility and return its answer, or the part of it under the keys `path`, as Biopython reads it.
 
         Raises
@@ -133,7 +133,7 @@ class Eutils:
                     raise FetchError(f"{what}: NCBI refuses the API key of NCBI_API_KEY; correct it or unset it")
                 else:
                     raise web.bad_status(what, answer)
-            tries.after(error, wait=wait, content=content)
+            tries.after(error, answered=client.answered, wait=wait, content=content)
 
     @property
     def _limiter(self) -> _Limiter:
@@ -265,7 +265,7 @@ class _Record:
 class _Search:
     """Turns names into records of one species."""
 
-    def __init__(self, eutils: Eutils, client: httpx.Client, species: Species) -> None:
+    def __init__(self, eutils: Eutils, client: web.Client, species: Species) -> None:
         self.eutils, self.client, self.species = eutils, client, species
         self.records: dict[int, _Record] = {}
         self.ensembl: dict[int, list[str]] = {}

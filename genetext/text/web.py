@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +31,8 @@ class Patience:
     ----------
     attempts
         Tries without any progress before giving up; a download that gets further starts counting anew.
+    first_attempts
+        The same as long as the server has never answered: where there is no network, that should be known soon.
     content_attempts
         Tries when the server answers well but with bad content (an HTML page, an empty or truncated file).
     base, cap
@@ -41,11 +44,12 @@ class Patience:
     """
 
     attempts: int = 6
+    first_attempts: int = 3
     content_attempts: int = 3
     base: float = 1.0
     cap: float = 60.0
     longest: float = 300.0
-    connect: float = 15.0
+    connect: float = 10.0
     read: float = 60.0
 
     @property
@@ -76,13 +80,15 @@ class Tries:
         """Start counting anew: the last try got further than those before."""
         self.failures = 0
 
-    def after(self, error: FetchError, *, wait: float | None = None, content: bool = False) -> None:
+    def after(self, error: FetchError, *, answered: bool, wait: float | None = None, content: bool = False) -> None:
         """Wait before the next try, or raise `error` when there have been enough.
 
         Parameters
         ----------
         error
             What went wrong.
+        answered
+            Whether the server has ever answered.
         wait
             Seconds the server asked for with `Retry-After`.
         content
@@ -90,7 +96,8 @@ class Tries:
         """
         self.failures += 1
         self.content_failures += content
-        if self.failures >= self.patience.attempts or self.content_failures >= self.patience.content_attempts:
+        attempts = self.patience.attempts if answered else min(self.patience.attempts, self.patience.first_attempts)
+        if self.failures >= attempts or self.content_failures >= self.patience.content_attempts:
             raise error
         if wait is not None and wait > self.patience.longest:
             raise type(error)(f"{error}; the server asks to wait {wait:,.0f} s: run the same command again after that")
@@ -99,11 +106,23 @@ class Tries:
         time.sleep(drawn if wait is None else wait + drawn)
 
 
-def client(patience: Patience) -> httpx.Client:
-    """Make the HTTP client; it opens no connection before the first request."""
+class Client(httpx.Client):
+    """An HTTP client that knows whether any server has answered it; it opens no connection before the first request."""
+
+    answered = False
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request, as httpx does."""
+        response = super().send(request, **options)
+        self.answered = True
+        return response
+
+
+def client(patience: Patience) -> Client:
+    """Make the HTTP client."""
     # Identity: a gzip file must arrive as the bytes that the server keeps, or neither ranges nor hashes mean anything.
     headers = {"User-Agent": f"genetext/{genetext.__version__}", "Accept-Encoding": "identity"}
-    return httpx.Client(timeout=patience.timeout, headers=headers)
+    return Client(timeout=patience.timeout, headers=headers)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

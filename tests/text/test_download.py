@@ -254,6 +254,15 @@ def test_a_refused_connection_is_unreachable():
             fetch_file(Source.parse(url), NAME, patience=QUICK)
 
 
+def test_a_server_that_never_answered_is_given_up_soon():
+    for answered, most in ((True, 6), (False, 3)):
+        tries = web.Tries("x", Patience(base=0))
+        for _ in range(most - 1):
+            tries.after(Unreachable("x"), answered=answered)
+        with pytest.raises(Unreachable):
+            tries.after(Unreachable("x"), answered=answered)
+
+
 def test_a_silent_server_is_unreachable():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -303,13 +312,13 @@ def test_waits_grow_are_jittered_and_end(monkeypatch):
     monkeypatch.setattr(time, "sleep", waits.append)
     tries = web.Tries("x", Patience(attempts=200, base=1, cap=8))
     for _ in range(199):
-        tries.after(FetchError("x"))
+        tries.after(FetchError("x"), answered=True)
     assert max(waits[:1]) <= 1
     assert max(waits) <= 8
     assert max(waits) > 7
     assert min(waits[10:]) < 1  # full jitter: from nothing up to the whole
     with pytest.raises(FetchError):
-        tries.after(FetchError("x"))
+        tries.after(FetchError("x"), answered=True)
 
 
 def test_progress_is_told_to_the_end(server):

@@ -488,7 +488,7 @@ def test_real_human_and_mouse_from_a_server(real_data, no_parse):
     with NcbiServer(real_data / "ncbi") as server:
         human, mouse = get("human", server), get("mouse", server)
         genes = human.genes
-        # The file has 20,634 protein-coding rows: 26 are mitochondrial genes of Neanderthal and Denisovan (63221, 741158).
+        # Of 20,634 protein-coding rows 26 are mitochondrial genes of Neanderthal and Denisovan (63221, 741158).
         assert (genes["gene_type"] == "protein-coding").sum() == 20_608
         assert len(genes) > 120_000
         assert {"OPN4", "TP53", "RHO"} <= set(genes["symbol"])
