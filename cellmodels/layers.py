@@ -90,7 +90,7 @@ class GenePriorEmbedding(nn.Module):
         self.project = None
         if proj is not None and priors.dim:
             # Linear's own initialisation would draw from the global generator, and is overwritten anyway.
-            self.project = nn.utils.skip_init(nn.Linear, priors.dim, proj, bias=False)
+            self.project = nn.utils.skip_init(nn.Linear, priors.dim, proj, bias=False)  # type: ignore[no-untyped-call]
         self.dropout = nn.Dropout(dropout)
         self._initial = None if trainable is not True else vectors.clone()
         self.reset(seed)

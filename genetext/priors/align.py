@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genetext.errors import PriorsError, TooFewMatched, first_ten
+from genetext.errors import PriorsError, ResolveError, TooFewMatched, first_ten
 from genetext.names import NameColumn, candidates, strings
 from genetext.priors.core import NO_GENE, GenePriors, Missing, fingerprint_of, refuse_missing
 from genetext.species import Species, find
 
 if TYPE_CHECKING:
-    from genetext.resolve import MatchReport
+    from genetext.resolve import MatchReport, Resolver
     from genetext.text.snapshot import Snapshot
 
 NO_TEXT = "no text"
@@ -125,6 +125,7 @@ def align(
     *,
     missing: Missing,
     orthologs: bool,
+    made_unique: bool,
     species: str | int | Species | None,
     column: str | None,
     min_match: float | None,
@@ -137,16 +138,20 @@ def align(
     if min_match is not None and not 0 <= min_match <= 1:
         raise PriorsError(f"min_match={min_match}: a share of the genes, 0 to 1")
     columns = candidates(data, column=column)
-    if priors.species:
-        whose = None if species is None else find(species)
-        tried = [_resolved(priors, one, whose, orthologs=orthologs, snapshot=snapshot, root=root) for one in columns]
+    if not any(one.names for one in columns):
+        tried = [_exact(priors, columns[0])]
+    elif priors.species:
+        tried = _tried(
+            _Names(priors, orthologs=orthologs, made_unique=made_unique, snapshot=snapshot, root=root),
+            *(columns, None if species is None else find(species)),
+        )
     else:
         tried = [_exact(priors, one) for one in columns]
     # The first of the best: var_names stand before the columns of var.
     best = max(tried, key=lambda one: int((one.rows >= 0).sum()))
     aligned = _gathered(priors, best, missing, {one.column.label: int((one.rows >= 0).sum()) for one in tried})
     if hasattr(data, "var_names"):
-        aligned = replace(aligned, var_names=np.array(strings(data.var_names), object))
+        aligned = replace(aligned, var_names=np.array(data.var_names, dtype=object))
     _refuse(aligned, missing, min_match)
     return aligned.filled()
 
@@ -231,35 +236,92 @@ def _exact(priors: GenePriors, column: NameColumn) -> _Rows:
     return _Rows(column, rows.astype(np.int64), np.full(len(rows), NO_GENE, np.int64), status)
 
 
-def _resolved(
-    priors: GenePriors,
-    column: NameColumn,
-    whose: Species | None,
-    *,
-    orthologs: bool,
-    snapshot: "Snapshot | None",
-    root: Path | None,
-) -> _Rows:
-    """Find rows by GeneID; a name that means no gene may still be, letter by letter, one of somebody's own vectors."""
-    from genetext.resolve import resolve
+class _Names:
+    """Finds the rows of names by GeneID, with one resolver for each species that the names turn out to be of."""
 
-    if not column.names:
-        return _exact(priors, column)
-    match = resolve(column.names, whose, snapshot=snapshot, to=priors.species if orthologs else None)
-    # GeneIDs of another species than the vectors' are numbers that could fit by accident.
-    ids = match.gene_id if match.target == priors.species else np.full(len(match), NO_GENE, np.int64)
-    status = match.status.astype(object)
-    own = priors.distinct[0]
-    with_id = own[priors.gene_ids[own] != NO_GENE]
-    found = pd.Index(priors.gene_ids[with_id]).get_indexer(ids)
-    rows = np.where(found >= 0, with_id[found], -1) if len(with_id) else np.full(len(ids), -1)
-    status[(rows < 0) & np.isin(status.astype(str), _SURE)] = NO_TEXT
-    if len(with_id) < len(own):
-        by_name = _exact(priors.take(own[priors.gene_ids[own] == NO_GENE]), column)
-        named = (rows < 0) & (by_name.rows >= 0)
-        rows[named] = own[priors.gene_ids[own] == NO_GENE][by_name.rows[named]]
-        status[named] = "name"
-    return _Rows(column, rows.astype(np.int64), ids, status, match.species, match)
+    def __init__(
+        self, priors: GenePriors, *, orthologs: bool, made_unique: bool, snapshot: "Snapshot | None", root: Path | None
+    ) -> None:
+        self._priors, self._orthologs, self._made_unique = priors, orthologs, made_unique
+        self._snapshot, self._root = snapshot, root
+        self._species = find(int(priors.manifest["species"]["tax_id"]))
+        self._resolvers: dict[int, Resolver] = {}
+        own = priors.distinct[0]
+        has_id = priors.gene_ids[own] != NO_GENE
+        self._with_id, self._without_id = own[has_id], own[~has_id]
+        self._by_id = pd.Index(priors.gene_ids[self._with_id])
+
+    def rows(self, column: NameColumn, whose: Species | None) -> _Rows:
+        """Resolve a column of names; `whose` None: guess the species from them."""
+        from genetext.resolve import guess
+
+        guessed = ""
+        if self._snapshot is not None:
+            whose = self._snapshot.species
+        elif whose is None:
+            whose, guessed = guess.species_of(column.names, root=self._root)
+        resolver = self._resolver(whose)
+        other = whose.tax_id != self._species.tax_id
+        if other and not self._orthologs:
+            raise PriorsError(
+                f"the data are of {whose.name} ({guessed or 'as asked'}), the vectors of {self._species.name}: align "
+                f"with orthologs=True, or use vectors of {whose.name}"
+            )
+        match = resolver.resolve(
+            column.names,
+            to=self._species if other else None,
+            target=self._built_from() if other else None,
+            made_unique=self._made_unique,
+            guessed=guessed,
+        )
+        status = match.status.astype(object)
+        found = self._by_id.get_indexer(pd.Index(match.gene_id))
+        rows = np.full(len(found), -1, np.int64)
+        rows[found >= 0] = self._with_id[found[found >= 0]]
+        status[(rows < 0) & (match.gene_id != NO_GENE)] = NO_TEXT
+        if len(self._without_id):
+            # Names that mean no gene to NCBI may still be, letter by letter, names of somebody's own vectors.
+            exact = _exact(self._priors.take(self._without_id), column)
+            named = (rows < 0) & (exact.rows >= 0)
+            rows[named] = self._without_id[exact.rows[named]]
+            status[named] = "name"
+        return _Rows(column, rows, match.gene_id, status, match.species, match)
+
+    def _resolver(self, whose: Species) -> "Resolver":
+        from genetext.resolve import Resolver, guess
+
+        if whose.tax_id not in self._resolvers:
+            # GeneIDs are the index's own: the bundled mouse facts, for one, lend some from human.
+            same = self._built_from() if whose.tax_id == self._species.tax_id else None
+            snapshot = self._snapshot or same or guess.default_snapshot(whose, root=self._root)
+            self._resolvers[whose.tax_id] = Resolver(snapshot)
+        return self._resolvers[whose.tax_id]
+
+    def _built_from(self) -> "Snapshot | None":
+        """Return the snapshot that the index was built from, if it is still there and has all genes of the species."""
+        from genetext.text import facts, fetch
+
+        digest = (self._priors.manifest.get("snapshot") or {}).get("digest")
+        if digest is None:
+            return None
+        there = fetch.list_snapshots(self._species, root=self._root)
+        if self._species.name in facts.species_with_facts():
+            there.append(facts.open_facts(self._species, root=self._root))
+        whole = (one for one in there if "genes" not in one.manifest["source"])
+        return next((one for one in whole if one.digest == digest), None)
+
+
+def _tried(names: _Names, columns: list[NameColumn], whose: Species | None) -> list[_Rows]:
+    """Resolve every column that can be; a column of which not even the species can be told is no column of names."""
+    tried, refused = [], []
+    for column in columns:
+        try:
+            tried.append(names.rows(column, whose))
+        except ResolveError as error:
+            refused.append(error)
+    if not tried:
+        raise refused[0]
+    return tried
 
 
 def _gathered(priors: GenePriors, found: _Rows, missing: Missing, considered: Mapping[str, int]) -> GenePriors:

@@ -117,7 +117,7 @@ class GenePriors:
         genes = opened.genes[opened.genes["row"] >= 0].sort_values("row")
         return cls(
             names=genes["symbol"].to_numpy(dtype=object),
-            vectors=opened.matrix,
+            vectors=np.asarray(_Held(opened)),
             mask=np.ones(len(ids), bool),
             gene_ids=ids,
             status=np.full(len(ids), "gene_id", object),
@@ -167,6 +167,7 @@ class GenePriors:
         *,
         missing: Missing = "mask",
         orthologs: bool = True,
+        made_unique: bool = False,
         species: "str | int | Species | None" = None,
         column: str | None = None,
         min_match: float | None = None,
@@ -184,6 +185,8 @@ class GenePriors:
             found, `error` raises. The mask is False for such genes in every case.
         orthologs
             Whether genes of another species take the vectors of their one-to-one orthologs (`ortholog` in `status`).
+        made_unique
+            Whether `GENE-1`, as AnnData writes a name that stands twice, counts as `GENE`. Default: it is unknown.
         species
             Species of `data`. Default: guessed from the names, and said in the report.
         column
@@ -217,6 +220,7 @@ class GenePriors:
             data,
             missing=missing,
             orthologs=orthologs,
+            made_unique=made_unique,
             species=species,
             column=column,
             min_match=min_match,
@@ -477,6 +481,14 @@ class GenePriors:
         if self.missing == "mean" and self.dim and not self.mask.all() and self.mask.any():
             self.vectors[~self.mask] = self.vectors[self.distinct[0]].mean(axis=0, dtype=np.float64)
         return self
+
+
+class _Held:
+    """The vectors of an index, which stays open for as long as there is an array that looks into it."""
+
+    def __init__(self, index: "GeneIndex") -> None:
+        self.index = index
+        self.__array_interface__ = index.matrix.__array_interface__
 
 
 def fingerprint_of(names: Sequence[str], vectors: NDArray[np.float32]) -> str:
