@@ -1,6 +1,6 @@
 """From token ids to rectangular batches: windows for long texts, batches of near-equal length, padding counted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,12 @@ def by_budget(lengths: NDArray[np.int64], *, budget: int, padding: float, rows: 
     if len(order):
         batches.append(order[first:])
     return batches
+
+
+def groups(batches: Sequence[NDArray[np.int64]], at_once: int) -> Iterator[list[NDArray[np.int64]]]:
+    """Join neighbouring batches of a plan, `at_once` at a time, for devices that need more work to be busy."""
+    for start in range(0, len(batches), at_once):
+        yield list(batches[start : start + at_once])
 
 
 def pad(sequences: Sequence[Tokens], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,7 +1,9 @@
 """The loaded model of a transformer encoder. Needs torch: import it inside functions only."""
 
-import logging
 import pickle
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from genetext.encoders.base import EncoderSpec
 from genetext.encoders.packed import can_pack, pack
 from genetext.errors import EncoderError
 
-_LOG = logging.getLogger("genetext")
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -50,6 +51,11 @@ class TorchRuntime:
             if self.head is not None:
                 self.head.to(device=self.device)
 
+    def timed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], float]:
+        """Return the vectors and the seconds that they took."""
+        started = time.perf_counter()
+        return self(ids, mask), time.perf_counter() - started
+
     @torch.inference_mode()
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return `(n, dim) float32` for ids and mask `(n, length)`."""
@@ -66,11 +72,26 @@ class TorchRuntime:
         return vectors
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers' own progress bars off the screen: genetext shows one of its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 def _transformer(folder: Path) -> Any:
     from transformers import AutoModel
 
     try:
-        model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        with _quietly():
+            model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
         raise EncoderError(f"{folder} cannot be loaded as a transformer: {error}") from error
     if getattr(model.config, "is_encoder_decoder", False):
@@ -84,7 +105,8 @@ def _sentence_transformer(folder: Path) -> tuple[Any, Any]:
     """Return the transformer and the modules after it, without the last scaling to unit length."""
     from sentence_transformers import SentenceTransformer
 
-    whole = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    with _quietly():
+        whole = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
     modules = list(whole)
     if type(modules[-1]).__name__ == "Normalize":
         modules.pop()

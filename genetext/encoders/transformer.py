@@ -1,9 +1,9 @@
 """Transformer encoders: tokens once, batches of near-equal length, the pooling that the model's authors document."""
 
-import logging
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.encoders import batching, precision, stack, weights
+from genetext.encoders import batching, precision, stack, weights, workers
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec
 from genetext.errors import EncoderError, first_ten
 
-_LOG = logging.getLogger("genetext")
-
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
 BATCH_ROWS = 64
 PADDING = 0.02
-_GPU_TOKENS = 65_536
 _TOKENIZE_AT_ONCE = 1_000
 _POLICIES = ("truncate", "window-mean", "error")
 
@@ -35,7 +32,7 @@ class Statistics:
     texts, tokens, padding
         Texts; tokens that went through the model, special tokens included; padding tokens beside them.
     seconds
-        Time in the model, tokenising not counted.
+        Time in the model, summed over cores or devices that work at once; tokenising not counted.
     """
 
     texts: int = 0
@@ -49,6 +46,17 @@ class Statistics:
         return self.padding / max(self.tokens + self.padding, 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One rectangle of ids, and which text each of its rows belongs to."""
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    n_tokens: NDArray[np.int32]
+    cut: NDArray[np.int8]
+
+
 class TransformerEncoder(Encoder):
     """A hub model or a local folder as an encoder.
 
@@ -59,7 +67,7 @@ class TransformerEncoder(Encoder):
     device
         `auto`, `cpu`, `cuda`, `cuda:1`, or several (`cuda:0,cuda:1`; `cpu,cpu` for two processes).
     threads
-        Threads of one device's arithmetic. Default: as torch is set.
+        Cores to use on each processor device. Default: as many threads as torch is set to.
 
     Raises
     ------
@@ -109,14 +117,27 @@ class TransformerEncoder(Encoder):
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode one batch of gene texts (non-empty strings)."""
-        tokens: list[Any] = [self._ready.pop(text, None) for text in texts]
-        absent = [place for place, ids in enumerate(tokens) if ids is None]
-        fresh = self._tokenize([texts[place] for place in absent], self.spec.prefix)
-        for place, ids in zip(absent, fresh, strict=True):
-            tokens[place] = ids
-        n_tokens = np.array([len(ids) for ids in tokens], dtype=np.int32)
-        self._refuse_long(texts, n_tokens)
-        return self._encode_tokens(tokens, n_tokens)
+        job = self._prepare(texts)
+        with workers.use_threads(self.threads):
+            result = self._runtime.timed(job.ids, job.mask)
+        return self._conclude(job, *result)
+
+    def stream(
+        self, texts: Sequence[str], batches: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+        """Encode batches of a plan, one on each core or device at a time; yield each, in the order of the plan.
+
+        On a GPU neighbouring batches run together, so that the plan does not depend on the device.
+        """
+        with self._team() as team:
+            waiting: deque[tuple[list[NDArray[np.int64]], _Job, Future[tuple[NDArray[np.float32], float]]]] = deque()
+            for group in batching.groups(batches, team.batches_at_once):
+                job = self._prepare([texts[position] for batch in group for position in batch.tolist()])
+                waiting.append((group, job, team.submit(job.ids, job.mask)))
+                if len(waiting) > 2 * team.size:
+                    yield from self._collect(*waiting.popleft())
+            while waiting:
+                yield from self._collect(*waiting.popleft())
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode search queries with the query prefix or the query model: `(n, dim) float32`. Long ones are cut."""
@@ -126,39 +147,73 @@ class TransformerEncoder(Encoder):
         sequences = [self._framed(ids[: self._capacity]) for ids in tokens]
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-        for batch in batching.by_budget(lengths, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS):
-            vectors[batch] = self._finish(self._forward([sequences[place] for place in batch]))
+        with workers.use_threads(self.threads):
+            for batch in batching.by_budget(lengths, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS):
+                ids, mask = batching.pad([sequences[place] for place in batch], self._pad_id)
+                raw, seconds = self._runtime.timed(ids, mask)
+                self._count(mask, seconds)
+                vectors[batch] = self._finish(raw)
         return vectors
 
-    def _encode_tokens(self, tokens: Sequence[NDArray[np.integer[Any]]], n_tokens: NDArray[np.int32]) -> Encoded:
-        """Cut, frame and run; windows of one text are averaged before the unit length is made."""
+    def _prepare(self, texts: Sequence[str]) -> "_Job":
+        """Take the waiting token ids (or make them), cut, frame and pad them."""
+        tokens: list[Any] = [self._ready.pop(text, None) for text in texts]
+        absent = [place for place, ids in enumerate(tokens) if ids is None]
+        fresh = self._tokenize([texts[place] for place in absent], self.spec.prefix)
+        for place, ids in zip(absent, fresh, strict=True):
+            tokens[place] = ids
+        n_tokens = np.array([len(ids) for ids in tokens], dtype=np.int32)
+        self._refuse_long(texts, n_tokens)
         long = n_tokens > (self._capacity or np.iinfo(np.int32).max)
-        windowed = self.spec.long_texts == "window-mean"
-        cut = np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8)
-        if windowed and self._capacity is not None and long.any():
+        windowed = self.spec.long_texts == "window-mean" and self._capacity is not None
+        if windowed and self._capacity is not None:
             parts = [batching.windows(ids, self._capacity) for ids in tokens]
         else:
             parts = [[ids[: self._capacity]] for ids in tokens]
-        owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        sequences = [self._framed(ids) for part in parts for ids in part]
-        raw = self._forward(sequences)
-        if len(sequences) > len(parts):
-            sums = np.zeros((len(parts), raw.shape[1]), dtype=np.float64)
-            np.add.at(sums, owners, raw)
-            raw = (sums / np.bincount(owners)[:, None]).astype(np.float32)
-        self.statistics.texts += len(parts)
-        return Encoded(vectors=self._finish(raw), n_tokens=n_tokens, cut=cut)
+        ids, mask = batching.pad([self._framed(piece) for part in parts for piece in part], self._pad_id)
+        return _Job(
+            ids=ids,
+            mask=mask,
+            owners=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            n_tokens=n_tokens,
+            cut=np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8),
+        )
 
-    def _forward(self, sequences: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.float32]:
-        """Run framed sequences through model and pooling: `(n, dim) float32`, not scaled to unit length."""
-        started = time.perf_counter()
-        ids, mask = batching.pad(sequences, self._pad_id)
-        with _threads(self.threads):
-            vectors: NDArray[np.float32] = self._runtime(ids, mask)
-        self.statistics.tokens += int(mask.sum())
-        self.statistics.padding += int(mask.size - mask.sum())
-        self.statistics.seconds += time.perf_counter() - started
-        return vectors
+    def _conclude(self, job: "_Job", raw: NDArray[np.float32], seconds: float) -> Encoded:
+        """Average the windows of each text, scale to unit length where the spec says so, and count."""
+        if len(job.owners) > len(job.n_tokens):
+            sums = np.zeros((len(job.n_tokens), raw.shape[1]), dtype=np.float64)
+            np.add.at(sums, job.owners, raw)
+            raw = (sums / np.bincount(job.owners)[:, None]).astype(np.float32)
+        self._count(job.mask, seconds)
+        self.statistics.texts += len(job.n_tokens)
+        return Encoded(vectors=self._finish(raw), n_tokens=job.n_tokens, cut=job.cut)
+
+    def _collect(
+        self,
+        group: list[NDArray[np.int64]],
+        job: "_Job",
+        future: "Future[tuple[NDArray[np.float32], float]]",
+    ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+        """Wait for a group of batches and give each batch its own rows."""
+        done = self._conclude(job, *future.result())
+        start = 0
+        for batch in group:
+            rows = slice(start, start + len(batch))
+            start += len(batch)
+            yield batch, Encoded(vectors=done.vectors[rows], n_tokens=done.n_tokens[rows], cut=done.cut[rows])
+
+    def _count(self, mask: NDArray[np.int64], seconds: float) -> None:
+        present = int(mask.sum())
+        self.statistics.tokens += present
+        self.statistics.padding += mask.size - present
+        self.statistics.seconds += seconds
+
+    def _team(self) -> "AbstractContextManager[workers.Team]":
+        if len(self.devices) > 1:
+            weights.check(self._weights)
+            return workers.processes(self._weights.folder, self.spec, devices=self.devices, threads=self.threads)
+        return workers.team(self._runtime, threads=self.threads)
 
     def _finish(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if not np.isfinite(vectors).all():
@@ -253,22 +308,6 @@ class TransformerEncoder(Encoder):
             query_revision=None,
         )
         return TransformerEncoder(spec, device=self.devices[0], threads=self.threads)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Set torch's threads for a while."""
-    import torch
-
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _casing(folder: Path) -> dict[str, bool]:
