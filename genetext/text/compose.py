@@ -50,10 +50,10 @@ _GO_LEAD = {"Function": "Activity", "Process": "Role in", "Component": "Place"}
 # The three roots, and "protein binding": they are annotated to a gene when nothing better is known.
 _UNTELLING_TERMS = frozenset({"GO:0008150", "GO:0003674", "GO:0005575", "GO:0005515"})
 _UNTELLING_NAME = re.compile(
-    r"^(?:uncharacteri[sz]ed\b|hypothetical\b|unknown\b|novel\s+(?:gene|protein|transcript)\b|RIKEN\s+cDNA\b"
+    r"^(?:(?:putative\s+)?uncharacteri[sz]ed\b|hypothetical\b|unknown\b|novel\s+(?:gene|protein|transcript)\b|RIKEN\s+cDNA\b"
     r"|predicted\s+(?:gene|pseudogene|protein)\b|(?:expressed|cDNA|DNA)\s+(?:sequence|segment)\b|DNA,?\s+segment\b"
     r"|LOC\d+|(?:zgc|si|im|wu|zmp|CG|KIAA)[:\d]|gene\s+model\s+\d+|EST\b|similar\s+to\s+(?:hypothetical|predicted)\b)"
-    r"|\bopen\s+reading\s+frame\b",
+    r"|\bopen\s+reading\s+frame\b|\bfamily\s+with\s+sequence\s+similarity\b|^(?:putative\s+)?protein\s+FAM\d",
     re.IGNORECASE,
 )
 
@@ -146,7 +146,8 @@ class GeneTexts:
         nothing to say), `text_digest` (sha256 of the text in UTF-8, empty for no text), `source` (`RefSeq` ...,
         `ortholog:RefSeq` ..., `facts`, `ortholog-facts`, `name`, `none`), `fallback` (whether the content is
         something else than a summary of the gene itself), `ortholog_gene_id` (nullable; the human gene whose text was
-        used), `provider` and `text_date` of the summary, `n_summaries` (of the gene's own), `n_words` of the text.
+        used), `provider` and `text_date` of the summary, `n_summaries` (the gene's own that say something),
+        `n_words` of the text.
     template
         How they were composed.
     """
@@ -207,8 +208,14 @@ def compose(
     own_tax = snapshot.species.tax_id
     table = _chosen_genes(snapshot, gene_types, genes)
     summaries = _ranked_summaries(snapshot, template)
+    told_own = "summary" in template.sections
     partner = _human_partners(snapshot) if "ortholog" in template.sections else {}
-    facts = _Facts(snapshot, template) if template.facts != "never" else None
+    facts: _Facts | None = None
+    if template.facts != "never":
+        ids = table["gene_id"].tolist()
+        if template.facts == "fallback":
+            ids = [one for one in ids if not (told_own and (own_tax, one) in summaries)]
+        facts = _Facts(snapshot, template, {*ids, *(partner[one][0] for one in ids if one in partner)})
 
     rows: dict[str, list[Any]] = {name: [] for name in COLUMNS[7:]}
     for gene_id, symbol, name, groups in zip(
@@ -219,7 +226,7 @@ def compose(
         of_human = summaries.get((HUMAN.tax_id, human[0]), []) if human else []
         used: _Summary | None = None
         content, source, from_human = "", "none", False
-        if "summary" in template.sections and of_gene:
+        if told_own and of_gene:
             used = of_gene[0]
             content, source = used.text, used.source
         elif human and of_human:
@@ -260,8 +267,9 @@ def compose(
 def is_informative(name: str, symbol: str = "") -> bool:
     """Whether a gene's full name says anything about it.
 
-    It does not where it is absent, repeats the symbol, or only numbers the locus (`uncharacterized LOC100130705`,
-    `RIKEN cDNA 1700001C02 gene`, `predicted gene 5493`, `chromosome 9 open reading frame 152`).
+    It does not where it is absent, repeats the symbol, or only numbers the locus or the sequence (`uncharacterized
+    LOC100130705`, `RIKEN cDNA 1700001C02 gene`, `predicted gene 5493`, `chromosome 9 open reading frame 152`,
+    `family with sequence similarity 83 member A`).
     """
     return bool(name) and name != "-" and name.lower() != symbol.lower() and not _UNTELLING_NAME.search(name)
 
@@ -269,26 +277,28 @@ def is_informative(name: str, symbol: str = "") -> bool:
 class _Facts:
     """What is known of a gene in the form of gene groups and Gene Ontology terms, told in our own words."""
 
-    def __init__(self, snapshot: Snapshot, template: Template) -> None:
+    def __init__(self, snapshot: Snapshot, template: Template, gene_ids: Collection[int]) -> None:
         self._template = template
         self._terms: dict[tuple[int, int], dict[str, list[str]]] = {}
-        if not template.go:
-            return
-        table = snapshot.table(
-            "go",
-            columns=["gene_id", "tax_id", "go_id", "term", "category", "rank"],
-            # One more for each term that is passed over below.
-            filters=(pc.field("rank") >= 0) & (pc.field("rank") < template.max_terms + len(_UNTELLING_TERMS)),
+        wanted = (
+            pc.field("gene_id").isin(sorted(gene_ids))
+            & pc.field("category").isin(list(template.go))
+            & ~pc.field("go_id").isin(sorted(_UNTELLING_TERMS))
+            & (pc.field("rank") >= 0)
+            # One more for each term that is passed over.
+            & (pc.field("rank") < template.max_terms + len(_UNTELLING_TERMS))
         )
-        frame = table.to_pandas().query("category in @template.go and go_id not in @_UNTELLING_TERMS")
-        frame = frame.drop_duplicates(["tax_id", "gene_id", "category", "go_id"])
-        frame = frame.sort_values(["tax_id", "gene_id", "category", "rank"], kind="stable")
-        for tax_id, gene_id, category, term in zip(
-            frame["tax_id"], frame["gene_id"], frame["category"], frame["term"], strict=True
-        ):
-            terms = self._terms.setdefault((tax_id, gene_id), {}).setdefault(category, [])
-            if len(terms) < template.max_terms:
-                terms.append(term)
+        columns = ["tax_id", "gene_id", "category", "rank", "term"]
+        table = snapshot.table("go", columns=columns, filters=wanted) if template.go and gene_ids else None
+        if table is None:
+            return
+        table = table.sort_by([(name, "ascending") for name in columns])
+        for batch in table.to_batches(max_chunksize=8192):
+            for tax_id, gene_id, category, _, term in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                terms = self._terms.setdefault((tax_id, gene_id), {}).setdefault(category, [])
+                # Several rows (evidences) of one term follow each other.
+                if len(terms) < template.max_terms and terms[-1:] != [term]:
+                    terms.append(term)
 
     def told(self, tax_id: int, gene_id: int, groups: Iterable[str]) -> str:
         """Return the sentences about a gene, or an empty text."""

@@ -45,7 +45,7 @@ def go_table(path: Path, species: Species, *, human_genes: Collection[int] = ())
     """
     tax_ids = list(dict.fromkeys((species.tax_id, *([HUMAN.tax_id] if human_genes else []))))
     columns = ("tax_id", "GeneID", "GO_ID", "Evidence", "Qualifier", "GO_term", "Category")
-    genes, taxa, terms, evidences, qualifiers = array("q"), array("q"), array("q"), array("q"), array("q")
+    genes, taxa, terms, evidences, qualifiers = array("q"), array("i"), array("i"), array("i"), array("i")
     # A species has a few ten thousand terms in some hundred thousand rows: rows are kept as numbers.
     term_codes: dict[tuple[bytes, bytes, bytes], int] = {}
     evidence_codes: dict[bytes, int] = {}
@@ -63,9 +63,10 @@ def go_table(path: Path, species: Species, *, human_genes: Collection[int] = ())
     evidence_pool, evidence_code = _sorted_pool([(tables.text(key),) for key in evidence_codes], evidences)
     qualifier_pool, qualifier_code = _sorted_pool([(tables.text(key),) for key in qualifier_codes], qualifiers)
     # One row per gene, term, evidence and qualifier (the file has one per publication), sorted.
-    row = np.unique(
-        np.stack([np.asarray(genes), np.asarray(taxa), term_code, evidence_code, qualifier_code], axis=1), axis=0
-    )
+    columns_of_rows = (np.asarray(genes), np.asarray(taxa), term_code, evidence_code, qualifier_code)
+    order = np.lexsort(columns_of_rows[::-1])
+    row = np.stack([column[order] for column in columns_of_rows], axis=1)
+    row = row[_firsts(row)]
     negated = np.array(["NOT" in name.replace("|", " ").split() for (name,) in qualifier_pool])
     without_data = np.array([name == _NO_DATA for (name,) in evidence_pool])
     rank = _ranks(row[:, :3], ~negated[row[:, 4]] & ~without_data[row[:, 3]], [pool[0] for pool in term_pool])
@@ -95,7 +96,7 @@ def _ranks(row: NDArray[np.int64], counts: NDArray[np.bool_], categories: list[s
     Parameters
     ----------
     row
-        `(n, 3) int64`: gene, taxonomy id, term (numbered by category, then go_id).
+        `(n, 3) int64`, sorted: gene, taxonomy id, term (numbered by category, then go_id).
     counts
         `(n,) bool`: which rows are ranked, and count as annotations.
     categories
@@ -109,18 +110,27 @@ def _ranks(row: NDArray[np.int64], counts: NDArray[np.bool_], categories: list[s
     rank = np.full(len(row), UNRANKED, dtype=np.int16)
     if not counts.any():
         return rank
-    pairs, back = np.unique(row[counts], axis=0, return_inverse=True)
-    _, annotated, genes_with = np.unique(pairs[:, 1:], axis=0, return_inverse=True, return_counts=True)
+    annotations = row[counts]
+    new = _firsts(annotations)
+    pairs, pair_of_row = annotations[new], np.cumsum(new) - 1
+    _, taxon = np.unique(pairs[:, 1], return_inverse=True)
+    term_of_taxon = taxon.reshape(-1) * len(categories) + pairs[:, 2]
+    genes_with = np.bincount(term_of_taxon)[term_of_taxon]
     _, category_code = np.unique(np.array(categories, dtype=object), return_inverse=True)
-    category = category_code[pairs[:, 2]]
-    order = np.lexsort((pairs[:, 2], genes_with[annotated.reshape(-1)], category, pairs[:, 1], pairs[:, 0]))
-    group = np.stack([pairs[order, 0], pairs[order, 1], category[order]], axis=1)
-    first = np.r_[True, (group[1:] != group[:-1]).any(axis=1)]
+    category = category_code.reshape(-1)[pairs[:, 2]]
+    order = np.lexsort((pairs[:, 2], genes_with, category, pairs[:, 1], pairs[:, 0]))
+    first = _firsts(np.stack([pairs[order, 0], pairs[order, 1], category[order]], axis=1))
     position = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
     of_pair = np.empty(len(order), dtype=np.int16)
     of_pair[order] = np.minimum(position, _HIGHEST_RANK)
-    rank[counts] = of_pair[back.reshape(-1)]
+    rank[counts] = of_pair[pair_of_row]
     return rank
+
+
+def _firsts(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows of a sorted array differ from the one before."""
+    firsts: NDArray[np.bool_] = np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)]
+    return firsts
 
 
 def _sorted_pool(keys: list[tuple[str, ...]], codes: "array[int]") -> tuple[list[tuple[str, ...]], NDArray[np.int64]]:

@@ -19,7 +19,7 @@ from genetext.text.snapshot import SCHEMAS
 REQUIRED = ("gene_info", "gene_summary")
 OPTIONAL = ("gene_orthologs", "gene2go", "gene_history", "gene2ensembl", "human_gene_info")
 
-_CHUNK = 8192  # rows turned into Arrow at once, so that Python objects never pile up
+_CHUNK = 2048  # rows turned into Arrow at once, so that Python objects never pile up
 _PLACEHOLDER = "NEWENTRY"  # a row of NCBI's that stands for no gene: where texts wait for a record of their own
 
 

@@ -303,6 +303,48 @@ def test_summaries_make_the_round_trip(tmp_path, written):
     assert [hygiene.clean(summary).text for summary in frame["summary"]] == list(frame["text"])
 
 
+@quick
+@given(
+    st.lists(
+        st.tuples(FIELD, st.lists(FIELD, max_size=4), FIELD, FIELD),
+        min_size=1,
+        max_size=10,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_genes_make_the_round_trip(tmp_path, written):
+    rows = [
+        (
+            HUMAN_TAX,
+            gene_id,
+            symbol,
+            "-",
+            "|".join(names) or "-",
+            "-",
+            "-",
+            "-",
+            full,
+            "other",
+            official,
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+        )
+        for gene_id, (symbol, names, official, full) in enumerate(written, start=1)
+    ]
+    path = write_table(tmp_path / "t.gz", HEADERS["gene_info"], rows)
+    frame = parse.genes_table(path, species.HUMAN).to_pandas()
+    for gene_id, (symbol, names, official, full) in enumerate(written, start=1):
+        known = [name.strip() if name != "-" else "" for name in (symbol, official, full)]
+        current = known[1] or known[0]
+        row = gene(frame, gene_id)
+        assert (row["symbol"], row["name"]) == (current, known[2])
+        others = [part.strip() for name in names for part in name.split("|") if part != "-"] + [known[0]]
+        assert list(row["synonyms"]) == [name for name in dict.fromkeys(others) if name not in ("", current)]
+
+
 READERS = {
     "gene_info": lambda path: parse.genes_table(path, species.HUMAN),
     "gene_summary": lambda path: parse.summaries_table(path, species.HUMAN),
