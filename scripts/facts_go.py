@@ -12,7 +12,7 @@ import pandas as pd
 from genetext.text.snapshot import SCHEMAS
 from scripts.facts_inputs import rows_of
 
-TERMS_PER_CATEGORY = 8
+TERMS_PER_CATEGORY = 6
 # Says of a gene that it binds some protein, which nearly every gene does; the Gene Ontology advises against using it.
 UNINFORMATIVE = frozenset({"GO:0005515"})
 CATEGORIES = {"BP": "Process", "MF": "Function", "CC": "Component"}
@@ -120,25 +120,27 @@ def read_annotations(path: Path, tax_id: int) -> Iterator[tuple[int, str, str]]:
 
 def go_table(rows: Iterable[tuple[int, str, str]], ontology: Ontology, *, tax_id: int, genes: set[int]) -> pd.DataFrame:
     """Choose and rank the most specific terms of each gene; columns as in the table `go`."""
-    annotations: dict[int, dict[str, str]] = defaultdict(dict)
-    strength = {code: position for position, code in enumerate(EVIDENCE)}
+    annotations: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for gene_id, go_id, evidence in rows:
-        if gene_id not in genes or go_id not in ontology.terms or go_id in UNINFORMATIVE:
-            continue
-        known = annotations[gene_id].get(go_id)
-        if known is None or strength.get(evidence, 99) < strength.get(known, 99):
-            annotations[gene_id][go_id] = evidence
+        if gene_id in genes and go_id in ontology.terms and go_id not in UNINFORMATIVE:
+            annotations[gene_id][go_id].add(evidence)
     ancestors = ontology.ancestors()
     bits = information(annotations, ancestors)
+    strength = {code: place for place, code in enumerate(EVIDENCE)}
     table = []
-    for gene_id, terms in sorted(annotations.items()):
-        kept = most_specific(terms, ancestors)
+    for gene_id, evidences in sorted(annotations.items()):
+        leaves = most_specific(evidences, ancestors)
+        strongest = {
+            go_id: min(codes, key=lambda code: (strength.get(code, 99), code)) for go_id, codes in evidences.items()
+        }
+        specific = sorted(leaves, key=lambda go_id: (-bits[go_id], strength.get(strongest[go_id], 99), go_id))
+        # Much studied genes have dozens of terms, the rarest of them curiosities. What several kinds of evidence say
+        # is what the gene is known for; what only a program inferred goes first.
+        support = {go_id: len(codes - {"IEA"}) for go_id, codes in evidences.items()}
         for category in CATEGORIES.values():
-            here = [go_id for go_id in kept if ontology.terms[go_id][1] == category]
-            specific = sorted(here, key=lambda go_id: (-bits[go_id], strength.get(terms[go_id], 99), go_id))
-            # Where there are more than can be kept, what a program inferred makes room for what people found.
-            kept_here = set(sorted(specific, key=lambda go_id: terms[go_id] == "IEA")[:TERMS_PER_CATEGORY])
-            for rank, go_id in enumerate(go_id for go_id in specific if go_id in kept_here):
+            here = [go_id for go_id in specific if ontology.terms[go_id][1] == category]
+            chosen = set(sorted(here, key=lambda go_id: -support[go_id])[:TERMS_PER_CATEGORY])
+            for rank, go_id in enumerate(go_id for go_id in here if go_id in chosen):
                 term = ontology.terms[go_id][0]
-                table.append((gene_id, tax_id, go_id, term, category, terms[go_id], "", rank))
+                table.append((gene_id, tax_id, go_id, term, category, strongest[go_id], "", rank))
     return pd.DataFrame(table, columns=SCHEMAS["go"].names)

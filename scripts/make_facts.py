@@ -80,7 +80,8 @@ def make(inputs: Inputs, out: Path) -> None:
         "kind": "facts",
         "where": inputs.human_records,
         "go": {
-            "kept": f"most specific terms by is_a and part_of, at most {TERMS_PER_CATEGORY} per category",
+            "kept": "most specific terms by is_a and part_of; of more, those with most kinds of evidence",
+            "per_category": TERMS_PER_CATEGORY,
             "ranked_by": "information content among the annotated genes, then evidence, then id",
             "left_out": sorted({"evidence ND", "qualifier NOT", *UNINFORMATIVE}),
         },
