@@ -83,23 +83,28 @@ def species_of(
             species, kind = found
             votes[species] += 1
             kinds.setdefault(species, Counter())[kind] += 1
+    ranked = _ranked(votes)
     told = "; ".join(
-        f"{species}: {', '.join(f'{count:,} {kind}' for kind, count in kinds[species].most_common())}"
-        for species, _ in votes.most_common()
+        f"{species}: {', '.join(f'{count:,} {kind}' for kind, count in _ranked(kinds[species]))}"
+        for species, _ in ranked
     )
     ask = "name it (species=..., --species ...)"
     if not votes:
         raise ResolveError(
             f"none of the {len(distinct):,} names ({first_ten(sorted(distinct))}) tells the species: {ask}"
         )
-    (best, count), second = votes.most_common(1)[0], (votes.most_common(2)[1:] or [("", 0)])[0]
-    if second[1] > _OTHERS * count:
-        raise ResolveError(f"the names could be of {best} or of {second[0]} ({told}): {ask}")
+    (best, count), (second, others) = [*ranked, ("", 0)][:2]
+    if others > _OTHERS * count:
+        raise ResolveError(f"the names could be of {best} or of {second} ({told}): {ask}")
     if count < _MANY and count < len(distinct) / 2:
         raise ResolveError(f"only {count} of {len(distinct):,} names tell the species ({told}): {ask}")
     same = {"mouse": "rat", "human": "macaque"}.get(best)
     alike = f"; many symbols of {same} look the same" if same and kinds[best].keys() == {"symbols"} else ""
     return known_species.find(best), f"{count:,} of {len(distinct):,} names are evidence ({told}{alike})"
+
+
+def _ranked(votes: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(votes.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _evidence(name: str, glances: Sequence[Glance]) -> tuple[str, str] | None:

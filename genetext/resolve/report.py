@@ -184,7 +184,7 @@ class MatchReport:
         to = f", as genes of {self.target}" if self.target != self.species else ""
         lines = [
             f"{len(self):,} names of {self.species}{to}: {self.n_matched:,} matched ({100 * self.matched:.1f} %), "
-            f"{self.n_genes:,} genes"
+            f"{self.n_genes:,} {'gene' if self.n_genes == 1 else 'genes'}"
         ]
         if self.guessed:
             lines.append(f"species guessed: {self.guessed}")
