@@ -9,24 +9,21 @@ down per gene. A gene without any of these has an empty text.
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from genetext import disk
 from genetext.errors import TextError, first_ten
 from genetext.species import HUMAN
 from genetext.text import hygiene
 from genetext.text.snapshot import Snapshot
+from genetext.text.template import SECTIONS, SOURCES, Template, known_names
 
-VERSION = 1
-SECTIONS = ("symbol", "name", "summary", "ortholog", "facts")
-SOURCES = ("RefSeq", "OMIM", "Alliance")
-FACTS = ("fallback", "always", "never")
-GO_CATEGORIES = ("Function", "Process", "Component")
+__all__ = ["COLUMNS", "SECTIONS", "SOURCES", "GeneTexts", "Template", "compose", "is_informative"]
+
 COLUMNS = (
     "gene_id",
     "id_tax_id",
@@ -56,83 +53,6 @@ _UNTELLING_NAME = re.compile(
     r"|\bopen\s+reading\s+frame\b|\bfamily\s+with\s+sequence\s+similarity\b|^(?:putative\s+)?protein\s+FAM\d",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Template:
-    """How a gene's text is put together.
-
-    Attributes
-    ----------
-    sections
-        Which of `symbol`, `name`, `summary`, `ortholog` and `facts` may go into a text; their order in it is fixed.
-    ranking
-        Sources of summaries from the one to prefer; sources that are not named come after, by name.
-    drop_templates
-        Leave out the sentences that a program wrote out of annotations (see `hygiene.drop_templates`).
-    facts
-        When facts are used: as a `fallback` where there is no summary, `always`, or `never`.
-    gene_groups
-        Whether gene groups are among the facts.
-    go
-        The Gene Ontology categories among the facts; `()` keeps what is derived from GO out of evaluations on GO.
-    max_terms
-        How many terms at most per category, and how many gene groups, the most specific first.
-    say_ortholog
-        Whether a text taken from the human ortholog says so in a sentence. Off by default, since that sentence would
-        make all such genes alike; the columns `source`, `fallback` and `ortholog_gene_id` say it in any case.
-    version
-        Version of the wording; a change of it changes every digest.
-    """
-
-    sections: tuple[str, ...] = SECTIONS
-    ranking: tuple[str, ...] = SOURCES
-    drop_templates: bool = False
-    facts: str = "fallback"
-    gene_groups: bool = True
-    go: tuple[str, ...] = GO_CATEGORIES
-    max_terms: int = 5
-    say_ortholog: bool = False
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        for what, given, known in (
-            ("section", self.sections, SECTIONS),
-            ("GO category", self.go, GO_CATEGORIES),
-            ("choice of facts", (self.facts,), FACTS),
-        ):
-            _known(what, given, known)
-        if self.max_terms < 1:
-            raise TextError(
-                f"max_terms is {self.max_terms}, it has to be 1 or more; to leave facts out say facts='never'"
-            )
-        if self.version != VERSION:
-            raise TextError(f"the template has version {self.version}, this genetext composes version {VERSION}")
-        # One way to write each template, so that equal texts have equal digests.
-        facts = self.facts if "facts" in self.sections else "never"
-        chosen = [name for name in SECTIONS if name in self.sections and (name != "facts" or facts != "never")]
-        object.__setattr__(self, "facts", facts)
-        object.__setattr__(self, "sections", tuple(chosen))
-        object.__setattr__(self, "ranking", tuple(dict.fromkeys(self.ranking)))
-        object.__setattr__(self, "go", tuple(name for name in GO_CATEGORIES if name in self.go))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the template as a JSON object."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, value: Any) -> "Template":
-        """Return the template that `to_json` wrote; raise `TextError` where it is not one."""
-        names = set(cls.__dataclass_fields__)
-        if not isinstance(value, dict) or not set(value) <= names:
-            raise TextError(f"not a text template: expected the keys {', '.join(sorted(names))}, found {value!r}")
-        fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return cls(**fields)
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of the template's canonical JSON."""
-        return disk.sha256_json(self.to_json())
 
 
 @dataclass(frozen=True)
@@ -340,7 +260,7 @@ def _chosen_genes(snapshot: Snapshot, gene_types: Sequence[str] | None, genes: C
             )
         table = table.filter(pc.field("gene_id").isin(wanted.tolist()))
     elif gene_types is not None:
-        _known("gene type", gene_types, sorted(table["gene_type"].unique().to_pylist()))
+        known_names("gene type", gene_types, sorted(table["gene_type"].unique().to_pylist()))
         table = table.filter(pc.field("gene_type").isin(list(gene_types)))
     frame: pd.DataFrame = table.sort_by("gene_id").to_pandas()
     return frame
@@ -349,7 +269,7 @@ def _chosen_genes(snapshot: Snapshot, gene_types: Sequence[str] | None, genes: C
 def _ranked_summaries(snapshot: Snapshot, template: Template) -> dict[tuple[int, int], list[_Summary]]:
     """Return the non-empty summaries of each (tax_id, gene_id), the preferred one first."""
     table = snapshot.table("summaries", columns=["gene_id", "tax_id", "source", "text", "provider", "text_date"])
-    _known("source", template.ranking, sorted({*SOURCES, *table["source"].unique().to_pylist()}))
+    known_names("source", template.ranking, sorted({*SOURCES, *table["source"].unique().to_pylist()}))
     places = {name: place for place, name in enumerate(template.ranking)}
     found: dict[tuple[int, int], list[_Summary]] = {}
     for batch in table.to_batches(max_chunksize=8192):
@@ -370,9 +290,3 @@ def _human_partners(snapshot: Snapshot) -> dict[int, tuple[int, str, list[str]]]
     )
     genes, humans, symbols, groups = (column.to_pylist() for column in table.columns)
     return dict(zip(genes, zip(humans, symbols, groups, strict=True), strict=True))
-
-
-def _known(what: str, given: Iterable[str], known: Collection[str]) -> None:
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise TextError(f"unknown {what} {first_ten(unknown)}; known are {', '.join(known)}")

@@ -310,8 +310,9 @@ def test_a_template_survives_json_and_equal_ones_have_equal_digests():
     assert Template(sections=("summary", "symbol")).digest == Template(sections=("symbol", "summary")).digest
     with pytest.raises(TextError, match="not a text template"):
         Template.from_json({"sections": ["symbol"], "colour": "red"})
-    with pytest.raises(TextError):
-        Template.from_json(["symbol"])
+    for other in (["symbol"], {"sections": 5}, {"max_terms": "many"}):
+        with pytest.raises(TextError, match="not a text template"):
+            Template.from_json(other)
 
 
 def test_ten_new_summaries_are_ten_new_texts(tmp_path):
