@@ -290,7 +290,9 @@ def test_ncbi_files_make_mouse_genes_too(real_data, mouse, human):
 
 
 @pytest.mark.network
-def test_the_script_makes_what_ships(tmp_path):
+def test_the_script_makes_what_ships(tmp_path, pytestconfig):
+    if "network" not in pytestconfig.getoption("markexpr"):
+        pytest.skip("downloads 150 MB of packages: ask for it with -m network")
     if shutil.which("apt-get") is None:
         pytest.skip("needs apt-get, for Debian's packages")
     subprocess.run([sys.executable, "-m", "scripts.make_facts", "--out", tmp_path], check=True, cwd=DATA.parents[2])
