@@ -80,7 +80,7 @@ def build(
     template: Template | None = None,
     post: str = "",
     precision: str = "auto",
-    long_texts: str = "truncate",
+    long_texts: str | None = None,
     name: str | None = None,
     output: Path | None = None,
     snapshot: Snapshot | None = None,
@@ -88,7 +88,8 @@ def build(
     root: Path | None = None,
     progress: Progress | None = None,
     confirm: Confirm | None = None,
-    **options: Any,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Built:
     """Fetch what is written about the genes of a species, encode it, and write a searchable index.
 
@@ -110,7 +111,8 @@ def build(
     post
         Post-processing of the vectors, for example `"center,abtt:3"`.
     precision, long_texts
-        See `genetext.encoders.spec`.
+        See `genetext.encoders.spec`. Default: the fastest precision that is faithful on this machine, and what the
+        encoder's preset does with long texts.
     name
         Name of the index within its species. Default: the encoder's.
     output
@@ -123,8 +125,8 @@ def build(
         The cache root.
     progress, confirm
         Callbacks, see `Progress` and `Confirm`.
-    **options
-        Options of the encoder's loader: `device`, `threads`, `concurrency` ...
+    device, threads
+        Where transformers run, see `genetext.encoders.load`.
 
     Raises
     ------
@@ -148,12 +150,12 @@ def build(
         texts = compose(snapshot, template or Template(), gene_types=gene_types if genes is None else None)
         report.coverage = dict(texts.coverage)
         clock("compose")
-        inputs = _inputs(snapshot, texts, gene_types, spec)
+        embedding = TextEmbedding.load(spec, device=device, threads=threads)
+        inputs = _inputs(snapshot, texts, gene_types, embedding.spec)
         current = _current(path, inputs)
         if current is not None:
             report.n_texts, report.unchanged = current.manifest["n_texts"], True
             return Built(current, report)
-        embedding = TextEmbedding.load(spec, **options)
         vectors, rows = _vectors(embedding, texts, root, report, progress, confirm)
         clock("encode")
         frame = texts.frame.assign(**rows)
@@ -183,15 +185,15 @@ def build_index(species: str | int | Species = "human", **options: Any) -> GeneI
 
 
 def embedding_spec(
-    encoder: str | EmbeddingSpec, *, post: str = "", precision: str = "auto", long_texts: str = "truncate"
+    encoder: str | EmbeddingSpec, *, post: str = "", precision: str = "auto", long_texts: str | None = None
 ) -> EmbeddingSpec:
-    """Return the resolved spec of `minilm`, `biobert+lexical` ...; nothing is loaded but what tells the revision."""
+    """Return the spec of `minilm`, `biobert+lexical` ...; a misspelt name or chain is refused before any work."""
     from genetext import encoders
     from genetext.encoders import postprocess
 
     if isinstance(encoder, EmbeddingSpec):
         return encoder
-    postprocess.parse(post)  # refuse a misspelt chain before any work
+    postprocess.parse(post)
     return EmbeddingSpec(tuple(encoders.specs(encoder, precision=precision, long_texts=long_texts)), post)
 
 

@@ -72,11 +72,12 @@ class TextEmbedding:
     chains: list[Any] = field(default_factory=list)
 
     @classmethod
-    def load(cls, spec: EmbeddingSpec, **options: Any) -> "TextEmbedding":
-        """Load the encoders of `spec`; `options` (device, threads ...) go to `genetext.encoders.load`."""
+    def load(cls, spec: EmbeddingSpec, *, device: str = "auto", threads: int | None = None) -> "TextEmbedding":
+        """Make the encoders of `spec` ready; the embedding's own `spec` has revisions and precisions resolved."""
         from genetext import encoders
 
-        return cls(spec, [encoders.load(one, **options) for one in spec.encoders])
+        loaded = [encoders.load(one, device=device, threads=threads) for one in spec.encoders]
+        return cls(EmbeddingSpec(tuple(encoder.spec for encoder in loaded), spec.post), loaded)
 
     def join(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Fit the post-processing to the genes' raw vectors and return the index vectors.
@@ -169,4 +170,5 @@ class TextEmbedding:
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale rows to unit length; rows of zeros stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    scaled: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return scaled

@@ -80,13 +80,15 @@ def encode(
         open_batches = [batch for batch in batches if not found[batch].all()]
         _tell(progress, done, len(texts))
         for batch, encoded in encoder.stream(texts, open_batches):
-            store.write(fingerprint, [digests[row] for row in batch], encoded.vectors, encoded.n_tokens, encoded.cut)
+            store.write(
+                fingerprint, [digests[row] for row in batch.tolist()], encoded.vectors, encoded.n_tokens, encoded.cut
+            )
             n_made += len(batch)
             done += int((~found[batch]).sum())
             _tell(progress, done, len(texts))
         stored = store.read(fingerprint, digests)
         if not stored.found.all():
-            lost = [digests[row][:12] for row in np.flatnonzero(~stored.found)]
+            lost = [digests[row][:12] for row in np.flatnonzero(~stored.found).tolist()]
             raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
         journal.unlink(missing_ok=True)
     return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_made)
@@ -101,9 +103,9 @@ def _planned(
         planned = {digest for batch in batches for digest in batch}
         if all(digest in planned for digest, there in zip(digests, found, strict=True) if not there):
             return batches
-    missing = np.flatnonzero(~found)
+    missing = np.flatnonzero(~found).tolist()
     plan = encoder.plan([texts[row] for row in missing])
-    batches = [[digests[missing[member]] for member in batch] for batch in plan]
+    batches = [[digests[missing[member]] for member in batch.tolist()] for batch in plan]
     disk.write_json(journal, batches)
     return batches
 

@@ -121,7 +121,7 @@ class GeneIndex:
             searcher, kind = _searcher(vectors)
             # Through Python's own file, so that a full disk is an OSError here and not an abort inside FAISS.
             with (temporary / "index.faiss").open("wb") as handle:
-                faiss.write_index(searcher, faiss.PyCallbackIOWriter(handle.write))
+                faiss.write_index(searcher, faiss.PyCallbackIOWriter(handle.write))  # type: ignore[attr-defined]
             embedding.save(temporary / "embedding")
             manifest.write(
                 temporary,
@@ -207,8 +207,7 @@ class GeneIndex:
             The encoder's weights on this machine are not those that the index was built with.
         """
         embedding = TextEmbedding.load(self.embedding_spec)
-        loaded = EmbeddingSpec(tuple(encoder.spec for encoder in embedding.encoders), self.embedding_spec.post)
-        TextEmbedding(loaded, []).refuse_other(self.embedding_spec, what=f"index {self.path}")
+        embedding.refuse_other(self.embedding_spec, what=f"index {self.path}")
         embedding.restore(self.path / "embedding")
         return embedding
 
@@ -253,7 +252,8 @@ class GeneIndex:
                 f"(source: {self.genes['source'].iloc[position]})"
             )
         found = self._nearest(self.matrix[row], k + 1)
-        return found[found["gene_id"] != self.genes["gene_id"].iloc[position]].head(k).reset_index(drop=True)
+        others: pd.DataFrame = found[found["gene_id"] != self.genes["gene_id"].iloc[position]]
+        return others.head(k).reset_index(drop=True)
 
     def vectors(self, genes: Sequence[str | int]) -> NDArray[np.float32]:
         """Return the vectors of some genes, by GeneID, current symbol or Ensembl id: `(len(genes), dim) float32`.
@@ -330,7 +330,8 @@ class GeneIndex:
         frame = frame[["gene_id", "symbol", "name", "source", "text"]].assign(score=scores[0][found])
         # Equal scores (genes that share a text) come in the order of their GeneIDs.
         frame = frame.sort_values(["score", "gene_id"], ascending=[False, True], kind="stable")
-        return frame[["gene_id", "symbol", "name", "score", "source", "text"]].reset_index(drop=True)
+        ordered: pd.DataFrame = frame[["gene_id", "symbol", "name", "score", "source", "text"]]
+        return ordered.reset_index(drop=True)
 
     def _check_shape(self) -> None:
         path = self.path / "index.faiss"

@@ -50,8 +50,9 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--precision", help="auto, float32, bfloat16 ... (part of the encoder's fingerprint).")
         ] = "auto",
         long_texts: Annotated[
-            str, typer.Option("--long-texts", help="Texts past the encoder's window: truncate, window-mean, error.")
-        ] = "truncate",
+            str | None,
+            typer.Option("--long-texts", help="Texts past the encoder's window: truncate, window-mean, error."),
+        ] = None,
         device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,cuda:1.")] = "auto",
         name: Annotated[str | None, typer.Option("--name", help="Name of the index. Default: the encoder's.")] = None,
         output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the index to this folder.")] = None,

@@ -1,0 +1,182 @@
+"""`genetext match` and `genetext priors`: what becomes of the genes of a data set, and their vectors."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.search import Index, choose
+
+if TYPE_CHECKING:
+    from genetext.names import NameColumn
+    from genetext.priors import GenePriors
+    from genetext.resolve import MatchReport
+
+Data = Annotated[Path, typer.Argument(help=".h5ad, .zarr, or a text with one gene name per line.")]
+Whose = Annotated[
+    str | None, typer.Option("--species", "-s", help="Species of the data. Default: guessed from the names, and said.")
+]
+Column = Annotated[
+    str | None,
+    typer.Option("--column", help="The column of var that has the names, or var_names. Default: the best one."),
+]
+MinMatch = Annotated[
+    float | None, typer.Option("--min-match", min=0, max=1, help="Fail if a smaller share of the genes is matched.")
+]
+MadeUnique = Annotated[
+    bool, typer.Option("--made-unique", help="Count GENE-1, as AnnData writes a name that stands twice, as GENE.")
+]
+_SUFFIXES = (".h5ad", ".safetensors", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+
+    @app.command()
+    def match(
+        data: Data,
+        species: Whose = None,
+        column: Column = None,
+        to: Annotated[
+            str | None, typer.Option("--to", help="Give genes of this species, through one-to-one orthologs.")
+        ] = None,
+        min_match: MinMatch = None,
+        made_unique: MadeUnique = False,
+        as_json: console.Json = False,
+        as_tsv: Annotated[bool, typer.Option("--tsv", help="Print one line per name on stdout.")] = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Say which gene each name of a data set means, and why some mean none. Reads no expression, opens no index."""
+        if as_json and as_tsv:
+            raise typer.BadParameter("choose one of --json and --tsv")
+        from genetext.errors import TooFewMatched
+
+        try:
+            found, report = _matched(data, species, column, to, made_unique=made_unique, min_match=min_match)
+        except TooFewMatched as error:
+            # What a program asked for comes out all the same: it says which names to look at.
+            if error.report is not None and (as_json or as_tsv):
+                _print(error.report, "", as_json=as_json)
+            raise
+        if as_json or as_tsv:
+            _print(report, found.label, as_json=as_json)
+            console.note(_summary(report, found), quiet=quiet)
+        else:
+            typer.echo(_summary(report, found))
+
+    @app.command("priors")
+    def priors_command(
+        data: Data,
+        output: Annotated[
+            Path,
+            typer.Option(
+                "--output", "-o", help="What to write: .h5ad (a copy with the vectors), .safetensors, .parquet."
+            ),
+        ],
+        index: Index = None,
+        species: Whose = None,
+        column: Column = None,
+        missing: Annotated[
+            str, typer.Option("--missing", help="Rows of genes without a vector: mask, zero, mean; or error.")
+        ] = "mask",
+        orthologs: Annotated[
+            bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
+        ] = True,
+        post: Annotated[
+            str, typer.Option("--post", help="Then: center, abtt:3, whiten, pca:64, unit; commas between.")
+        ] = "",
+        control: Annotated[
+            str | None, typer.Option("--control", help="Write a control: permuted:SEED or random:SEED.")
+        ] = None,
+        key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
+        min_match: MinMatch = None,
+        made_unique: MadeUnique = False,
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Align the vectors of an index to the genes of a data set, and write them."""
+        if output.suffix not in _SUFFIXES:
+            raise typer.BadParameter(f"cannot tell the form of {output.name}: name it {', '.join(_SUFFIXES)}")
+        if output.suffix == ".h5ad" and data.suffix != ".h5ad":
+            raise typer.BadParameter(f"an .h5ad is written from an .h5ad, not from {data.name}")
+        if missing not in ("mask", "zero", "mean", "error"):
+            raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
+        seeded = _control(control)
+        from genetext import names
+        from genetext.priors import GenePriors
+        from genetext.priors.anndata import write_h5ad
+
+        priors = GenePriors.open(choose(index)).align(
+            names.read(data),
+            missing=missing,  # type: ignore[arg-type]
+            orthologs=orthologs,
+            species=species,
+            column=column,
+            min_match=min_match,
+            made_unique=made_unique,
+        )
+        report = priors.report
+        assert report is not None
+        if post:
+            priors = priors.transform(post)
+        if seeded is not None:
+            priors = getattr(priors, seeded[0])(seeded[1])
+        written = [output]
+        if output.suffix == ".h5ad":
+            write_h5ad(priors, data, output, key_added=key_added)
+        else:
+            written = priors.save(output)
+        if as_json:
+            console.emit(
+                {**report.to_json(), "description": priors.description, "files": [str(one) for one in written]}
+            )
+            return
+        console.note(f"{report}\n{priors.description}", quiet=quiet)
+        for path in written:
+            typer.echo(path)
+
+
+def _matched(
+    data: Path, species: str | None, column: str | None, to: str | None, *, made_unique: bool, min_match: float | None
+) -> "tuple[NameColumn, MatchReport]":
+    """Resolve every column that may hold names; return the one with the most genes, var_names first among equals."""
+    from genetext import names
+    from genetext.errors import ResolveError
+    from genetext.resolve import resolve
+
+    found = names.candidates(names.read(data), column=column)
+    options: dict[str, Any] = {"to": to, "made_unique": made_unique}
+    reports, refused = [], []
+    for one in found:
+        try:
+            reports.append((one, resolve(one.names, species, **options)))
+        except ResolveError as error:
+            refused.append(error)
+    if not reports:
+        raise refused[0]
+    best, report = max(reports, key=lambda pair: pair[1].n_matched)
+    if min_match is not None and report.matched < min_match:
+        # Raised by the resolver itself, in its words.
+        resolve(best.names, species, min_match=min_match, **options)
+    return best, report
+
+
+def _print(report: Any, label: str, *, as_json: bool) -> None:
+    if as_json:
+        console.emit({"column": label, **report.to_json()})
+    else:
+        typer.echo(report.to_frame().to_csv(sep="\t", index=False, lineterminator="\n"), nl=False)
+
+
+def _summary(report: "MatchReport", found: "NameColumn") -> str:
+    return f"names from {found.label}\n{report}"
+
+
+def _control(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    name, _, seed = text.partition(":")
+    if name not in ("permuted", "random") or not (seed or "0").isdecimal():
+        raise typer.BadParameter(f"--control {text}: permuted:SEED or random:SEED")
+    return name, int(seed or 0)
