@@ -305,8 +305,11 @@ class VectorStore:
         path = self._path(fingerprint)
         with warnings.catch_warnings():
             warnings.simplefilter("always")  # diskcache collects its findings as warnings
-            for warning in cache.check():
-                yield f"{path}: {warning.message}"
+            try:
+                findings = [str(warning.message) for warning in cache.check()]
+            except (TypeError, ValueError) as error:  # rows that make no sense to it
+                findings = [f"its rows cannot be read ({error})"]
+        yield from (f"{path}: {finding}" for finding in findings)
         dimension = _dimension(cache)
         for key in cache.iterkeys():
             if not key.startswith(_VECTOR):
@@ -351,6 +354,8 @@ class VectorStore:
                     if _primary_code(error) not in _BUSY or time.monotonic() > deadline:
                         raise
                     time.sleep(0.02)
+                except (ValueError, TypeError, KeyError) as error:  # settings that make no sense
+                    raise _explain(error, self._path(fingerprint)) from error
             self._open[fingerprint] = cache
             return cache
 
@@ -362,7 +367,7 @@ class VectorStore:
             with disk.saying_where(path):
                 cache = self._connect(fingerprint)
                 yield cache
-        except (sqlite3.Error, diskcache.Timeout) as error:
+        except (sqlite3.Error, diskcache.Timeout, UnicodeDecodeError) as error:
             # diskcache may have failed to end its transaction: closing ends it, and the next use opens anew.
             broken = self._open.pop(fingerprint, None)
             if broken is not None:

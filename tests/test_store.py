@@ -231,6 +231,33 @@ def test_a_database_that_is_damaged_as_a_whole_is_an_error_and_can_be_removed(st
     assert store.verify() == []
 
 
+def test_whichever_byte_of_the_file_is_damaged_no_wrong_vector_is_ever_read(store):
+    rows, names = vectors(40, dim=32), digests(40)
+    write(store, names, rows)
+    store.close()
+    file = store.directory / FINGERPRINT / "cache.db"
+    good = file.read_bytes()
+    journal = file.with_name("cache.db-journal")
+    journal.unlink(missing_ok=True)
+    rng = np.random.default_rng(5)
+    noticed = 0
+    for position in rng.integers(0, len(good), 60).tolist():
+        file.write_bytes(good[:position] + bytes([good[position] ^ (1 << int(rng.integers(8)))]) + good[position + 1 :])
+        try:
+            got = store.read(FINGERPRINT, names)
+        except (StoreError, DiskError):
+            noticed += 1
+        else:
+            if got.found.any():
+                np.testing.assert_array_equal(got.vectors, rows * got.found[:, None])
+            noticed += not got.found.all()
+            if not got.found.all():
+                assert store.verify() != []
+        store.close()
+        journal.unlink(missing_ok=True)
+    assert noticed > 5, "this test damaged nothing that matters"
+
+
 class Payload:
     def __init__(self, path):
         self.path = path

@@ -30,6 +30,7 @@ _log = logging.getLogger("genetext")
 _T = TypeVar("_T")
 
 _KEY = "OPENAI_API_KEY"
+_OPENAI = "https://api.openai.com/v1"
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|sess)-[\w*-]{6,}")
 _OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
 _PASSING = {408, 409, 429}  # and everything from 500
@@ -91,7 +92,11 @@ class Api:
         timeout: float = 120.0,
         retries: Retries | None = None,
     ) -> None:
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
+        if urlsplit(self.base_url).scheme not in ("http", "https") or not urlsplit(self.base_url).hostname:
+            raise EncoderError(
+                f"OPENAI_BASE_URL must be an address like {_OPENAI}; it starts with {self.base_url[:8]!r}"
+            )
         self._secret = _Secret(api_key)
         self._timeout = timeout
         self._retries = retries or Retries()
@@ -240,6 +245,9 @@ class Api:
                 key = self._secret.reveal()
                 if not key:
                     raise EncoderError(f"{_KEY} is not set: {self.host} wants a key (any word, where it checks none)")
+                if not (key.isascii() and key.isprintable()):
+                    # The client would say so too, and show the key.
+                    raise EncoderError(f"{_KEY} holds characters that no key has (a line break? a curly quote?)")
                 self._client = openai.OpenAI(api_key=key, base_url=self.base_url, timeout=self._timeout, max_retries=0)
             return self._client
 
@@ -307,8 +315,8 @@ class _Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key is not written anywhere")
 
-    def reveal(self) -> str | None:
-        return self._value or os.environ.get(_KEY)
+    def reveal(self) -> str:
+        return (self._value or os.environ.get(_KEY) or "").strip()
 
 
 @dataclass(frozen=True)

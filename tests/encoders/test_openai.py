@@ -125,6 +125,20 @@ def test_no_key_is_one_clear_error_and_nothing_is_sent(server, make):
     assert server.received == []
 
 
+def test_a_key_with_a_line_break_is_used_without_it_and_one_with_odd_characters_is_not_shown(server, make):
+    assert make(api_key=server.key + "\n").encode(texts(1)).vectors.shape == (1, DIM)
+    for odd in ("sk-abcdef\nghijkl", "\u201csk-abcdef\u201d"):
+        with pytest.raises(EncoderError, match="no key has") as caught:
+            make(api_key=odd).encode(texts(1))
+        assert "abcdef" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("address", ["api.openai.com/v1", "ftp://host/v1", "http://"])
+def test_an_address_that_is_none_is_refused_at_once(address):
+    with pytest.raises(EncoderError, match="OPENAI_BASE_URL must be an address"):
+        OpenAIEncoder(SPEC, base_url=address)
+
+
 def test_shortened_vectors_have_unit_length(server, make, monkeypatch):
     monkeypatch.setattr("tests.servers.openai.vector", lambda text, dim: 0.3 * vector(text, dim))
     np.testing.assert_allclose(np.linalg.norm(make().encode(texts(5)).vectors, axis=1), 1, atol=1e-6)
@@ -291,6 +305,17 @@ def test_a_table_that_cannot_be_loaded_in_time_is_none(monkeypatch):
     assert tokens.load() is None
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: WORDS)
     assert tokens.load() is WORDS
+
+
+@pytest.mark.network
+def test_the_real_table_counts_as_the_api_does():
+    loaded = tokens.load()
+    assert loaded is not None
+    assert len(loaded.encode_ordinary("hello world")) == 2
+    text = "The protein encoded by this gene is a kinase. " * 2000
+    windows = tokens.windows(text, 8191, loaded)
+    assert "".join(piece for piece, _ in windows) == text
+    assert max(count for _, count in windows) <= 8191
 
 
 @settings(max_examples=40, deadline=None)
