@@ -7,6 +7,8 @@ imported before an encoder is loaded.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from genetext.encoders import presets, stack, weights
@@ -70,7 +72,9 @@ def spec(
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> EncoderSpec:
-    """Name an encoder.
+    """Name an encoder, its revision and precision resolved; weights are neither read nor downloaded.
+
+    Where weights are absent and the hub cannot be asked, the revision stays None and `load` raises `MissingWeights`.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ def spec(
     """
     found = _presets().get(name) or _from_configuration(name)
     changes: dict[str, Any] = {}
-    if long_texts is not None:
+    if long_texts is not None and found.kind != "lexical":
         changes["long_texts"] = long_texts
     if dimensions is not None:
         if found.kind != "openai":
@@ -116,34 +120,52 @@ def spec(
         from genetext.encoders import precision as precisions
 
         changes["precision"] = precisions.resolve(precision, device=precisions.devices(device)[0])
+        changes["revision"] = weights.revision(found.model, found.revision)
+        if found.query_model is not None:
+            changes["query_revision"] = weights.revision(found.query_model, found.query_revision)
     return replace(found, **changes)
 
 
 def specs(names: str, **options: Any) -> list[EncoderSpec]:
     """Name several encoders joined by `+` (`biobert+lexical`), each with the options of `spec` that apply to it."""
     parts = [part.strip() for part in names.split("+")]
+    shortened = options.pop("dimensions", None)
     if not all(parts) or len(set(parts)) != len(parts):
         raise EncoderError(f"{names!r} is not a list of different encoders joined by '+'")
-    return [spec(part, **options) for part in parts]
+    found = [spec(part, **options) for part in parts]
+    if shortened is None:
+        return found
+    if not any(one.kind == "openai" for one in found):
+        raise EncoderError(f"{names} has no shortened dimensions; reduce the index instead (--post truncate)")
+    return [replace(one, dimensions=shortened) if one.kind == "openai" else one for one in found]
 
 
-def load(spec: EncoderSpec, *, device: str = "auto", threads: int | None = None) -> Encoder:
+def load(spec: EncoderSpec, **options: Any) -> Encoder:
     """Make an encoder ready; its `spec` has revision and precision resolved. Weights are read at the first text.
 
     Parameters
     ----------
     spec
         From `spec`, or read from an index.
-    device
-        `auto`, `cpu`, `cuda`, `cuda:1`, or several (`cuda:0,cuda:1`; `cpu,cpu` for two processes).
-    threads
-        Threads of the arithmetic on one device. Default: as torch is set.
+    **options
+        `device` (`auto`, `cpu`, `cuda`, `cuda:1`, or several: `cuda:0,cuda:1`; `cpu,cpu` for two processes) and
+        `threads` for transformers, `concurrency` and the like for APIs: each kind takes those that it knows, so that
+        joined encoders can be loaded with one set.
+
+    Raises
+    ------
+    MissingWeights
+        The weights are not on this machine and the hub does not give them.
+    EncoderError
+        The kind or an option is unknown to every encoder, or the weights are not the ones that the spec names.
     """
     if spec.kind not in _KINDS:
         raise EncoderError(f"encoders of kind {spec.kind!r} are unknown: {', '.join(_KINDS)}")
-    module, name = _KINDS[spec.kind]
-    maker = getattr(import_module(module), name)
-    encoder: Encoder = maker(spec, device=device, threads=threads) if spec.kind == "transformer" else maker(spec)
+    known = {kind: set(signature(_maker(kind)).parameters) - {"spec"} for kind in _KINDS}
+    if unknown := sorted(set(options) - set().union(*known.values())):
+        raise EncoderError(f"no encoder has the options {first_ten(unknown)}")
+    taken = {name: value for name, value in options.items() if name in known[spec.kind]}
+    encoder: Encoder = _maker(spec.kind)(spec, **taken)
     return encoder
 
 
@@ -157,7 +179,7 @@ def available() -> list[Row]:
                 name=name,
                 kind=found.kind,
                 model=found.model,
-                dim=preset.dim if preset else found.dimensions,
+                dim=preset.dim if preset else _dimensions(found),
                 pooling=found.pooling,
                 source=preset.source if preset else "",
                 licence=preset.licence if preset else "",
@@ -169,29 +191,36 @@ def available() -> list[Row]:
     return rows
 
 
-def pull(name: str) -> EncoderSpec:
-    """Download the weights of an encoder (and of its query encoder) into the hub's cache; return the resolved spec."""
-    found = _presets().get(name)
-    if found is None:
-        found = EncoderSpec(kind="transformer", model=name)
-    if found.kind != "transformer":
-        raise EncoderError(f"{name} has no weights to fetch")
-    if weights.is_local(found.model):
-        raise EncoderError(f"{name} is a local folder: nothing to fetch")
-    changes: dict[str, Any] = {"revision": weights.pull(found.model, found.revision).revision}
+def pull(name: str) -> Path:
+    """Download the weights of an encoder (and of its query encoder) into the hub's cache; return the folder.
+
+    Raises
+    ------
+    MissingWeights
+        The hub cannot be reached or does not have them.
+    EncoderError
+        The encoder has no weights to fetch.
+    """
+    found = _presets().get(name) or EncoderSpec(kind="transformer", model=name)
+    if found.kind != "transformer" or weights.is_local(found.model):
+        raise EncoderError(f"{name} has no weights on the hub to fetch")
+    if "/" not in found.model:
+        raise EncoderError(f"encoder {name!r} is unknown: give a preset or a hub id (org/model)")
     if found.query_model is not None:
-        changes["query_revision"] = weights.pull(found.query_model, found.query_revision).revision
-    return replace(found, **changes) if name in _presets() else spec(name)
+        weights.pull(found.query_model, found.query_revision)
+    return weights.pull(found.model, found.revision).folder
+
+
+def _maker(kind: str) -> Any:
+    module, name = _KINDS[kind]
+    return getattr(import_module(module), name)
 
 
 def _presets() -> dict[str, EncoderSpec]:
     """Every preset's spec by name; kinds are small modules that import nothing heavy."""
     found = {name: preset.spec for name, preset in presets.PRESETS.items()}
     for kind in ("lexical", "openai"):
-        try:
-            found.update(import_module(_KINDS[kind][0]).PRESETS)
-        except (ModuleNotFoundError, AttributeError):
-            continue
+        found.update(import_module(_KINDS[kind][0]).PRESETS)
     return found
 
 
@@ -213,6 +242,12 @@ def _from_configuration(name: str) -> EncoderSpec:
         prefix=recipe.prefix,
         query_prefix=recipe.query_prefix,
     )
+
+
+def _dimensions(found: EncoderSpec) -> int | None:
+    """Length of the vectors of a preset that is no transformer."""
+    full: Mapping[str, int] = getattr(import_module(_KINDS[found.kind][0]), "DIMENSIONS", {})
+    return found.dimensions or full.get(found.model) or found.options.get("dims")
 
 
 def _present(found: EncoderSpec) -> bool:

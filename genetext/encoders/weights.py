@@ -73,6 +73,24 @@ def find(model: str, revision: str | None) -> Weights | None:
     return Weights(folder, commit) if weights_files(folder) else None
 
 
+def revision(model: str, known: str | None) -> str | None:
+    """Resolve the revision that `obtain` would give, downloading nothing; None where nobody can tell now."""
+    if known is not None and not is_local(model):
+        return known
+    found = find(model, known)
+    if found is not None:
+        return found.revision
+    if offline():
+        return None
+    import huggingface_hub
+
+    try:
+        return str(huggingface_hub.HfApi().model_info(model, timeout=20).sha)
+    except Exception as error:  # an outage, in whatever exception this release of the client wraps it
+        _LOG.info("the hub does not tell the revision of %s: %s", model, _first_line(error))
+        return None
+
+
 def obtain(model: str, revision: str | None) -> Weights:
     """Find the weights on this machine, else download them from the hub.
 
@@ -174,7 +192,7 @@ def weights_files(folder: Path) -> list[Path]:
     return []
 
 
-def digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """Return the sha256 over names and contents of all files in `folder` that decide the vectors."""
     files = {path.relative_to(folder).as_posix(): disk.sha256_file(path) for path in _deciding(folder)}
     return _SHA + disk.sha256_json(files)
@@ -196,7 +214,7 @@ def _local(folder: Path, revision: str | None) -> Weights:
             f"{folder} holds no weights: expected config.json and model.safetensors (or pytorch_model.bin) in it, as "
             f"save_pretrained writes them"
         )
-    actual = digest(folder)
+    actual = folder_digest(folder)
     if revision is not None and revision != actual:
         raise EncoderError(
             f"{folder} has changed: its files have the digest {actual}, expected {revision}; give the folder that was "
