@@ -9,7 +9,6 @@ one. Nothing takes the file's place that is not whole, gzipped and a table.
 import hashlib
 import json
 import os
-import zlib
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,15 +20,10 @@ import httpx
 from genetext import disk
 from genetext.errors import FetchError
 from genetext.text import web
+from genetext.text.integrity import GZIP, BadContent, describe, read_through
 from genetext.text.web import Patience, Tries
 
 NCBI = "https://ftp.ncbi.nlm.nih.gov/gene/DATA/"
-_BLOCK = 1 << 18
-_GZIP = b"\x1f\x8b"
-
-
-class _BadContent(Exception):
-    """There are bytes, but they are not the file; says what they are, to follow `it is`."""
 
 
 class _Again(Exception):
@@ -186,58 +180,6 @@ def forget_validators(file: File) -> None:
     _sidecar_path(file.path).unlink(missing_ok=True)
 
 
-def check_gzip(path: Path, name: str) -> str:
-    """Read a gzipped table to its end and return the sha256 of its bytes.
-
-    Every member's CRC and length are checked; memory stays at a few MB whatever the size.
-
-    Raises
-    ------
-    FetchError
-        The file is empty, not gzip, truncated, damaged, or holds something else than a table with a `#` header.
-    """
-    try:
-        return _read_through(path)
-    except _BadContent as error:
-        raise FetchError(f"{name} is {error}") from None
-
-
-def _read_through(path: Path) -> str:
-    digest = hashlib.sha256()
-    inflater, ended, head = zlib.decompressobj(wbits=31), True, b""
-    with path.open("rb") as handle:
-        block = handle.read(_BLOCK)
-        if not block:
-            raise _BadContent("empty (0 bytes)")
-        if not block.startswith(_GZIP):
-            raise _BadContent(f"not gzip: {_describe(block)}")
-        while block:
-            digest.update(block)
-            while block:
-                if ended:
-                    block = block.lstrip(b"\0")  # padding after the last member is allowed
-                    if not block:
-                        break
-                    inflater, ended = zlib.decompressobj(wbits=31), False
-                try:
-                    text = inflater.decompress(block, _BLOCK)
-                except zlib.error as error:
-                    raise _BadContent(f"damaged: {error}") from None
-                head = head if len(head) > 256 else head + text[:512]
-                if inflater.eof:
-                    block, ended = inflater.unused_data, True
-                else:
-                    block = inflater.unconsumed_tail
-            block = handle.read(_BLOCK)
-    if not ended:
-        raise _BadContent(f"truncated: the gzip stream breaks off after {path.stat().st_size:,} bytes")
-    if not head:
-        raise _BadContent("empty (gzip of 0 bytes)")
-    if not head.startswith(b"#"):
-        raise _BadContent(f"not a table of NCBI Gene (no header line with #): {_describe(head)}")
-    return digest.hexdigest()
-
-
 def _in_folder(folder: Path, name: str) -> File | None:
     path = folder / name
     if not path.is_file():
@@ -246,17 +188,6 @@ def _in_folder(folder: Path, name: str) -> File | None:
         return File(path, name, disk.sha256_file(path), path.stat().st_size)
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _describe(head: bytes) -> str:
-    """Say what the first bytes of a wrong file look like."""
-    text = " ".join(head[:512].decode("utf-8", "replace").split())
-    lowered = text.lower()
-    if "<html" in lowered or "<!doctype html" in lowered:
-        start, end = lowered.find("<title>"), lowered.find("</title>")
-        title = f" titled {text[start + 7 : end].strip()!r}" if 0 <= start < end else ""
-        return f"it is an HTML page{title}"
-    return f"it begins with {text[:60]!r}"
 
 
 def _sidecar_path(path: Path) -> Path:
@@ -342,7 +273,7 @@ class _Download:
                 error, wait = cause.error, cause.wait
             except httpx.RequestError as cause:
                 error = web.no_answer(self.url, cause, self.patience, began=self.began)
-            except _BadContent as cause:
+            except BadContent as cause:
                 error, content = FetchError(f"{self.url} is {cause}; nothing of it was kept"), True
                 self._drop_part()
             if self._part_size() > before:
@@ -394,8 +325,8 @@ class _Download:
                 self._tell(offset, total)
                 # As it comes from the socket: what has arrived before a cut is in the part, nothing in a buffer.
                 for block in response.iter_raw():
-                    if not offset and not _GZIP.startswith(block[:2]):
-                        raise _BadContent(f"not gzip: {_describe(block)}")  # no need to load a whole page
+                    if not offset and not GZIP.startswith(block[:2]):
+                        raise BadContent(f"not gzip: {describe(block)}")  # no need to load a whole page
                     handle.write(block)
                     offset += len(block)
                     self._tell(offset, total)
@@ -406,8 +337,8 @@ class _Download:
         """Check the part, and let it take the file's place."""
         size = self._part_size()
         if total is not None and size != total:
-            raise _BadContent(f"not whole: {size:,} bytes arrived, the server announced {total:,}")
-        sha256 = _read_through(self.part)
+            raise BadContent(f"not whole: {size:,} bytes arrived, the server announced {total:,}")
+        sha256 = read_through(self.part)
         with disk.saying_where(self.path):
             # Without its record a file counts as absent: a kill between these steps costs a download, never a mix-up.
             _sidecar_path(self.path).unlink(missing_ok=True)

@@ -1,37 +1,22 @@
-"""A handful of genes, and taxonomy, from NCBI's E-utilities.
-
-Requests are POSTed, so that neither an API key nor an e-mail address is ever part of a URL; answers are read with
-Biopython's `Entrez.read`, which knows NCBI's DTDs. Biopython's own request functions are not used: their base URL
-is fixed, they put the key into the URL (and so into exceptions), and they ignore `Retry-After`.
-"""
+"""A handful of genes, and taxonomy, through NCBI's E-utilities. Names are found or reported, never guessed."""
 
 import logging
-import os
 import re
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pyarrow as pa
 
-from genetext import disk
 from genetext.errors import FetchError, SpeciesError, first_ten
 from genetext.species import HUMAN, Species
 from genetext.text import hygiene, web
 from genetext.text.download import Progress
+from genetext.text.eutils import Eutils
 from genetext.text.snapshot import SCHEMAS
-from genetext.text.web import Patience, Tries
 
-EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
 BATCH = 200
 _REPLACED = 5  # how often in a row
-# NCBI allows 3 and 10 requests a second; requests that leave evenly do not arrive evenly, so stay a little below.
-INTERVAL, INTERVAL_WITH_KEY = 0.37, 0.11
 
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{6,}|FBgn\d+|WBGene\d+)(\.\d+)?", re.IGNORECASE)
 _GENE_TYPES = {"genetype protein coding": "protein-coding", "genetype ncrna": "ncRNA", "genetype pseudo": "pseudo"}
@@ -48,100 +33,6 @@ _GROUPS = {
     "Eukaryota": "Protozoa",
 }
 _log = logging.getLogger("genetext")
-
-
-class _Limiter:
-    """Lets requests of all threads of this process leave no closer than an interval."""
-
-    def __init__(self) -> None:
-        self._lock, self._next = threading.Lock(), 0.0
-
-    def wait(self, interval: float) -> None:
-        with self._lock:
-            now = time.monotonic()
-            leave = max(now, self._next)
-            self._next = leave + interval
-        time.sleep(leave - now)
-
-
-# NCBI counts requests per address, whoever in this process makes them: the one thing here that has to be shared.
-_LIMITERS: dict[str, _Limiter] = {}
-_LIMITERS_LOCK = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Eutils:
-    """NCBI's E-utilities at some address.
-
-    Attributes
-    ----------
-    url
-        Base URL with a slash at the end.
-    email
-        Sent with each request, as NCBI asks. Default: `$NCBI_EMAIL`.
-    api_key
-        Raises the limit from 3 to 10 requests a second. Default: `$NCBI_API_KEY`. Never shown.
-    interval
-        Seconds between requests. Default: what NCBI allows with or without a key.
-    patience
-        Timeouts and retries.
-    """
-
-    url: str = EUTILS
-    email: str | None = field(default_factory=lambda: os.environ.get("NCBI_EMAIL") or None)
-    api_key: str | None = field(default_factory=lambda: os.environ.get("NCBI_API_KEY") or None, repr=False)
-    interval: float | None = None
-    patience: Patience = field(default_factory=Patience)
-
-    @property
-    def where(self) -> str:
-        """The address as it may be shown and recorded."""
-        return web.public(self.url)
-
-    def ask(self, client: web.Client, utility: str, /, *path: str, **fields: object) -> Any:
-        """Call one utility and return its answer, or the part of it under the keys `path`, as Biopython reads it.
-
-        Raises
-        ------
-        Unreachable
-            No answer after all tries.
-        FetchError
-            NCBI refuses the request or the key, or answers with something else than its XML.
-        """
-        what = self.where + utility
-        form = {"tool": "genetext", "email": self.email, "api_key": self.api_key, **fields}
-        data = {name: str(value) for name, value in form.items() if value is not None}
-        interval = self.interval if self.interval is not None else INTERVAL_WITH_KEY if self.api_key else INTERVAL
-        tries = Tries(what, self.patience)
-        while True:
-            self._limiter.wait(interval)
-            wait, content = None, False
-            try:
-                # A redirect is not followed: it could carry the key elsewhere.
-                answer = client.post(f"{self.url}{utility}.fcgi", data=data, follow_redirects=False)
-            except httpx.RequestError as cause:
-                error = web.no_answer(what, cause, self.patience)
-            else:
-                if answer.status_code == 200:
-                    record, problem = _read(answer.content, path)
-                    if problem is None:
-                        return record
-                    error, content = FetchError(f"{what}: {self._scrub(problem)}"), True
-                elif answer.status_code in web.AGAIN:
-                    error, wait = web.bad_status(what, answer), web.retry_after(answer.headers)
-                elif self.api_key and b"API key" in answer.content:
-                    raise FetchError(f"{what}: NCBI refuses the API key of NCBI_API_KEY; correct it or unset it")
-                else:
-                    raise web.bad_status(what, answer)
-            tries.after(error, answered=client.answered, wait=wait, content=content)
-
-    @property
-    def _limiter(self) -> _Limiter:
-        with _LIMITERS_LOCK:
-            return _LIMITERS.setdefault(self.where, _Limiter())
-
-    def _scrub(self, text: str) -> str:
-        return text.replace(self.api_key, "***") if self.api_key else text
 
 
 @dataclass(frozen=True)
@@ -461,28 +352,6 @@ def _summary_rows(records: Iterable[_Record]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _read(content: bytes, path: Sequence[str]) -> tuple[Any, str | None]:
-    """Parse an answer: the part of it under `path`, or what is wrong with it."""
-    from Bio import Entrez
-
-    biopython: Any = Entrez
-    if biopython.local_cache is None:  # Biopython makes this folder, by default in the home directory
-        biopython.local_cache = str(disk.cache_dir() / "entrez")
-    try:
-        with disk.saying_where(Path(biopython.local_cache)):
-            record = biopython.read(BytesIO(content), validate=False, ignore_errors=True)
-    except (ValueError, RuntimeError) as error:
-        head = " ".join(content[:200].decode("utf-8", "replace").split())
-        return None, f"the answer is not NCBI's XML ({type(error).__name__}); it begins with {head[:80]!r}"
-    if isinstance(record, dict) and "ERROR" in record:
-        return None, f"NCBI reports an error: {record['ERROR']}"
-    for key in path:
-        if key not in record:
-            return None, f"the answer has no {key}"
-        record = record[key]
-    return record, None
 
 
 def _quotable(name: str) -> str:

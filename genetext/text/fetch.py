@@ -25,7 +25,7 @@ from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable
 from genetext.species import HUMAN, Species
 from genetext.text import download, entrez, parse, web
 from genetext.text.download import NCBI, File, Progress, Source
-from genetext.text.entrez import EUTILS, Eutils
+from genetext.text.eutils import EUTILS, Eutils
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot
 from genetext.text.subset import find_genes, keep_genes
 from genetext.text.web import Patience

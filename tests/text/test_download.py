@@ -19,7 +19,8 @@ import pytest
 from genetext import disk
 from genetext.errors import FetchError, Unreachable
 from genetext.text import download, web
-from genetext.text.download import Source, check_gzip, fetch_file
+from genetext.text.download import Source, fetch_file
+from genetext.text.integrity import check_gzip
 from genetext.text.web import Patience, retry_after
 from tests.servers.ncbi import HTML, Fault, NcbiServer, empty, html
 

@@ -13,7 +13,8 @@ import pytest
 from genetext.errors import FetchError, SpeciesError, Unreachable
 from genetext.species import HUMAN, MOUSE, Species
 from genetext.text import web
-from genetext.text.entrez import Eutils, fetch_genes, find_species
+from genetext.text.entrez import fetch_genes, find_species
+from genetext.text.eutils import Eutils
 from genetext.text.snapshot import SCHEMAS
 from genetext.text.web import Patience
 from tests.factory import EXTRA_FIRST_ID, write_ncbi

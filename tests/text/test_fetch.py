@@ -437,7 +437,7 @@ def test_a_species_out_of_the_taxonomy(server):
 
 
 def fetch_species(server, name):
-    from genetext.text.entrez import Eutils
+    from genetext.text.eutils import Eutils
 
     return find_species(name, eutils=Eutils(url=server.eutils_url, interval=0, patience=QUICK))
 
