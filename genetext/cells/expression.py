@@ -59,7 +59,7 @@ def find(adata: Any, *, expression: str = "counts", layer: str | None = None) ->
         raise CellsError(f"expression is {expression!r}: choose counts, linear or log")
     seen = []
     for label, matrix, names in _places(adata, expression, layer):
-        kind, example = _kind(matrix, label)
+        kind, example = _kind(matrix, label, adata.obs_names)
         if kind in _ACCEPTED[expression]:
             return Found(matrix, label, _columns(adata, names, label))
         seen.append(f"{label} holds {_WORDS[kind].format(example)}")
@@ -128,9 +128,9 @@ def _columns(adata: Any, names: Any, label: str) -> NDArray[np.int64]:
     return columns
 
 
-def _kind(matrix: Any, label: str) -> tuple[str, float]:
+def _kind(matrix: Any, label: str, cells: Any) -> tuple[str, float]:
     """Tell what a matrix holds from its first, middle and last rows, and its largest (or most negative) value there."""
-    values = probe(matrix, label)
+    values = probe(matrix, label, cells)
     values = values[values != 0]
     if not len(values):
         return "zero", 0.0
@@ -142,7 +142,7 @@ def _kind(matrix: Any, label: str) -> tuple[str, float]:
     return ("linear" if high > LOG_LIMIT else "log"), high
 
 
-def probe(matrix: Any, label: str) -> NDArray[Any]:
+def probe(matrix: Any, label: str, cells: Any = None) -> NDArray[Any]:
     """Return the stored values of some rows; NaN and infinity are refused here already."""
     if hasattr(matrix, "dask"):
         matrix = matrix[:_PROBE].compute()
@@ -153,6 +153,6 @@ def probe(matrix: Any, label: str) -> NDArray[Any]:
     for start in starts:
         block = rows.read(start, min(start + _PROBE, n_cells))
         if not np.isfinite(block.data).all():
-            check(block, start=start, where=label)
+            check(block, start=start, names=cells, where=label)
         parts.append(block.data)
     return np.concatenate(parts)

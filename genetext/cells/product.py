@@ -218,8 +218,8 @@ def check(tile: Any, *, start: int = 0, names: Any = None, where: str = "the mat
     cells = np.unique(rows[bad]) + start
     named = [str(names[cell]) if names is not None else f"row {cell}" for cell in cells]
     raise CellsError(
-        f"{where} holds {what} (in the cells {first_ten(named)}, if no more lie further on): scaled or corrected data "
-        f"cannot be weights. Pass layer= with the counts, or expression='log' with a layer of log-normalised values"
+        f"{where} holds {what} in {first_ten(named)} (rows further on were not read): scaled or corrected data cannot "
+        f"be weights. Pass layer= with the counts, or expression='log' with a layer of log-normalised values"
     )
 
 
