@@ -1,17 +1,12 @@
 """`genetext match` and `genetext priors`: what becomes of the genes of a data set, and their vectors."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from genetext.cli import console
 from genetext.cli.search import Index, choose
-
-if TYPE_CHECKING:
-    from genetext.names import NameColumn
-    from genetext.priors import GenePriors
-    from genetext.resolve import MatchReport
 
 Data = Annotated[Path, typer.Argument(help=".h5ad, .zarr, or a text with one gene name per line.")]
 Whose = Annotated[
@@ -50,20 +45,22 @@ def register(app: typer.Typer) -> None:
         """Say which gene each name of a data set means, and why some mean none. Reads no expression, opens no index."""
         if as_json and as_tsv:
             raise typer.BadParameter("choose one of --json and --tsv")
+        from genetext import names
         from genetext.errors import TooFewMatched
+        from genetext.match import match as run
 
         try:
-            found, report = _matched(data, species, column, to, made_unique=made_unique, min_match=min_match)
+            found = run(names.read(data), species, column=column, to=to, made_unique=made_unique, min_match=min_match)
         except TooFewMatched as error:
             # What a program asked for comes out all the same: it says which names to look at.
-            if error.report is not None and (as_json or as_tsv):
-                _print(error.report, "", as_json=as_json)
+            if as_json or as_tsv:
+                _print(error.report, as_json=as_json)
             raise
         if as_json or as_tsv:
-            _print(report, found.label, as_json=as_json)
-            console.note(_summary(report, found), quiet=quiet)
+            _print(found if as_json else found.report, as_json=as_json)
+            console.note(str(found), quiet=quiet)
         else:
-            typer.echo(_summary(report, found))
+            typer.echo(str(found))
 
     @app.command("priors")
     def priors_command(
@@ -137,40 +134,11 @@ def register(app: typer.Typer) -> None:
             typer.echo(path)
 
 
-def _matched(
-    data: Path, species: str | None, column: str | None, to: str | None, *, made_unique: bool, min_match: float | None
-) -> "tuple[NameColumn, MatchReport]":
-    """Resolve every column that may hold names; return the one with the most genes, var_names first among equals."""
-    from genetext import names
-    from genetext.errors import ResolveError
-    from genetext.resolve import resolve
-
-    found = names.candidates(names.read(data), column=column)
-    options: dict[str, Any] = {"to": to, "made_unique": made_unique}
-    reports, refused = [], []
-    for one in found:
-        try:
-            reports.append((one, resolve(one.names, species, **options)))
-        except ResolveError as error:
-            refused.append(error)
-    if not reports:
-        raise refused[0]
-    best, report = max(reports, key=lambda pair: pair[1].n_matched)
-    if min_match is not None and report.matched < min_match:
-        # Raised by the resolver itself, in its words.
-        resolve(best.names, species, min_match=min_match, **options)
-    return best, report
-
-
-def _print(report: Any, label: str, *, as_json: bool) -> None:
+def _print(report: Any, *, as_json: bool) -> None:
     if as_json:
-        console.emit({"column": label, **report.to_json()})
+        console.emit(report.to_json())
     else:
         typer.echo(report.to_frame().to_csv(sep="\t", index=False, lineterminator="\n"), nl=False)
-
-
-def _summary(report: "MatchReport", found: "NameColumn") -> str:
-    return f"names from {found.label}\n{report}"
 
 
 def _control(text: str | None) -> tuple[str, int] | None:

@@ -1,11 +1,14 @@
 """Priors in an AnnData, and back: vectors in `varm`, what became of each name in `var`, plain JSON in `uns`."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from genetext import disk
 from genetext.errors import PriorsError, first_ten
 from genetext.keys import Keys
 from genetext.priors.core import NO_GENE, GenePriors
@@ -110,3 +113,35 @@ def _refuse_others(priors: GenePriors, adata: Any) -> None:
             f"the priors are aligned to other genes, or in another order (priors / var_names): {first_ten(told)}. "
             f"Align again"
         )
+
+
+def write_h5ad(priors: GenePriors, source: Path, path: Path, *, key_added: str = "genetext") -> None:
+    """Write a copy of an h5ad file with the priors in it; expression is copied as bytes and never read.
+
+    Parameters
+    ----------
+    priors
+        Aligned to the genes of `source`.
+    source
+        An `.h5ad` file.
+    path
+        The file to write; may be `source`.
+    key_added
+        Base of the keys, as in `GenePriors.to_anndata`.
+    """
+    import anndata
+    import h5py
+    from anndata.io import read_elem, write_elem
+
+    keys = Keys(key_added)
+    with disk.atomic_file(path) as handle:
+        with source.open("rb") as original:
+            shutil.copyfileobj(original, handle, 1 << 24)
+        handle.flush()
+        with h5py.File(handle.name, "r+") as file:
+            # An AnnData of the annotations alone goes through the same door as one in memory.
+            shell = anndata.AnnData(var=read_elem(file["var"]), uns=read_elem(file["uns"]) if "uns" in file else {})
+            write(priors, shell, key_added=key_added, copy=False)
+            write_elem(file, "var", shell.var)
+            write_elem(file, "uns", dict(shell.uns))
+            write_elem(file, f"varm/{keys.vectors}", shell.varm[keys.vectors])

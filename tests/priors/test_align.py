@@ -26,7 +26,9 @@ def vector(species: str, symbol: str) -> np.ndarray:
 
 
 def data(names, **var) -> anndata.AnnData:
-    return anndata.AnnData(np.ones((2, len(names)), np.float32), var=pd.DataFrame(var, index=pd.Index(names, dtype=str)))
+    return anndata.AnnData(
+        np.ones((2, len(names)), np.float32), var=pd.DataFrame(var, index=pd.Index(names, dtype=str))
+    )
 
 
 def test_names_of_every_kind_in_one_list(human):
@@ -255,7 +257,7 @@ def test_opened_priors_are_those_of_the_index(human):
     assert human.description == "human/test"
 
 
-# -- somebody's own vectors ---------------------------------------------------------------------------------------------
+# -- somebody's own vectors -------------------------------------------------------------------------------------------
 
 
 def test_own_vectors_by_exact_name():
