@@ -127,6 +127,29 @@ def test_the_ortholog_section_can_be_switched_off(snapshots):
     assert texts.frame["ortholog_gene_id"].isna().all()
 
 
+def test_without_the_summary_section_no_summary_is_told(snapshots):
+    names = compose(snapshots["human"], Template(sections=("symbol", "name")))
+    assert by_symbol(names).loc["TP53", ["text", "source"]].tolist() == ["TP53: tumor protein p53.", "name"]
+    assert names.coverage["summary"] == 0
+    summaries = compose(snapshots["human"], Template(sections=("summary",)))
+    assert by_symbol(summaries).loc["TP53", "text"].startswith("A tumor suppressor")
+
+
+def test_facts_of_the_ortholog_do_not_mix_with_the_genes_own_summary(tmp_path):
+    facts = [{"gene_id": 9, "tax_id": 9606, "go_id": "GO:1", "term": "phototransduction", "category": "Process"}]
+    genes = [{"gene_id": 1, "id_tax_id": 10090, "symbol": "Aa1", "gene_type": "protein-coding"}]
+    orthologs = [{"gene_id": 1, "human_gene_id": 9, "one_to_one": True}]
+    for tax_id, gene_id, expected in (
+        (10090, 1, "Aa1. It is old."),
+        (9606, 9, "Aa1. It is old. Role in: phototransduction."),
+    ):
+        rows = [{"gene_id": gene_id, "tax_id": tax_id, "source": "RefSeq", "text": "It is old."}]
+        snapshot = small_snapshot(
+            tmp_path / str(tax_id), tax_id=10090, genes=genes, summaries=rows, go=facts, orthologs=orthologs
+        )
+        assert compose(snapshot, Template(facts="always")).frame["text"].tolist() == [expected]
+
+
 def test_facts_stand_in_where_there_is_no_summary(snapshots):
     texts = by_symbol(compose(snapshots["human"]))
     assert texts.loc["AURKB", "text"] == (
