@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from genetext.resolve.tables import PREVIOUS, SYMBOL, Tables
+from genetext.resolve.tables import PREVIOUS, SYMBOL, Tables, fold
 
 #: Ensembl's prefixes of gene ids, by species (Ensembl's list of species, and FlyBase's and WormBase's ids).
 ENSEMBL_PREFIXES = {
@@ -46,8 +46,11 @@ _SPIKE_IN = re.compile(r"ERCC-\d{5}")
 _SUFFIX = re.compile(r"(?P<base>.+?)[-.](?P<number>\d{1,2})")
 _CLONE = re.compile(
     r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
-    r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+|BC\d{6}|AI\d{6}"
+    r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+|(?:BC|AI|AK)\d{6}"
+    r"|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+"
 )
+_SEPARATOR = re.compile(r"\s*(?:///|[|;,])\s*")
+_R_FORBIDS = re.compile(r"[^A-Za-z0-9._]")
 _SCIENTIFIC = re.compile(r"\d(?:\.\d+)?E\+\d+", re.I)
 
 # A month as a spreadsheet shows it, and how gene symbols that it takes for that month begin.
@@ -128,6 +131,27 @@ def is_placeholder(name: str) -> bool:
 def is_scientific(name: str) -> bool:
     """Whether a spreadsheet may have read a clone such as `2310009E13` as a number (`2.31E+19`)."""
     return _SCIENTIFIC.fullmatch(name) is not None
+
+
+def parts(name: str) -> list[str]:
+    """Return the names in a field that holds several (`7982|93655`), else nothing."""
+    found = list(filter(None, _SEPARATOR.split(name)))
+    return found if len(found) > 1 else []
+
+
+def known_to_r_as(tables: Tables, name: str) -> list[str]:
+    """Return the known names that R's `make.names` writes like this: `HLA-A` for `HLA.A`, `0610Rik` for `X0610Rik`.
+
+    The best kind only: where a current symbol is written so, synonyms are left out.
+    """
+    bare = name[1:] if len(name) > 1 and name[0] == "X" and name[1].isdigit() else name
+    if bare == name and "." not in name:
+        return []
+    found = [
+        known for known in tables.folded.get(fold(bare), ()) if known != name and _R_FORBIDS.sub(".", known) == bare
+    ]
+    best = min(map(tables.rank, found), default=0)
+    return [known for known in found if tables.rank(known) == best]
 
 
 def without_suffix(name: str) -> str:

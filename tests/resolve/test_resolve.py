@@ -179,6 +179,37 @@ def test_made_unique_names_match_only_when_asked(human: Resolver) -> None:
     assert "a tool made unique" in report.note[0]
 
 
+def test_a_field_with_several_names(human: Resolver) -> None:
+    report = human.resolve(["7157|94233", "TP53;P53", "TP53///7157", "TP53,nonsense", "AIM1|TP53", "a|b", "|", "TP53|"])
+    assert report.gene_id.tolist() == [0, 7157, 7157, 0, 0, 0, 0, 0]
+    assert report.status.tolist() == ["ambiguous", "symbol", "symbol", *["ambiguous"] * 2, *["unknown"] * 3]
+    assert report.candidates[0] == ((7157, "TP53"), (94233, "OPN4"))
+    assert report.candidates[3] == ((7157, "TP53"),)
+    assert len(report.candidates[4]) == 3
+    assert report.reason[5] == "several names"
+
+
+def test_names_that_went_through_r_match_only_when_asked(tmp_path: Path) -> None:
+    genes = [
+        _gene(1, "HLA-A"),
+        _gene(2, "NKX6-1"),
+        _gene(3, "OTHER", synonyms=["NKX6.1", "A.B"]),
+        _gene(4, "1110059E24Rik"),
+        _gene(5, "X-Y"),
+        _gene(6, "X/Y"),
+    ]
+    resolver = Resolver(_snapshot(tmp_path / "s", genes), others=())
+    names = ["HLA.A", "NKX6.1", "A.B", "X1110059E24Rik", "X.Y", "HLA-A", "HLA.B"]
+    plain = resolver.resolve(names)
+    assert plain.gene_id.tolist() == [0, 3, 3, 0, 0, 1, 0]
+    assert plain.reason.tolist() == ["name in R", "", "", "name in R", "name in R", "", "not in the snapshot"]
+    assert plain.note[0] == "HLA-A as R's make.names writes it; r_names=True counts it so"
+    asked = resolver.resolve(names, r_names=True)
+    assert asked.gene_id.tolist() == [1, 2, 3, 4, 0, 1, 0]
+    assert asked.status.tolist() == [*["symbol"] * 2, "synonym", "symbol", "ambiguous", "symbol", "unknown"]
+    assert asked.candidates[4] == ((5, "X-Y"), (6, "X/Y"))
+
+
 def test_a_former_symbol_wins_over_synonyms_and_says_so(tmp_path: Path) -> None:
     genes = [
         _gene(1, "SEPTIN2", previous=["SEPT2", "BOTH"]),
