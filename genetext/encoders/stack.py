@@ -9,7 +9,14 @@ from typing import Any
 from genetext.errors import EncoderError
 
 _POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
-_LEGACY = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken"}
+_LEGACY = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
 _DOCUMENT, _QUERY = ("document", "passage", "corpus"), ("query",)
 
 
@@ -78,12 +85,15 @@ def recipe(folder: Path) -> Recipe:
 def dimension(folder: Path, *, pooling: str) -> int:
     """Length of the vectors of a folder's model, without loading it where its configuration says so."""
     if pooling == "none":
-        listed = read_json(folder / "modules.json", default=[])
-        for module in reversed(listed):
-            config = read_json(folder / module["path"] / "config.json")
+        for module in reversed(read_json(folder / "modules.json", default=[])):
+            config = read_json(folder / module["path"] / "config.json") if module["path"] else {}
             if "out_features" in config:
                 return int(config["out_features"])
-        raise EncoderError(f"{folder} does not say how long its vectors are: no Dense module and no plain pooling")
+            width = config.get("embedding_dimension", config.get("word_embedding_dimension"))
+            if width is not None:
+                modes = config.get("pooling_mode", [name for name in config if name in _LEGACY and config[name]])
+                return int(width) * (1 if isinstance(modes, str) else len(modes))
+        raise EncoderError(f"{folder} does not say how long its vectors are: no Dense or Pooling module")
     config = read_json(folder / "config.json")
     for name in ("hidden_size", "dim", "d_model", "n_embd"):
         if name in config:
@@ -116,8 +126,8 @@ def _pooling(folder: Path) -> str:
         raise EncoderError(f"{folder} leaves the prompt out of the pooling, which is not supported")
     mode = config.get("pooling_mode")
     if mode is None:
-        active = [name for name, value in config.items() if name.startswith("pooling_mode_") and value]
-        mode = _LEGACY.get(active[0], "") if len(active) == 1 else ""
+        active = [mode for name, mode in _LEGACY.items() if config.get(name)]
+        mode = active[0] if len(active) == 1 else ""
     return _POOLINGS.get(mode if isinstance(mode, str) else "", "none")
 
 

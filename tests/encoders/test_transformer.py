@@ -1,0 +1,389 @@
+"""Transformers: the right pooling, the same vector whatever stands beside a text, every cut counted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from genetext import encoders
+from genetext.encoders import EncoderSpec, transformer
+from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED
+from genetext.errors import EncoderError, MissingWeights
+from tests import models
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return models.write_bert(tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def vocabularies(request):
+    return request.config.cache.mkdir("vocabularies")
+
+
+def load(folder, *, device="cpu", threads=None, **options):
+    options = {"precision": "float32", **options}
+    return encoders.load(encoders.spec(str(folder), **options), device=device, threads=threads)
+
+
+def encode_all(encoder, texts):
+    vectors = np.full((len(texts), encoder.dim), np.nan, dtype=np.float32)
+    n_tokens, cut = np.zeros(len(texts), int), np.zeros(len(texts), int)
+    for batch, encoded in encoder.stream(texts, encoder.plan(texts)):
+        assert np.isnan(vectors[batch]).all()
+        vectors[batch], n_tokens[batch], cut[batch] = encoded.vectors, encoded.n_tokens, encoded.cut
+    return vectors, n_tokens, cut
+
+
+def centred(a, b):
+    a, b = a - a.mean(0), b - b.mean(0)
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def neighbours_kept(a, b, k=10):
+    def nearest(x):
+        x = x.astype(np.float64)
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        similarity = x @ x.T
+        np.fill_diagonal(similarity, -np.inf)
+        return np.argsort(-similarity, axis=1)[:, :k]
+
+    return np.mean([len(set(p) & set(q)) / k for p, q in zip(nearest(a), nearest(b), strict=True)])
+
+
+SENTENCES = [
+    "OPN4 encodes melanopsin, a photopigment of intrinsically photosensitive retinal ganglion cells.",
+    "TP53",
+    "This gene encodes an E3 ubiquitin ligase that targets p53 for degradation by the proteasome.",
+    "May act upstream of or within visual perception.",
+]
+PIECES = {
+    "biobert": {"melanopsin": ["me", "##lan", "##ops", "##in"], "ubiquitin": ["u", "##bi", "##qui", "##tin"]},
+    "scibert": {"melanopsin": ["melan", "##opsin"], "ubiquitin": ["ubiquitin"]},
+}
+
+
+@pytest.mark.parametrize("name", ["biobert", "scibert"])
+def test_a_raw_masked_lm_gets_the_masked_mean_of_its_last_layer(name, tmp_path, vocabularies):
+    """Real vocabularies, cased and uncased; the whole forward pass once more in NumPy float64, without padding."""
+    words = models.real_vocabulary(name, vocabularies)
+    folder = models.write_bert(tmp_path / name, vocabulary=words, hidden=48, heads=4, window=512)
+    encoder = load(folder)
+    for word, pieces in PIECES[name].items():
+        assert encoder._tokenizer.tokenize(word) == pieces
+    assert (encoder.spec.pooling, encoder.spec.normalize, encoder.spec.max_tokens) == ("mean", False, 512)
+
+    place = {word: position for position, word in enumerate(words)}
+    vectors = encoder.encode(SENTENCES).vectors
+    for text, vector in zip(SENTENCES, vectors, strict=True):
+        ids = [place[piece] for piece in ["[CLS]", *encoder._tokenizer.tokenize(text), "[SEP]"]]
+        expected = models.bert_float64(folder, ids).mean(0)
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["biobert", "scibert"])
+def test_a_bare_vocabulary_keeps_its_case(name, tmp_path, vocabularies):
+    folder = models.write_bert(tmp_path / name, vocabulary=models.real_vocabulary(name, vocabularies), window=512)
+    assert not (folder / "tokenizer_config.json").exists()
+    upper, lower = load(folder).encode(["The RAS protein", "the ras protein"]).vectors
+    assert np.allclose(upper, lower) == (name == "scibert")
+
+
+@pytest.mark.slow
+def test_twelve_layers_of_the_real_size_agree_with_float64(tmp_path, vocabularies):
+    words = models.real_vocabulary("biobert", vocabularies)
+    folder = models.write_bert(
+        tmp_path / "base", vocabulary=words, layers=12, hidden=768, heads=12, window=512, spread=0.02
+    )
+    encoder = load(folder)
+    ids = encoder._tokenizer(SENTENCES[0])["input_ids"]
+    expected = models.bert_float64(folder, ids).mean(0)
+    np.testing.assert_allclose(encoder.encode(SENTENCES[:2]).vectors[0], expected, rtol=0, atol=2e-5)
+    fast = load(folder, precision="bfloat16").encode(SENTENCES).vectors
+    exact = encoder.encode(SENTENCES).vectors
+    cosines = (fast * exact).sum(1) / np.linalg.norm(fast, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_a_vector_does_not_depend_on_what_stands_beside_its_text(folder):
+    encoder, texts = load(folder), models.texts(80)
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+    together = encoder.encode(texts).vectors
+    planned, _, _ = encode_all(encoder, texts)
+    order = np.random.default_rng(1).permutation(len(texts))
+    shuffled, _, _ = encode_all(encoder, [texts[place] for place in order])
+    for other in (together, planned):
+        np.testing.assert_allclose(other, alone, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(shuffled, alone[order], rtol=0, atol=1e-5)
+
+
+def test_a_vector_does_not_depend_on_the_number_of_threads(folder, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(transformer, "BATCH_TOKENS", 128)
+    before, texts = torch.get_num_threads(), models.texts(60)
+    results = [encode_all(load(folder, threads=threads), texts)[0] for threads in (1, 2, 3)]
+    assert torch.get_num_threads() == before
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=0, atol=1e-5)
+    load(folder, threads=before + 1).encode(texts[:2])
+    assert torch.get_num_threads() == before
+
+
+def test_a_stream_left_early_restores_the_threads(folder):
+    import torch
+
+    before, texts = torch.get_num_threads(), models.texts(40)
+    encoder = load(folder, threads=2)
+    stream = encoder.stream(texts, [np.array([place]) for place in range(40)])
+    next(stream)
+    stream.close()
+    assert torch.get_num_threads() == before
+
+
+def test_encoding_twice_gives_the_same_bits(folder):
+    texts = models.texts(40)
+    first, second = (encode_all(load(folder), texts)[0] for _ in range(2))
+    assert (first == second).all()
+
+
+@pytest.mark.slow
+def test_two_processes_give_every_row_to_its_text(folder, monkeypatch):
+    monkeypatch.setattr(transformer, "BATCH_TOKENS", 64)
+    texts = models.texts(30)
+    one, n_tokens, _ = encode_all(load(folder), texts)
+    two, n_tokens_of_two, _ = encode_all(load(folder, device="cpu,cpu", threads=1), texts)
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
+    assert (n_tokens == n_tokens_of_two).all()
+
+
+def test_a_plan_holds_every_position_once_and_depends_on_the_texts_alone(folder):
+    texts = models.texts(200)
+    plan = load(folder).plan(texts)
+    assert sorted(np.concatenate(plan)) == list(range(200))
+    again = load(folder, threads=1).plan(texts)
+    assert [batch.tolist() for batch in plan] == [batch.tolist() for batch in again]
+    assert load(folder).plan([]) == []
+
+
+def test_texts_are_tokenised_once_and_their_ids_are_given_back(folder, monkeypatch):
+    encoder, seen = load(folder), []
+    tokenize = encoder._tokenize
+    monkeypatch.setattr(encoder, "_tokenize", lambda texts, prefix: (seen.extend(texts), tokenize(texts, prefix))[1])
+    texts = sorted(set(models.texts(50)))
+    encode_all(encoder, texts)
+    assert sorted(seen) == texts
+    assert not encoder._ready
+
+
+def test_padding_is_counted(folder):
+    encoder = load(folder)
+    encoder.encode(["gene", "the gene encodes a protein"])  # 3 and 7 tokens with the special ones
+    assert (encoder.statistics.texts, encoder.statistics.tokens, encoder.statistics.padding) == (2, 10, 4)
+    assert encoder.statistics.padding_share == 4 / 14
+    assert encoder.statistics.seconds > 0
+
+
+def test_planned_batches_have_little_padding(folder):
+    encoder = load(folder)
+    encode_all(encoder, models.texts(500, longest=60))
+    assert encoder.statistics.padding_share < 0.05
+
+
+LONG = " ".join((models.WORDS * 8)[:150])
+
+
+def test_a_long_text_is_truncated_and_counted(folder):
+    encoder = load(folder)  # a window of 64, 62 for the text
+    encoded = encoder.encode([LONG, "the gene"])
+    assert encoded.n_tokens.tolist() == [150, 2]
+    assert encoded.cut.tolist() == [TRUNCATED, WHOLE]
+    start = encoder.encode([" ".join(LONG.split()[:62])])
+    np.testing.assert_allclose(encoded.vectors[0], start.vectors[0], rtol=0, atol=1e-5)
+
+
+def test_a_long_text_is_the_mean_of_its_windows(folder):
+    encoder = load(folder, long_texts="window-mean")
+    encoded = encoder.encode(["the gene", LONG])
+    assert encoded.cut.tolist() == [WHOLE, WINDOWED]
+    words = LONG.split()
+    windows = [" ".join(words[start : start + 62]) for start in (0, 44, 88)]
+    assert words[88 + 62 :] == []
+    expected = encoder.encode(windows).vectors.mean(0)
+    np.testing.assert_allclose(encoded.vectors[1], expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(encode_all(encoder, ["the gene", LONG])[0], encoded.vectors, rtol=0, atol=1e-5)
+
+
+def test_windowed_vectors_have_unit_length_where_the_model_says_so(tmp_path):
+    folder = models.write_sentence_config(models.write_bert(tmp_path / "model"), pooling="mean", normalize=True)
+    vectors = load(folder, long_texts="window-mean").encode([LONG, "gene"]).vectors
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_a_long_text_is_refused_where_asked(folder):
+    encoder = load(folder, long_texts="error")
+    for encode in (encoder.plan, encoder.encode):
+        with pytest.raises(EncoderError, match=r"1 of 2 texts are longer than the 62 tokens .* \(150 tokens\)"):
+            encode(["the gene", LONG])
+    assert encoder.encode(["the gene"]).cut.tolist() == [WHOLE]
+
+
+def test_a_smaller_window_can_be_asked_for(folder):
+    encoder = load(folder, max_tokens=12)
+    assert encoder.encode([LONG]).cut.tolist() == [TRUNCATED]
+    assert encoder.statistics.tokens == 12
+    with pytest.raises(EncoderError, match="is 64 tokens, 65 were asked for"):
+        encoders.spec(str(folder), max_tokens=65)
+
+
+def test_empty_texts_are_refused(folder):
+    with pytest.raises(EncoderError, match="1 of 2 texts are empty: positions 1"):
+        load(folder).encode(["gene", " "])
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+@pytest.mark.parametrize("dense", [None, 12])
+def test_a_sentence_transformers_configuration_wins(tmp_path, pooling, dense):
+    from sentence_transformers import SentenceTransformer
+
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, pooling=pooling, normalize=True, max_seq_length=24, dense=dense)
+    encoder, texts = load(folder), models.texts(30)
+    simple = pooling != "max" and dense is None
+    assert encoder.spec.pooling == (pooling if simple else "none")
+    assert (encoder.spec.normalize, encoder.spec.max_tokens) == (True, 24)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(texts)
+    assert encoder.dim == expected.shape[1] == (dense or 32)
+    np.testing.assert_allclose(encode_all(encoder, texts)[0], expected, rtol=0, atol=1e-5)
+
+
+def test_prompts_of_the_configuration_are_put_before_texts_and_queries(tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, normalize=False, prompts={"query": "is in the ", "document": "gene and "})
+    encoder, plain = load(folder), load(models.write_bert(tmp_path / "plain"))
+    assert (encoder.spec.prefix, encoder.spec.query_prefix) == ("gene and ", "is in the ")
+    cls = EncoderSpec(kind="transformer", model=plain.spec.model, pooling="cls", max_tokens=64)
+    plain = encoders.load(cls, device="cpu")
+    expected = plain.encode(["gene and kinase", "is in the kinase"]).vectors
+    np.testing.assert_allclose(encoder.encode(["kinase"]).vectors[0], expected[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_queries(["kinase"])[0], expected[1], rtol=0, atol=1e-5)
+
+
+def test_queries_go_through_the_query_model(tmp_path):
+    articles, queries = (models.write_bert(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+    spec = EncoderSpec(
+        kind="transformer",
+        model=str(articles),
+        query_model=str(queries),
+        pooling="cls",
+        max_tokens=64,
+        options={"query_max_tokens": 8},
+    )
+    encoder = encoders.load(spec, device="cpu")
+    assert encoder.spec.revision != encoder.spec.query_revision
+    asked = ["visual cycle", LONG]
+    expected = [models.bert_float64(queries, [*encoder._tokenizer(text)["input_ids"][:7], 3])[0] for text in asked[1:]]
+    found = encoder.encode_queries(asked)
+    np.testing.assert_allclose(found[1], expected[0], rtol=0, atol=1e-5)
+    assert not np.allclose(found[0], encoder.encode(asked[:1]).vectors[0], atol=1e-2)
+
+
+def test_code_of_a_repository_is_not_run(tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, module="custom_st.Transformer")
+    with pytest.raises(EncoderError, match=r"custom_st.Transformer, which is code of its own"):
+        encoders.spec(str(folder))
+
+
+def test_bfloat16_stays_close_to_float32(folder):
+    texts = models.texts(60)
+    exact, fast = (encode_all(load(folder, precision=name), texts)[0] for name in ("float32", "bfloat16"))
+    assert not (exact == fast).all()
+    assert centred(fast, exact).min() > 0.99
+
+
+def test_results_are_the_same_without_packed_layers(folder, monkeypatch):
+    from genetext.encoders import runtime
+
+    texts = models.texts(30)
+    packed = load(folder).encode(texts).vectors
+    monkeypatch.setattr(runtime, "can_pack", lambda: False)
+    np.testing.assert_allclose(load(folder).encode(texts).vectors, packed, rtol=0, atol=1e-5)
+    fast = load(folder, precision="bfloat16").encode(texts).vectors
+    assert centred(fast, packed).min() > 0.99
+
+
+def test_the_command_line_of_a_stack_is_quiet(folder):
+    """Loading draws no progress bar of its own: genetext shows one."""
+    code = f"from genetext import encoders; encoders.load(encoders.spec({str(folder)!r})).encode(['gene'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert (ran.stdout, ran.stderr) == ("", "")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_minilm_on_real_summaries_agrees_with_sentence_transformers(real_data):
+    import gzip
+
+    from sentence_transformers import SentenceTransformer
+
+    from genetext.encoders import weights
+
+    with gzip.open(real_data / "ncbi" / "gene" / "DATA" / "gene_summary.gz", "rt", encoding="utf-8") as lines:
+        summaries = {line.rstrip("\n").split("\t")[3] for line in lines if line.startswith("9606\t")}
+    texts = [str(text) for text in np.random.default_rng(0).choice(sorted(summaries), 500, replace=False)]
+    spec = encoders.spec("minilm", precision="float32", device="cpu")
+    found = weights.find(spec.model, spec.revision)
+    expected = SentenceTransformer(str(found.folder), device="cpu").encode(texts)
+
+    exact, _, cut = encode_all(encoders.load(spec, device="cpu"), texts)
+    assert (exact * expected).sum(1).min() >= 0.99999
+    assert centred(exact, expected).min() >= 0.99999
+    assert neighbours_kept(exact, expected) >= 0.999
+    assert 0 < (cut == TRUNCATED).sum() < 100  # MiniLM reads 256 tokens, and some summaries are longer
+
+    fast, _, _ = encode_all(encoders.load(encoders.spec("minilm", precision="bfloat16"), device="cpu"), texts)
+    assert centred(fast, expected).min() >= 0.99
+    assert neighbours_kept(fast, expected) >= 0.98
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["biobert", "scibert"])
+def test_the_true_weights_give_the_masked_mean(name, tmp_path):
+    """Only where the hub can be reached: nothing else in the project is called BioBERT's or SciBERT's."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        encoder = encoders.load(encoders.spec(name, precision="float32", device="cpu"), device="cpu")
+    except MissingWeights as error:
+        pytest.skip(str(error))
+    assert len(encoder.spec.revision) == 40
+    for word, pieces in PIECES[name].items():
+        assert encoder._tokenizer.tokenize(word) == pieces
+    folder = str(encoder._weights.folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=name == "scibert")
+    model = AutoModel.from_pretrained(folder).eval()
+    for text, vector in zip(SENTENCES, encoder.encode(SENTENCES).vectors, strict=True):
+        with torch.inference_mode():
+            expected = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-4)
+
+
+def test_a_folder_moved_elsewhere_keeps_its_revision(folder, tmp_path):
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    assert encoders.spec(str(moved)).revision == encoders.spec(str(folder)).revision
+    config = json.loads((moved / "config.json").read_text())
+    (moved / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
+    assert encoders.spec(str(moved)).revision != encoders.spec(str(folder)).revision
