@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from genetext.resolve import guess, odd
-from genetext.resolve.tables import AMBIGUOUS, GENE_ID, PREVIOUS, STATUSES, SYNONYM, UNKNOWN, Glance, Tables, fold
+from genetext.resolve.tables import (
+    AMBIGUOUS,
+    CONTESTED,
+    GENE_ID,
+    PREVIOUS,
+    STATUSES,
+    SYNONYM,
+    UNKNOWN,
+    Glance,
+    Tables,
+    fold,
+)
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
@@ -105,7 +116,8 @@ class Reader:
         if code < 0:
             return Answer(AMBIGUOUS, self._tables.several[-1 - code])
         place, status = divmod(code, len(STATUSES))
-        return Answer(STATUSES[status], (place,))
+        note = self._tables.contested.get(name, "")
+        return Answer(STATUSES[status], (place,), CONTESTED if note else "", note)
 
     def _several(self, name: str, options: Options) -> Answer | None:
         """Read a field that holds several names: one gene, or all of them as candidates."""

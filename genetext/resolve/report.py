@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.errors import first_ten
-from genetext.resolve.tables import AMBIGUOUS, PREVIOUS, STATUSES, UNKNOWN
+from genetext.resolve.tables import AMBIGUOUS, CONTESTED, STATUSES, UNKNOWN
 
 NO_GENE = 0
 """In `gene_id`: no gene."""
-CONTESTED = "also a synonym"
-"""In `reason`: a former symbol of the gene that it was matched to, and a synonym of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +43,9 @@ class MatchReport:
         `(n,) object`: for `ambiguous` a tuple of `(GeneID, symbol)`; for `unknown` the genes that the name may have
         been, where that can be told (a spreadsheet's date); else empty.
     reason
-        `(n,) object`: for unknown names a word that sorts them (`other species`, `letter case` ...); for a former
-        symbol that is also a synonym of other genes `CONTESTED`; else `""`.
+        `(n,) object`: for unknown names a word that sorts them (`other species`, `letter case` ...); `CONTESTED`
+        for a name that others have too (a former symbol that is their synonym, an Ensembl id that NCBI gives to
+        several genes); else `""`.
     note
         `(n,) object`: one sentence on what is odd about the name, or `""`.
     species
@@ -191,22 +190,18 @@ class MatchReport:
         width = max((len(f"{count:,}") for count in self.counts.values()), default=1)
         for status, count in self.counts.items():
             if status != UNKNOWN:
-                lines.append(f"  {status:<10} {count:>{width},}  {first_ten(self._shown(status))}")
+                lines.append(f"  {status:<10} {count:>{width},}  {first_ten(self._shown(self.status == status))}")
         for reason, count in self.reasons.items():
-            if shown := self._shown(UNKNOWN, reason):
+            if shown := self._shown((self.status == UNKNOWN) & (self.reason == reason)):
                 lines.append(f"  {UNKNOWN:<10} {count:>{width},}  {reason}: {first_ten(shown)}")
-        contested = self._shown(PREVIOUS, CONTESTED)
-        if contested:
-            lines.append(f"  former symbols that other genes have as synonyms: {first_ten(contested)}")
+        if contested := self._shown(self.reason == CONTESTED):
+            lines.append(f"  matched, but other genes have the name too: {first_ten(contested)}")
         if self.shared:
             some = [f"{' = '.join(names)}" for names in self.shared.values()]
             lines.append(f"  several names of one gene: {first_ten(some)}")
         return "\n".join(lines)
 
-    def _shown(self, status: str, reason: str | None = None) -> list[str]:
-        chosen = self.status == status
-        if reason is not None:
-            chosen &= self.reason == reason
+    def _shown(self, chosen: NDArray[np.bool_]) -> list[str]:
         rows = np.flatnonzero(chosen)
         _, first = np.unique(self.names[rows].astype(str), return_index=True)
         rows = rows[np.sort(first)]

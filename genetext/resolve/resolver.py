@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from genetext import names as name_lists
 from genetext import species as known_species
-from genetext.errors import ResolveError, TooFewMatched, first_ten
+from genetext.errors import ResolveError, TooFewMatched
 from genetext.resolve import guess
 from genetext.resolve.orthologs import Orthologs
 from genetext.resolve.reading import Options, Reader
-from genetext.resolve.report import CONTESTED, NO_GENE, MatchReport
+from genetext.resolve.report import NO_GENE, MatchReport
 from genetext.resolve.tables import (
     AMBIGUOUS,
+    CONTESTED,
     ORTHOLOG,
-    PREVIOUS,
     STATUSES,
     SYNONYM,
     UNKNOWN,
@@ -147,10 +147,9 @@ class Resolver:
         places = np.where(codes < 0, -1, codes // len(STATUSES))
         status = _STATUSES[codes % len(STATUSES)]
         status[list(failed)] = list(failed.values())
-        for row in np.flatnonzero(status == PREVIOUS).tolist():
-            if others := tables.contested.get(names[row]):
-                reason[row] = CONTESTED
-                note[row] = f"a former symbol; also a synonym of {first_ten(tables.symbols[list(others)].tolist())}"
+        for row, name in enumerate(names):
+            if name in tables.contested:
+                reason[row], note[row] = CONTESTED, tables.contested[name]
         for row in np.flatnonzero(np.append(tables.borrowed, False)[places]).tolist():
             note[row] = "; ".join(
                 filter(None, (note[row], "the GeneID is that of the human ortholog, for want of its own"))
@@ -176,14 +175,14 @@ def _carry_over(columns: dict[str, NDArray[Any]], orthologs: Orthologs, to: str)
         found = orthologs.single.get(gene)
         new: dict[str, Any]
         if found is not None:
-            new = {"gene_id": found[0], "symbol": found[1], "status": ORTHOLOG}
+            new = {"gene_id": found[0], "symbol": found[1], "status": ORTHOLOG, "reason": columns["reason"][row]}
         elif gene in orthologs.several:
             note = f"{symbol} has no one-to-one ortholog in {to}"
             new = {"status": AMBIGUOUS, "candidates": orthologs.several[gene], "note": note}
         else:
             note = f"no {to} ortholog of {symbol} is known"
             new = {"status": UNKNOWN, "reason": "no ortholog", "note": note}
-        for name, value in ({"gene_id": NO_GENE, "symbol": ""} | new).items():
+        for name, value in ({"gene_id": NO_GENE, "symbol": "", "reason": ""} | new).items():
             columns[name][row] = value
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from genetext.errors import first_ten
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
@@ -19,6 +20,9 @@ GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STAT
     *("ambiguous", "unknown"),
 )
 """How a name ends: six ways of being a gene, and two of not being one."""
+
+CONTESTED = "name of others too"
+"""In a report's `reason`: matched, although other genes have the name too; `note` says which."""
 
 _NO_NAMES = {"", "-"}
 
@@ -43,7 +47,8 @@ class Tables:
     withdrawn
         Retired GeneIDs that nothing took the place of.
     contested
-        Former symbols that are synonyms of other genes too, and these genes.
+        Names that were given to one gene although others have them too, and a note on these: former symbols that are
+        synonyms of others, and Ensembl ids of which NCBI has several genes.
     """
 
     species: Species
@@ -54,12 +59,12 @@ class Tables:
     exact: Mapping[str, int]
     several: list[tuple[int, ...]]
     withdrawn: frozenset[str]
-    contested: Mapping[str, tuple[int, ...]]
+    contested: Mapping[str, str]
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Tables":
         """Read the tables of a snapshot."""
-        columns = ["gene_id", "id_tax_id", "symbol", "synonyms", "previous", "ensembl_ids"]
+        columns = ["gene_id", "id_tax_id", "symbol", "gene_type", "synonyms", "previous", "ensembl_ids"]
         genes = snapshot.table("genes", columns=columns)
         species = snapshot.species
         gene_ids = genes["gene_id"].to_numpy()
@@ -93,13 +98,20 @@ class Tables:
         add(before)
         contested = {}
         for name, others in synonyms.items():
-            rest = tuple(other for other in others if other not in _places(exact[name], several))
-            if exact[name] >= 0 and rest:
-                contested[name] = rest
+            if exact[name] >= 0 and (rest := set(others) - set(_places(exact[name], several))):
+                contested[name] = f"a former symbol; also a synonym of {first_ten(sorted(symbols[list(rest)]))}"
         add(_flat(genes["ensembl_ids"], ENSEMBL))
+        coding = np.array(genes["gene_type"].to_pylist(), dtype=object) == "protein-coding"
+        for name, code in exact.items():
+            if code < 0 and _is_ensembl(name) and (main := _main_gene(several[-1 - code], symbols, coding)) is not None:
+                exact[name] = main * len(STATUSES) + STATUSES.index(ENSEMBL)
+                rest = set(several[-1 - code]) - {main}
+                contested[name] = f"NCBI gives this Ensembl id to {first_ten(sorted(symbols[list(rest)]))} too"
         add(_named(symbols.tolist(), places, SYMBOL))
         add(_named(list(retired), np.array(list(retired.values()), dtype=np.int64), PREVIOUS))
         add(_named(gene_ids[~borrowed].astype(str).tolist(), places[~borrowed], GENE_ID))
+        weak = {STATUSES.index(PREVIOUS), STATUSES.index(ENSEMBL)}
+        contested = {name: note for name, note in contested.items() if exact[name] % len(STATUSES) in weak}
         return cls(
             species, snapshot.digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn), contested
         )
@@ -169,6 +181,21 @@ def fold(name: str) -> str:
 
 def _places(code: int, several: list[tuple[int, ...]]) -> tuple[int, ...]:
     return several[-1 - code] if code < 0 else (code // len(STATUSES),)
+
+
+def _is_ensembl(name: str) -> bool:
+    return name.startswith(("ENS", "FBgn", "WBGene"))
+
+
+def _main_gene(places: tuple[int, ...], symbols: NDArray[np.object_], coding: NDArray[np.bool_]) -> int | None:
+    """Return the gene that an Ensembl id names where NCBI counts genes of its own inside it; None where that is open.
+
+    It is the one with a symbol of its own (no placeholder `LOC...`), else the one that codes for a protein.
+    docs/resolve.md has the evidence.
+    """
+    named = [place for place in places if not str(symbols[place]).startswith("LOC")]
+    proteins = [place for place in named if coding[place]]
+    return named[0] if len(named) == 1 else proteins[0] if len(proteins) == 1 else None
 
 
 _WORDS = {STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM)}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import genetext.resolve
 from genetext.errors import ResolveError, TooFewMatched
 from genetext.resolve import STATUSES, MatchReport, Resolver, guess, resolve
+from genetext.resolve.tables import CONTESTED
 from genetext.text.facts import open_facts
 from genetext.text.snapshot import Snapshot
 from tests.factory import write_ncbi, write_snapshot
@@ -221,7 +222,25 @@ def test_a_former_symbol_wins_over_synonyms_and_says_so(tmp_path: Path) -> None:
     assert report.gene_id.tolist() == [1, 0, 3, 0]
     assert report.status.tolist() == ["previous", "ambiguous", "symbol", "unknown"]
     assert report.note[0] == "a former symbol; also a synonym of SEPTIN6"
-    assert "other genes have as synonyms: SEPT2 (SEPTIN2)" in str(report)
+    assert "other genes have the name too: SEPT2 (SEPTIN2)" in str(report)
+
+
+def test_an_ensembl_id_of_several_genes(tmp_path: Path) -> None:
+    ids = [f"ENSG0000000000{number}" for number in range(4)]
+    genes = [
+        _gene(1, "MCL1", ensembl=ids[:2]),
+        _gene(2, "MCL1-AS1", kind="ncRNA", ensembl=[ids[0]]),
+        _gene(3, "LOC3", ensembl=[ids[1], ids[3]]),
+        _gene(4, "A", ensembl=[ids[2]]),
+        _gene(5, "B", ensembl=[ids[2]]),
+        _gene(6, "LOC6", ensembl=[ids[3]]),
+    ]
+    resolver = Resolver(_snapshot(tmp_path / "s", genes), others=())
+    report = resolver.resolve([ids[0] + ".7", *ids])
+    assert report.gene_id.tolist() == [1, 1, 1, 0, 0]
+    assert report.reason.tolist() == [CONTESTED] * 3 + [""] * 2
+    assert report.note[0] == "NCBI gives this Ensembl id to MCL1-AS1 too"
+    assert report.candidates[3] == ((4, "A"), (5, "B"))
 
 
 def test_two_genes_with_one_current_symbol_or_ensembl_id_are_ambiguous(tmp_path: Path) -> None:
@@ -518,7 +537,7 @@ def test_symbols_agree_with_the_ensembl_ids_beside_them(real_data: Path, file: s
         agree = np.mean(by_name.gene_id[rows] == by_id.gene_id[rows]) if rows.any() else 1.0
         print(f"\n{file} {status}: {rows.sum():,} names, {agree:.2%} agree")
         assert agree > (0.99 if status != "synonym" else 0.95)
-    contested = both & (by_name.reason == "also a synonym")
+    contested = both & (by_name.reason == CONTESTED)
     agree = int(np.sum(by_name.gene_id[contested] == by_id.gene_id[contested]))
     print(f"{file} former symbols that others have as synonyms: {agree} of {contested.sum()} agree")
     assert agree >= 0.95 * contested.sum()
@@ -532,6 +551,7 @@ def _gene(
     synonyms: list[str] | None = None,
     previous: list[str] | None = None,
     ensembl: list[str] | None = None,
+    kind: str = "protein-coding",
 ) -> dict[str, object]:
     return {
         "gene_id": gene_id,
@@ -541,7 +561,7 @@ def _gene(
         "synonyms": synonyms or [],
         "previous": previous or [],
         "ensembl_ids": ensembl or [],
-        "gene_type": "protein-coding",
+        "gene_type": kind,
         "gene_groups": [],
     }
 
