@@ -361,9 +361,8 @@ def _convert(group: Any, path: Path) -> None:
 def _copy_group(source: Any, target: Any) -> None:
     from anndata.io import read_elem, write_elem
 
-    for key, value in source.attrs.items():
-        target.attrs[key] = value.tolist() if hasattr(value, "tolist") else value
-    for name in source:
+    _copy_attributes(source, target)
+    for name in list(source):
         child = source[name]
         kind = child.attrs.get("encoding-type")
         is_array = hasattr(child, "dtype")
@@ -381,7 +380,13 @@ def _copy_array(source: Any, target: Any, name: str) -> None:
     chunks = (max(min(step // 4, source.shape[0]), 1), *(max(size, 1) for size in source.shape[1:]))
     create = getattr(target, "create_array", None) or target.create_dataset
     array = create(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
-    for key, value in source.attrs.items():
-        array.attrs[key] = value.tolist() if hasattr(value, "tolist") else value
+    _copy_attributes(source, array)
     for at in range(0, source.shape[0], step):
         array[at : at + step] = source[at : at + step]
+
+
+def _copy_attributes(source: Any, target: Any) -> None:
+    # h5py holds its global lock while attributes are iterated over. Writing to Zarr meanwhile waits for Zarr's own
+    # thread, which waits for that lock as soon as it collects an h5py object: read all of them first.
+    for key, value in list(source.attrs.items()):
+        target.attrs[key] = value.tolist() if hasattr(value, "tolist") else value
