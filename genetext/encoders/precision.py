@@ -4,7 +4,7 @@ from pathlib import Path
 
 from genetext.errors import EncoderError
 
-KNOWN = ("float32", "bfloat16", "float16", "bfloat16/openvino")
+KNOWN = ("float32", "bfloat16", "float16")
 
 
 def resolve(asked: str, *, device: str) -> str:

@@ -92,8 +92,8 @@ def _transformer(folder: Path) -> Any:
     try:
         with _quietly():
             model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
-        raise EncoderError(f"{folder} cannot be loaded as a transformer: {error}") from error
+    except (pickle.UnpicklingError, OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise EncoderError(f"{folder} cannot be loaded as a transformer: {str(error).strip()}") from error
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:

@@ -260,10 +260,13 @@ class TransformerEncoder(Encoder):
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        given = _casing(self._weights.folder)
-        return AutoTokenizer.from_pretrained(
-            str(self._weights.folder), local_files_only=True, trust_remote_code=False, **given
-        )
+        folder = self._weights.folder
+        try:
+            return AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, **_casing(folder)
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise EncoderError(f"the tokenizer in {folder} cannot be loaded: {str(error).strip()}") from error
 
     @cached_property
     def _special(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:

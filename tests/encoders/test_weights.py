@@ -159,7 +159,7 @@ class Bomb:
 def test_a_bin_with_code_is_refused_and_not_run(tmp_path):
     folder = models.write_bert(tmp_path / "model", safe=False)
     with (folder / "pytorch_model.bin").open("wb") as handle:
-        pickle.dump({"embeddings.word_embeddings.weight": Bomb(str(tmp_path / "ran"))}, handle)
+        pickle.dump({"embeddings.word_embeddings.weight": Bomb(str(tmp_path / "ran"))}, handle, protocol=2)
     encoder = encoders.load(encoders.spec(str(folder)), device="cpu")
     with pytest.raises(EncoderError, match="cannot be loaded as a transformer"):
         encoder.encode(["the gene"])
