@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from genetext import disk, manifest
 from genetext.embedding import EmbeddingSpec, TextEmbedding
 from genetext.encode import Progress, encode
-from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded
+from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded, Encoder, EncoderSpec
 from genetext.errors import GeneIndexError
 from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
 from genetext.species import Species
@@ -29,8 +29,8 @@ from genetext.text.snapshot import Snapshot
 
 log = logging.getLogger("genetext")
 
-Confirm = Callable[[EmbeddingSpec, list[str]], None]
-"""Called before texts are encoded that the store does not have; raises to stop (paid encoders ask there)."""
+Confirm = Callable[[EncoderSpec, dict[str, str]], None]
+"""Called with a paid encoder and the texts, by digest, that it would be sent; raises to stop."""
 
 
 @dataclass
@@ -90,6 +90,7 @@ def build(
     confirm: Confirm | None = None,
     device: str = "auto",
     threads: int | None = None,
+    batch_api: bool = False,
 ) -> Built:
     """Fetch what is written about the genes of a species, encode it, and write a searchable index.
 
@@ -125,6 +126,8 @@ def build(
         The cache root.
     progress, confirm
         Callbacks, see `Progress` and `Confirm`.
+    batch_api
+        Send the texts of paid encoders through the provider's batch service: half the price, up to a day.
     device, threads
         Where transformers run, see `genetext.encoders.load`.
 
@@ -156,7 +159,7 @@ def build(
         if current is not None:
             report.n_texts, report.unchanged = current.manifest["n_texts"], True
             return Built(current, report)
-        vectors, rows = _vectors(embedding, texts, root, report, progress, confirm)
+        vectors, rows = _vectors(embedding, texts, root, report, progress, confirm, batch_api=batch_api)
         clock("encode")
         frame = texts.frame.assign(**rows)
         index = GeneIndex.write(
@@ -211,6 +214,8 @@ def _vectors(
     report: BuildReport,
     progress: Progress | None,
     confirm: Confirm | None,
+    *,
+    batch_api: bool,
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
     """Encode the distinct texts; return a vector for each gene that has any, and columns on what became of each."""
     digests = texts.frame["text_digest"].to_numpy()
@@ -223,10 +228,9 @@ def _vectors(
     blocks: list[Encoded] = []
     with VectorStore(root / "vectors") as store:
         for encoder in embedding.encoders:
-            if confirm is not None and not encoder.corpus_bound:
-                known = store.contains(encoder.spec.fingerprint, list(distinct))
-                missing = [text for text, there in zip(distinct.values(), known, strict=True) if not there]
-                confirm(EmbeddingSpec((encoder.spec,)), missing)
+            n_bought = (
+                _buy(encoder, distinct, store, root, progress, confirm, batch_api=batch_api) if encoder.paid else 0
+            )
             encoding = encode(
                 encoder,
                 list(distinct.values()),
@@ -236,7 +240,7 @@ def _vectors(
                 progress=progress,
             )
             blocks.append(encoding.encoded)
-            report.n_encoded += encoding.n_made
+            report.n_encoded += encoding.n_made + n_bought
     joined = embedding.join([block.vectors for block in blocks])
     longest = np.max([block.n_tokens for block in blocks], axis=0)
     cut = np.max([block.cut for block in blocks], axis=0)
@@ -254,6 +258,30 @@ def _vectors(
         "cut": np.where(text_of_gene >= 0, cut[text_of_gene], 0).astype(np.int8),
     }
     return joined[text_of_gene[has_vector]], columns
+
+
+def _buy(
+    encoder: Encoder,
+    distinct: dict[str, str],
+    store: VectorStore,
+    root: Path,
+    progress: Progress | None,
+    confirm: Confirm | None,
+    *,
+    batch_api: bool,
+) -> int:
+    """Ask before a paid encoder is sent anything; with the batch service, fill the store by it and count the texts."""
+    from genetext.encoders import openai_batch
+    from genetext.encoders.openai import OpenAIEncoder
+
+    known = store.contains(encoder.spec.fingerprint, list(distinct))
+    missing = {digest: text for (digest, text), there in zip(distinct.items(), known, strict=True) if not there}
+    if missing and confirm is not None:
+        confirm(encoder.spec, missing)
+    if not missing or not batch_api or not isinstance(encoder, OpenAIEncoder):
+        return 0
+    openai_batch.fill(encoder, list(distinct.values()), list(distinct), store=store, root=root, progress=progress)
+    return len(missing)
 
 
 def _inputs(

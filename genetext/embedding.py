@@ -49,7 +49,10 @@ class EmbeddingSpec:
         return disk.sha256_json(self.to_json())
 
     def __str__(self) -> str:
-        named = "+".join(f"{spec.model}@{spec.revision[:7]}" if spec.revision else spec.model for spec in self.encoders)
+        named = "+".join(
+            f"{spec.model}@{spec.revision.removeprefix('sha256:')[:7]}" if spec.revision else spec.model
+            for spec in self.encoders
+        )
         return f"{named} [{self.post}]" if self.post else named
 
 

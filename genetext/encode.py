@@ -6,7 +6,7 @@ one finds that plan and goes on with the same batches, not with a new division o
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from genetext.store import VectorStore
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of a stage or file, how much is done, and of how much (None: unknown)."""
+
+_ROWS_PER_WRITE = 512
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,19 @@ def encode(
             for batch in _planned(encoder, texts, digests, found, journal)
         ]
         open_batches = [batch for batch in batches if not found[batch].all()]
+        if not encoder.batch_matters:
+            open_batches = [batch[~found[batch]] for batch in open_batches]
         _tell(progress, done, len(texts))
-        for batch, encoded in encoder.stream(texts, open_batches):
+        for rows, encoded in _gathered(encoder.stream(texts, open_batches), 1 if encoder.paid else _ROWS_PER_WRITE):
             store.write(
-                fingerprint, [digests[row] for row in batch.tolist()], encoded.vectors, encoded.n_tokens, encoded.cut
+                fingerprint,
+                [digests[row] for row in rows.tolist()],
+                encoded.vectors,
+                encoded.n_tokens,
+                encoded.cut,
             )
-            n_made += len(batch)
-            done += int((~found[batch]).sum())
+            n_made += len(rows)
+            done += int((~found[rows]).sum())
             _tell(progress, done, len(texts))
         stored = store.read(fingerprint, digests)
         if not stored.found.all():
@@ -92,6 +100,36 @@ def encode(
             raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
         journal.unlink(missing_ok=True)
     return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_made)
+
+
+def _gathered(
+    stream: Iterator[tuple[NDArray[np.int64], Encoded]], at_least: int
+) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+    """Gather finished batches until they have `at_least` rows, since each transaction of the store costs a flush.
+
+    What is finished is passed on before an error or Ctrl-C out of the stream is.
+    """
+    waiting: list[tuple[NDArray[np.int64], Encoded]] = []
+    try:
+        for batch, encoded in stream:
+            waiting.append((batch, encoded))
+            if sum(len(rows) for rows, _ in waiting) >= at_least:
+                yield _together(waiting)
+                waiting = []
+    except (Exception, KeyboardInterrupt):
+        if waiting:
+            yield _together(waiting)
+        raise
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(parts: Sequence[tuple[NDArray[np.int64], Encoded]]) -> tuple[NDArray[np.int64], Encoded]:
+    return np.concatenate([rows for rows, _ in parts]), Encoded(
+        np.concatenate([encoded.vectors for _, encoded in parts]),
+        np.concatenate([encoded.n_tokens for _, encoded in parts]),
+        np.concatenate([encoded.cut for _, encoded in parts]),
+    )
 
 
 def _planned(
@@ -112,22 +150,14 @@ def _planned(
 
 def _encode_corpus(encoder: Encoder, texts: Sequence[str], progress: Progress | None) -> Encoding:
     encoder.fit(texts)
-    parts = []
-    order = encoder.plan(texts)
-    done = 0
-    for batch, encoded in encoder.stream(texts, order):
-        parts.append(encoded)
+    parts, done = [], 0
+    for batch, encoded in encoder.stream(texts, encoder.plan(texts)):
+        parts.append((batch, encoded))
         done += len(batch)
         _tell(progress, done, len(texts))
-    back = np.argsort(np.concatenate(order), kind="stable")
-    return Encoding(
-        Encoded(
-            np.concatenate([part.vectors for part in parts])[back],
-            np.concatenate([part.n_tokens for part in parts])[back],
-            np.concatenate([part.cut for part in parts])[back],
-        ),
-        len(texts),
-    )
+    rows, encoded = _together(parts)
+    back = np.argsort(rows, kind="stable")
+    return Encoding(Encoded(encoded.vectors[back], encoded.n_tokens[back], encoded.cut[back]), len(texts))
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:

@@ -9,8 +9,8 @@ from genetext.cli import console
 from genetext.cli.fetch import Genes, Offline, Source, Species, gene_list
 
 if TYPE_CHECKING:
-    from genetext.build import Built
-    from genetext.embedding import EmbeddingSpec
+    from genetext.build import Built, Confirm
+    from genetext.encoders.base import EncoderSpec
     from genetext.text.compose import Template
 
 
@@ -61,6 +61,10 @@ def register(app: typer.Typer) -> None:
         max_cost: Annotated[
             float | None, typer.Option("--max-cost", help="Stop before paid calls that would cost more, in USD.")
         ] = None,
+        batch_api: Annotated[
+            bool,
+            typer.Option("--batch-api", help="Paid encoders through the batch service: half the price, up to a day."),
+        ] = False,
         as_json: console.Json = False,
         quiet: console.Quiet = False,
     ) -> None:
@@ -86,7 +90,8 @@ def register(app: typer.Typer) -> None:
                 output=output,
                 offline=offline,
                 progress=progress,
-                confirm=_ask(yes=yes, max_cost=max_cost),
+                confirm=_ask(yes=yes, max_cost=max_cost, batch_api=batch_api),
+                batch_api=batch_api,
                 device=device,
             )
         if as_json:
@@ -149,17 +154,21 @@ def _template(sections: str | None, facts: str | None, ranking: str | None, *, d
     return Template(**chosen)
 
 
-def _ask(*, yes: bool, max_cost: float | None) -> "Any":
+def _ask(*, yes: bool, max_cost: float | None, batch_api: bool) -> "Confirm":
     """Return the callback that shows what a paid encoder would cost, and asks."""
 
-    def confirm(spec: "EmbeddingSpec", missing: list[str]) -> None:
-        from genetext.encoders import openai
+    def confirm(spec: "EncoderSpec", missing: dict[str, str]) -> None:
+        from genetext.encoders import openai, openai_batch
         from genetext.errors import CostLimit
 
-        if not missing or spec.encoders[0].kind != "openai":
-            return
-        cost = openai.estimate(spec.encoders[0], missing, max_cost=max_cost)
+        cost = openai.estimate(spec, list(missing.values()), max_cost=max_cost, batch_api=batch_api)
         console.note(str(cost))
+        waiting = set() if batch_api else openai_batch.under_way(spec.fingerprint) & set(missing)
+        if waiting:
+            console.note(
+                f"{len(waiting):,} of these texts are in a batch that is under way and would be paid twice: "
+                "--batch-api waits for it"
+            )
         if not yes and not typer.confirm("Go on?", err=True):
             raise CostLimit("nothing was sent; pass --yes to go on without the question")
 

@@ -59,9 +59,11 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def clear(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-        """Remove everything that genetext keeps in the cache, paid vectors too."""
+        """Remove everything that genetext keeps in the cache, paid vectors and the record of submitted batches too."""
         from genetext.disk import cache_dir
         from genetext.housekeeping import clear as run
 
-        if yes or typer.confirm(f"Remove all of genetext's files in {cache_dir()}?", err=True):
+        submitted = len(list(cache_dir().glob("batches/*.json")))
+        lost = f", and forget {submitted} submitted batches that are paid for" if submitted else ""
+        if yes or typer.confirm(f"Remove all of genetext's files in {cache_dir()}{lost}?", err=True):
             run()

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 
+_COUNTED = {
+    "encode": "texts",
+    "batch": "texts",
+    "E-utilities": "genes",
+    "cells": "cells",
+}  # everything else is counted in bytes
+_INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended; Typer leaves with it too
+_STOPPED = "Stopped. What was finished is kept: run the same command again to go on from here."
 _WRONG_USAGE = ("SpeciesError", "TextError")
 
 
@@ -26,15 +34,18 @@ def run(app: typer.Typer, *, debug: bool) -> int:
     try:
         app(standalone_mode=True)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
+        status = stop.code if isinstance(stop.code, int) else 1
+        if status == _INTERRUPTED:
+            _say(_STOPPED)
+        return status
     except GenetextError as error:
         if debug:
             raise
         _say(f"Error: {error}")
         return 2 if type(error).__name__ in _WRONG_USAGE else 1
     except KeyboardInterrupt:
-        _say("Stopped. What was finished is kept: run the same command again to go on from here.")
-        return 130
+        _say(_STOPPED)
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader of stdout (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,8 +136,9 @@ def _lines(every: float = 30.0) -> Callable[[str, int, int | None], None]:
 
 
 def _rate(name: str, done: int, total: int | None, speed: float) -> str:
-    if name == "encode":
-        return f"{done:,}/{total or 0:,} texts, {speed:,.0f}/s"
+    things = _COUNTED.get(name)
+    if things is not None:
+        return f"{done:,}/{total or 0:,} {things}, {speed:,.0f}/s"
     of = f"/{total / 1e6:,.1f}" if total else ""
     return f"{done / 1e6:,.1f}{of} MB, {speed / 1e6:,.1f} MB/s"
 

@@ -103,6 +103,10 @@ class Encoder(ABC):
     """
 
     corpus_bound: ClassVar[bool] = False
+    batch_matters: ClassVar[bool] = True
+    """Whether the last bits of a vector depend on which texts share its batch, as they do in all matrix arithmetic."""
+    paid: ClassVar[bool] = False
+    """Whether each text costs money: its vector is stored as soon as it arrives."""
     spec: EncoderSpec
 
     @property

@@ -198,6 +198,7 @@ class OpenAIEncoder(Encoder):
     """
 
     # A vector does not depend on which texts share its request: of a half-stored batch only the rest is to be asked.
+    paid = True
     batch_matters: ClassVar[bool] = False
 
     def __init__(
