@@ -56,6 +56,7 @@ _NO_RANK, _NO_DIRECTION = 1e-4, 1e-5
 
 # A hyphen inside a word joins it: IL-2 and NF-kappaB are one word each, and so is "calcium-dependent".
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_POSSESSIVE = re.compile(r"['\u2019]s\b")
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")
 _GREEK = {
     code: unicodedata.name(chr(code)).split()[3].lower()
@@ -77,7 +78,8 @@ def words(text: str) -> list[str]:
     letters or more (`calcium-dependent` as `calciumdependent`, `calcium` and `dependent`).
     """
     found = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).translate(_DASHES).lower().translate(_GREEK)):
+    plain = unicodedata.normalize("NFKC", text).translate(_DASHES).lower().translate(_GREEK)
+    for word in _WORD.findall(_POSSESSIVE.sub("", plain)):
         if "-" in word:
             found.append(_singular(word.replace("-", "")))
             found.extend(_singular(part) for part in word.split("-") if len(part) > 1 and part not in _STOP)
@@ -202,11 +204,16 @@ class LexicalEncoder(Encoder):
         for text, vector in zip(texts, vectors, strict=True):
             if not vector.any():
                 asked = list(dict.fromkeys(words(text)))
-                said = f"none of its words is ({first_ten(asked)})" if asked else "it has no word that counts"
+                known = [word for word in asked if word in self._fitted.vocabulary]
+                if not asked:
+                    why = "it has no word that counts"
+                elif not known:
+                    why = f"none of its words ({first_ten(asked)}) is among the {self.vocabulary_size:,} of the index"
+                else:
+                    why = f"its words ({first_ten(known)}) are too rare in the index to have a direction"
                 raise EncoderError(
-                    f"the query {text!r} cannot be placed by the lexical encoder, which knows the "
-                    f"{self.vocabulary_size:,} words of the index: {said} among them, or they are too rare to have a "
-                    f"direction. Use other words, or an index built with another encoder."
+                    f"the lexical encoder cannot place the query {text!r}: {why}. Use other words, or an index built "
+                    f"with another encoder."
                 )
         return vectors
 

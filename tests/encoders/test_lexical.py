@@ -42,6 +42,7 @@ def fitted(texts: list[str] = CORPUS, **options: int) -> LexicalEncoder:
         ("TNF-\u03b1 TGF\u03b21", ["tnfalpha", "tnf", "alpha", "tgfbeta1"]),
         ("glycolysis of the virus", ["glycolysis", "virus"]),
         ("Ca²⁺ non\u2011coding", ["ca2", "noncoding", "non", "coding"]),
+        ("Alzheimer's disease, Alzheimer\u2019s", ["alzheimer", "disease", "alzheimer"]),
         ("", []),
     ],
 )
@@ -103,6 +104,14 @@ def test_a_text_without_known_words_is_a_row_of_zeros_and_such_a_query_an_error(
         encoder.encode_queries(["melanopsin", "zzz qqq"])
     with pytest.raises(EncoderError, match="no word that counts"):
         encoder.encode_queries(["of the"])
+
+
+def test_a_query_of_words_without_a_direction_says_so() -> None:
+    # Two directions are kept, those of the many texts; what stands in one odd text has none.
+    encoder = fitted(["red opsin"] * 50 + ["green cone"] * 50 + ["zebra"], dims=2)
+    with pytest.raises(EncoderError, match=r"its words \(zebra\) are too rare"):
+        encoder.encode_queries(["zebra"])
+    assert not encoder.encode(["zebra"]).vectors.any()
 
 
 @pytest.mark.parametrize("texts", [["one lonely text"], ["same text", "same text"], ["alpha beta", "gamma"]])
@@ -198,3 +207,40 @@ def test_thread_count_and_hash_seed_change_no_bit(tmp_path: Path) -> None:
     }
     assert len(results) == 1
     assert results.pop().endswith(" 512\n")
+
+
+@pytest.mark.real
+def test_the_whole_human_corpus_is_small_and_quick(real_data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "whole.py"
+    script.write_text(
+        "import gzip, json, resource, sys, time\n"
+        "from genetext.encoders.lexical import LexicalEncoder\n"
+        "folder = sys.argv[1]\n"
+        "def rows(name):\n"
+        "    with gzip.open(f'{folder}/{name}', 'rt', encoding='utf-8') as lines:\n"
+        "        for line in lines:\n"
+        "            yield line.rstrip('\\n').split('\\t')\n"
+        "summary = {row[1]: row[3] for row in rows('gene_summary.gz') if row[0] == '9606'}\n"
+        "info = rows('GENE_INFO/Mammalia/Homo_sapiens.gene_info.gz')\n"
+        "texts = [f'{r[2]} {r[8]}. {summary.get(r[1], str())}' for r in info if r[9] == 'protein-coding']\n"
+        "start = time.process_time()\n"
+        "encoder = LexicalEncoder(); encoder.fit(texts)\n"
+        "vectors = [encoded.vectors for _, encoded in encoder.stream(texts, encoder.plan(texts))]\n"
+        "print(json.dumps({'n': len(texts), 'dim': encoder.dim, 'seconds': time.process_time() - start,\n"
+        "    'rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,\n"
+        "    'empty': sum(int((~block.any(axis=1)).sum()) for block in vectors)}))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, str(script), str(real_data / "ncbi" / "gene" / "DATA")],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    print(said)
+    found = json.loads(said)
+    assert found["n"] > 20_000
+    assert found["dim"] == 512
+    assert found["empty"] < 10
+    assert found["seconds"] < 60
+    assert found["rss_mb"] < 550
