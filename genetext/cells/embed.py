@@ -305,19 +305,23 @@ def stream(
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, CellVectors]]:
     """Yield `(first row, vectors of the cells from there on)`, in order; the memory in use does not grow with cells."""
-    rows = Rows.of(job.found.matrix, job.found.label)
-    background = job.background
-    if job.options.kind.needs_background and background is None:
-        background = _background(
-            rows, job.options.scale, names=names, block_size=block_size, threads=threads, progress=progress
-        )
-    plan = job.plan(background)
+    how: dict[str, Any] = {"block_size": block_size, "threads": threads, "progress": progress}
+    rows, plan = prepare(job, names=names, **how)
 
     def work(start: int, tile: Any) -> CellVectors:
         check(tile, start=start, names=names, where=rows.label)
         return plan.embed(tile)
 
-    yield from over_tiles(rows, work, block_size=block_size, threads=threads, progress=progress)
+    yield from over_tiles(rows, work, **how)
+
+
+def prepare(job: Job, *, names: Any, **how: Any) -> tuple[Rows, Plan]:
+    """Return the rows of a job's matrix and what to do with them; measure the background where it is needed."""
+    rows = Rows.of(job.found.matrix, job.found.label)
+    background = job.background
+    if job.options.kind.needs_background and background is None:
+        background = _background(rows, job.options.scale, names=names, **how)
+    return rows, job.plan(background)
 
 
 def columns(keys: Keys, cells: CellVectors) -> dict[str, Any]:

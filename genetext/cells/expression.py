@@ -144,8 +144,6 @@ def _kind(matrix: Any, label: str, cells: Any) -> tuple[str, float]:
 
 def probe(matrix: Any, label: str, cells: Any = None) -> NDArray[Any]:
     """Return the stored values of some rows; NaN and infinity are refused here already."""
-    if hasattr(matrix, "dask"):
-        matrix = matrix[:_PROBE].compute()
     rows = Rows.of(matrix, label)
     n_cells = rows.shape[0]
     starts = sorted({0, max(n_cells // 2 - _PROBE // 2, 0), max(n_cells - _PROBE, 0)})

@@ -26,7 +26,7 @@ def cell_sentences(
     Parameters
     ----------
     adata
-        AnnData, in memory or backed.
+        AnnData, in memory, backed or on Dask arrays.
     n
         Genes per cell. Cells that express fewer give shorter sentences; an empty cell gives an empty one.
     names
@@ -53,8 +53,7 @@ def cell_sentences(
     if len(called) != adata.n_vars:
         raise CellsError(f"there are {len(called):,} names for {adata.n_vars:,} genes")
     found = expressions.find(adata, expression=expression, layer=layer)
-    matrix = found.matrix.compute() if hasattr(found.matrix, "dask") else found.matrix
-    rows = Rows.of(matrix, found.label)
+    rows = Rows.of(found.matrix, found.label)
     usable = np.array([column >= 0 and bool(called[column]) for column in found.columns], bool)
 
     def work(start: int, tile: Any) -> list[str]:

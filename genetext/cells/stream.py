@@ -44,7 +44,7 @@ class Rows:
         ----------
         matrix
             NumPy array (`(n,)` counts as one cell), scipy sparse matrix or array, an AnnData sparse data set on disk,
-            an HDF5 data set or a Zarr array.
+            an HDF5 data set, a Zarr array or a Dask array.
         label
             Where it was found.
 
@@ -73,8 +73,8 @@ class Rows:
     def block_size(self) -> int:
         """Rows that take about `BLOCK_BYTES` as CSR, a multiple of the tile."""
         n_cells, n_genes = self.shape
-        dense = not (sparse.issparse(self.matrix) or hasattr(self.matrix, "to_memory"))
-        if dense:
+        probed = sparse.issparse(self.matrix) or any(hasattr(self.matrix, own) for own in ("to_memory", "dask"))
+        if not probed:
             per_row = 8.0 * n_genes
         else:
             probe = self.read(0, min(n_cells, 64))
@@ -84,6 +84,8 @@ class Rows:
     def read(self, start: int, stop: int) -> Any:
         """Return rows as canonical CSR: sorted or not, but each gene at most once per cell."""
         block = self.matrix[start:stop]
+        if hasattr(block, "dask"):
+            block = block.compute()
         if not sparse.issparse(block):
             return sparse.csr_array(np.asarray(block).reshape(-1, self.shape[1]))
         block = block.tocsr()

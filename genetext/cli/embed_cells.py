@@ -1,0 +1,111 @@
+"""`genetext embed-cells`: from a file of cells to the same file with cell vectors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.match import Column, MinMatch, Whose
+from genetext.cli.search import Index, choose
+
+_SUFFIXES = (".h5ad", ".zarr")
+_WEIGHTINGS = ("mean", "top", "contrast", "centred", "zscore", "tfidf")
+_EXPRESSIONS = ("counts", "linear", "log")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("embed-cells")
+    def embed_cells(
+        data: Annotated[Path, typer.Argument(help=".h5ad or .zarr; it is not changed.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="What to write: .h5ad or .zarr.")],
+        index: Index = None,
+        weighting: Annotated[
+            str,
+            typer.Option(
+                "--weighting",
+                "-w",
+                help="mean (of log1p CP10k), top (plain mean of the --top-n genes), or against the data set: contrast, "
+                "centred, zscore, tfidf.",
+            ),
+        ] = "mean",
+        top_n: Annotated[int | None, typer.Option("--top-n", min=1, help="Keep so many genes of each cell.")] = None,
+        species: Whose = None,
+        column: Column = None,
+        orthologs: Annotated[
+            bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
+        ] = True,
+        min_match: MinMatch = None,
+        expression: Annotated[
+            str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
+        ] = "counts",
+        layer: Annotated[
+            str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
+        ] = None,
+        target_sum: Annotated[float, typer.Option("--target-sum", help="Counts that cells are scaled to.")] = 1e4,
+        pca: Annotated[
+            int | None, typer.Option("--pca", min=1, help="Project the gene vectors to so many directions first.")
+        ] = None,
+        unit: Annotated[bool, typer.Option("--unit", help="Scale cell vectors to unit length.")] = False,
+        key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
+        block_size: Annotated[
+            int | None,
+            typer.Option("--block-size", min=1, help="Cells read at once; the result does not depend on it."),
+        ] = None,
+        threads: Annotated[int | None, typer.Option("--threads", min=1, help="Default: one per core.")] = None,
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Give each cell the weighted mean of the vectors of the genes it expresses.
+
+        The file is streamed: memory does not grow with the number of cells, and the result appears when it is whole.
+        """
+        for path, what in ((data, "input"), (output, "--output")):
+            if path.suffix not in _SUFFIXES:
+                raise typer.BadParameter(f"{what} {path.name} is neither .h5ad nor .zarr")
+        if weighting not in _WEIGHTINGS:
+            raise typer.BadParameter(f"--weighting {weighting}: choose {', '.join(_WEIGHTINGS)}")
+        if expression not in _EXPRESSIONS:
+            raise typer.BadParameter(f"--expression {expression}: choose {', '.join(_EXPRESSIONS)}")
+        if weighting == "top" and top_n is None:
+            raise typer.BadParameter("--weighting top needs --top-n, for example --top-n 100")
+        from genetext.cells import embed_file
+
+        with console.progress(quiet=quiet) as progress:
+            done = embed_file(
+                data,
+                output,
+                choose(index),
+                weighting=weighting,
+                top_n=top_n,
+                expression=expression,
+                layer=layer,
+                target_sum=target_sum,
+                pca=pca,
+                unit=unit,
+                key_added=key_added,
+                species=species,
+                column=column,
+                orthologs=orthologs,
+                min_match=min_match,
+                block_size=block_size,
+                threads=threads,
+                progress=progress,
+            )
+        if as_json:
+            genes = done.report.to_json() if done.report is not None else None
+            shape = {"n_cells": done.n_cells, "dim": done.dim}
+            console.emit({"path": str(done.path), **shape, "cells": dict(done.facts), "genes": genes})
+            return
+        if done.report is not None:
+            console.note(str(done.report), quiet=quiet)
+        lost = {name: done.facts[f"n_{name}"] for name in ("empty", "unmatched", "flat") if done.facts[f"n_{name}"]}
+        told = f" ({', '.join(f'{count:,} {name}' for name, count in lost.items())}: NaN)" if lost else ""
+        console.note(
+            f"{done.n_cells:,} cells x {done.dim}{told} by {weighting} of {done.facts['matrix']}, "
+            f"in obsm[X_{key_added}]",
+            quiet=quiet,
+        )
+        typer.echo(done.path)

@@ -1,0 +1,301 @@
+"""explain: which genes, and which sentences of their text, pull a group of cells towards its place.
+
+A cell's vector is `y_i = sum_j ā_ij v_j` with `ā_ij = a_ij / sum_M |a_ij|` (`genetext.cells.weighting`). The place of a
+group g against all other cells r is the difference of their mean vectors, which is linear in the genes:
+
+    D = mean_g(y) - mean_r(y) = sum_j d_j v_j,      d_j = mean_g(ā_.j) - mean_r(ā_.j)
+
+With `u = D / |D|`, gene j contributes `d_j <v_j - c, u>`, and the contributions of all genes add up to `|D|`. The
+centre c is the mean vector of all cells, which takes nothing away, since the `d_j` add up to 0; without it, what all
+texts about genes have in common would count for and against every gene. For weightings with negative weights the
+`d_j` do not add up to 0, and c is 0.
+
+A sentence s of gene j scores `d_j <s - c, u>`: what the gene would contribute if that sentence were all its text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from genetext.cells.embed import Job, Options, prepare
+from genetext.cells.product import Weights, check
+from genetext.cells.stream import Progress, over_tiles
+from genetext.cells.weighting import Background, Floats
+from genetext.errors import CellsError, EncoderError, IndexMismatch, first_ten
+
+if TYPE_CHECKING:
+    from genetext.index import GeneIndex
+    from genetext.priors import GenePriors
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Contributions of genes, and of sentences, to the places of groups of cells.
+
+    Attributes
+    ----------
+    genes
+        One row per group and matched gene, the largest contributions of each group first: `group`, `gene`, `gene_id`,
+        `weight_in`, `weight_out` (mean share of a cell's weight, in the group and in the others), `pull`
+        (`<v - c, u>`), `contribution` (they add up to the group's `distance`), `share` (of the distance).
+    groups
+        One row per group: `group`, `n_cells` (those with a vector), `distance` (`|D|`).
+    directions
+        `(n_groups, dim) float64`: `u` of each group, unit length (zeros where the distance is 0).
+    sentences
+        One row per group, gene and sentence, the largest `score` first; None where no index was given.
+    """
+
+    genes: pd.DataFrame
+    groups: pd.DataFrame
+    directions: Floats = field(repr=False)
+    sentences: pd.DataFrame | None = field(default=None, repr=False)
+
+    def top(self, group: str, n: int = 20) -> pd.DataFrame:
+        """Return the `n` genes that contribute most to the place of a group."""
+        self._known(group)
+        return self.genes[self.genes["group"] == group].head(n).reset_index(drop=True)
+
+    def plot(self, groups: Sequence[str] | None = None, *, n: int = 15) -> Any:
+        """Draw the contributions of the `n` first genes of each group as bars.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        CellsError
+            matplotlib is not installed, or there is no such group.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise CellsError("plots need matplotlib: pip install matplotlib") from error
+        shown = list(self.groups["group"]) if groups is None else list(groups)
+        wide = min(len(shown), 4)
+        high = -(-len(shown) // max(wide, 1))
+        figure = Figure(figsize=(3.2 * wide, (0.22 * n + 0.8) * high), layout="constrained")
+        axes = figure.subplots(high, wide, squeeze=False).ravel()
+        for axis, group in zip(axes, shown, strict=False):
+            top = self.top(group, n).iloc[::-1]
+            more = (top["weight_in"] > top["weight_out"]).to_numpy()
+            axis.barh(np.arange(len(top)), top["share"], color=np.where(more, "tab:blue", "tab:gray"))
+            axis.set_yticks(np.arange(len(top)), top["gene"])
+            axis.set_title(str(group))
+            axis.set_xlabel("share of the distance")
+            axis.axvline(0, color="black", linewidth=0.5)
+        for axis in axes[len(shown) :]:
+            axis.set_axis_off()
+        if len(shown):
+            figure.suptitle("blue: more in the group, gray: less", fontsize="small")
+        return figure
+
+    def _known(self, group: str) -> None:
+        if group not in set(self.groups["group"]):
+            raise CellsError(f"there is no group {group!r}: there are {first_ten(list(self.groups['group']))}")
+
+
+def explain(
+    adata: Any,
+    priors: "GenePriors",
+    groupby: str,
+    *,
+    groups: Sequence[str] | None = None,
+    index: "GeneIndex | str | Path | None" = None,
+    n_genes: int = 20,
+    weighting: str = "mean",
+    top_n: int | None = None,
+    expression: str = "counts",
+    layer: str | None = None,
+    target_sum: float = 1e4,
+    background: Background | None = None,
+    block_size: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Say which genes, and which sentences of their text, pull groups of cells away from all other cells.
+
+    Parameters
+    ----------
+    adata
+        AnnData, in memory, backed or on Dask arrays (then read block by block).
+    priors
+        Aligned to `adata`.
+    groupby
+        Column of `obs`. Cells where it is null, and cells without a vector, are left out.
+    groups
+        Explain these groups only. The others remain what they are compared with.
+    index
+        The index that the priors come from, to score sentences; its encoder is loaded.
+    n_genes
+        Sentences are scored for so many genes of each group, those that contribute most.
+    weighting, top_n, expression, layer, target_sum, background, block_size, threads, progress
+        As in `embed_cells`.
+
+    Raises
+    ------
+    CellsError
+        There is no such column or group, or fewer than two groups have cells with vectors; or as in `embed_cells`.
+    IndexMismatch
+        The priors come from another index, or their vectors were transformed, so that sentences cannot be compared.
+    """
+    chosen = Options(weighting, top_n, expression, layer, target_sum)
+    labels = _labels(adata, groupby)
+    asked = list(labels.categories) if groups is None else list(groups)
+    if unknown := [group for group in asked if group not in labels.categories]:
+        raise CellsError(
+            f"obs[{groupby!r}] has no group {first_ten(unknown)}: it has {first_ten(list(labels.categories))}"
+        )
+    opened = None if index is None else _same_index(priors, index)
+    job = Job.of(adata, priors, chosen, background=background)
+    how: dict[str, Any] = {"block_size": block_size, "threads": threads, "progress": progress}
+    n_cells, means = _mean_weights(job, labels, adata.obs_names, how)
+    present = np.flatnonzero(n_cells)
+    if len(present) < 2:
+        raise CellsError(
+            f"obs[{groupby!r}] has {len(present)} groups of cells with a vector: it takes two to tell one from the rest"
+        )
+    vectors = job.priors.vectors[job.priors.mask].astype(np.float64)
+    names, ids = job.priors.names[job.priors.mask], job.priors.gene_ids[job.priors.mask]
+    everything = n_cells @ means
+    centre = np.zeros(vectors.shape[1]) if _signed(job) else everything / n_cells.sum() @ vectors
+    tables, summary, directions = [], [], []
+    for group in asked:
+        at = labels.categories.get_loc(group)
+        if not n_cells[at]:
+            raise CellsError(f"no cell of group {group!r} has a vector: there is nothing to explain")
+        outside = (everything - n_cells[at] * means[at]) / (n_cells.sum() - n_cells[at])
+        difference = means[at] - outside
+        place = difference @ vectors
+        distance = float(np.linalg.norm(place))
+        direction = place / distance if distance else place
+        pull = (vectors - centre) @ direction
+        contribution = difference * pull
+        tables.append(
+            pd.DataFrame(
+                {
+                    "group": group,
+                    "gene": names,
+                    "gene_id": ids,
+                    "weight_in": means[at],
+                    "weight_out": outside,
+                    "pull": pull,
+                    "contribution": contribution,
+                    "share": contribution / distance if distance else contribution,
+                }
+            ).sort_values("contribution", ascending=False, kind="stable")
+        )
+        summary.append({"group": group, "n_cells": int(n_cells[at]), "distance": distance})
+        directions.append(direction)
+    sentences = None
+    if opened is not None:
+        sentences = _sentences(opened, tables, directions, centre, n_genes)
+    genes = pd.concat(tables, ignore_index=True)
+    return Explanation(genes, pd.DataFrame(summary), np.stack(directions), sentences)
+
+
+def _labels(adata: Any, groupby: str) -> pd.Categorical:
+    if groupby not in adata.obs:
+        raise CellsError(f"obs has no column {groupby!r}: it has {first_ten(list(adata.obs.columns)) or 'none'}")
+    column = adata.obs[groupby]
+    return pd.Categorical(column.astype(object).where(column.notna()).map(str, na_action="ignore"))
+
+
+def _signed(job: Job) -> bool:
+    return job.options.kind.signed and job.options.top_n is None
+
+
+def _mean_weights(
+    job: Job, labels: pd.Categorical, names: Any, how: dict[str, Any]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return, for each group, its number of cells with a vector and their mean `ā`: `(n_groups, n_matched)`."""
+    rows, plan = prepare(job, names=names, **how)
+    codes = np.asarray(labels.codes)
+    shape = (len(labels.categories), len(plan.vectors))
+
+    def work(start: int, tile: Any) -> tuple[NDArray[np.intp], Floats, Any]:
+        check(tile, start=start, names=names, where=rows.label)
+        weights: Weights = plan.weigh(tile)
+        own = codes[start : start + len(weights.status)]
+        cells = np.flatnonzero((weights.status == 0) & (own >= 0))
+        inverse = 1 / weights.absolute[cells]
+        groups = sparse.csr_array((inverse, (own[cells], cells)), shape=(shape[0], len(own)))
+        values = sparse.csr_array((weights.values, weights.genes, weights.starts), shape=(len(own), shape[1]))
+        return (
+            np.bincount(own[cells], minlength=shape[0]),
+            np.asarray(groups.sum(axis=1), np.float64).ravel(),
+            groups @ values,
+        )
+
+    n_cells, inverses, sums = np.zeros(shape[0], np.int64), np.zeros(shape[0]), np.zeros(shape)
+    for _, (n, inverse, part) in over_tiles(rows, work, stage="cells", **how):
+        n_cells += n
+        inverses += inverse
+        sums += part.toarray()
+    if plan.subtracts:
+        sums -= inverses[:, None] * plan.terms.offset
+    return n_cells, sums / np.maximum(n_cells, 1)[:, None]
+
+
+def _same_index(priors: "GenePriors", index: "GeneIndex | str | Path") -> "GeneIndex":
+    from genetext.index import GeneIndex
+
+    opened = index if isinstance(index, GeneIndex) else GeneIndex.open(index)
+    if priors.fingerprint != opened.fingerprint:
+        raise IndexMismatch(
+            f"the priors come from {priors.source} ({priors.fingerprint[:12]}), the index is {opened.path} "
+            f"({opened.fingerprint[:12]}): sentences can only be compared within one index"
+        )
+    places = pd.Series(np.arange(len(opened)), index=opened.gene_ids).reindex(priors.gene_ids[priors.mask])
+    if places.isna().any() or not np.array_equal(
+        priors.vectors[priors.mask], opened.matrix[places.to_numpy(dtype=np.int64)]
+    ):
+        raise IndexMismatch(
+            f"the priors are {priors.description}: sentences are encoded as the index was, so they cannot be compared "
+            f"with transformed vectors. Explain with the priors as opened and aligned"
+        )
+    return opened
+
+
+def _sentences(
+    index: "GeneIndex", tables: list[pd.DataFrame], directions: list[Floats], centre: Floats, n_genes: int
+) -> pd.DataFrame:
+    from genetext.text.sentences import split
+
+    texts = dict(zip(index.genes["gene_id"], index.genes["text"], strict=True))
+    said: list[tuple[int, int, str]] = []  # the table, the row of the table, a sentence of its gene
+    for place, table in enumerate(tables):
+        for row, gene_id in enumerate(table["gene_id"].iloc[:n_genes]):
+            said += [(place, row, sentence) for sentence in split(str(texts.get(gene_id) or ""))]
+    known = _encoded(index, list(dict.fromkeys(sentence for _, _, sentence in said)))
+    told = []
+    for place, row, sentence in said:
+        if sentence not in known:  # its encoder knows no word of it
+            continue
+        gene = tables[place].iloc[row]
+        pull = float((known[sentence] - centre) @ directions[place])
+        score = pull * float(gene["weight_in"] - gene["weight_out"])
+        told.append((place, gene["group"], gene["gene"], gene["gene_id"], sentence, pull, score))
+    columns = ["place", "group", "gene", "gene_id", "sentence", "pull", "score"]
+    frame = pd.DataFrame(told, columns=columns).sort_values(["place", "score"], ascending=[True, False], kind="stable")
+    return frame[columns[1:]].reset_index(drop=True)
+
+
+def _encoded(index: "GeneIndex", sentences: list[str]) -> dict[str, Floats]:
+    """Encode sentences as the index encodes queries, leaving out those that its encoder knows no word of."""
+    if not sentences:
+        return {}
+    try:
+        return dict(zip(sentences, index.embedding.queries(sentences).astype(np.float64), strict=True))
+    except EncoderError:
+        if len(sentences) == 1:
+            return {}
+    middle = len(sentences) // 2
+    return _encoded(index, sentences[:middle]) | _encoded(index, sentences[middle:])
