@@ -96,7 +96,7 @@ def rewritten(name: str) -> Iterator[Rewritten]:
         note = f"the prefix {found['genome']} of a reference of several genomes was left out"
         yield Rewritten(found["rest"], note, _GENOMES[found["kind"].lower()])
     if found := _LABELLED_ID.fullmatch(name):
-        yield Rewritten(str(int(found[1])), "")
+        yield Rewritten(found[1].lstrip("0"), "")
     if found := _DECIMAL_ID.fullmatch(name):
         yield Rewritten(found[1], "a GeneID that was read as a number with decimals")
     if (found := _ENSEMBL.fullmatch(name)) and (found["version"] or found["par"]):

@@ -97,6 +97,8 @@ class Reader:
             if other.genome and other.genome != self.species.name:
                 note = f"the prefix says a gene of {other.genome}, in a reference of several genomes"
                 return Answer(UNKNOWN, (), "other species", note)
+            if other.genome and any(again.genome for again in odd.rewritten(other.name)):
+                break
             found = self.read(other.name, options) if other.genome else self._exactly(other.name)
             if found is not None and found.status != UNKNOWN:
                 if name.startswith("LOC") and found.status == GENE_ID:

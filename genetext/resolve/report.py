@@ -173,7 +173,7 @@ class MatchReport:
     def write_tsv(self, path: Path) -> None:
         """Write `to_frame()` as a tab-separated file, atomically."""
         with disk.atomic_file(Path(path)) as handle:
-            self.to_frame().to_csv(handle, sep="\t", index=False, lineterminator="\n")
+            self.to_frame().to_csv(handle, sep="\t", index=False, lineterminator="\n", errors="backslashreplace")
 
     def write_json(self, path: Path) -> None:
         """Write `to_json()`, atomically."""
@@ -208,13 +208,14 @@ class MatchReport:
         return [self._one(row) if place < 10 else "" for place, row in enumerate(rows.tolist())]
 
     def _one(self, row: int) -> str:
-        name, status = str(self.names[row]) or "''", self.status[row]
+        whole, status = str(self.names[row]), self.status[row]
+        name = (whole if len(whole) <= 40 else f"{whole[:37]}...") or "''"
         if status == AMBIGUOUS or len(self.candidates[row]):
             return f"{name} ({' or '.join(symbol for _, symbol in self.candidates[row])})"
         if status == UNKNOWN:
-            near = self.nearest(name)
+            near = self.nearest(whole)
             return f"{name} ({' or '.join(near)}?)" if near else name
-        return name if name == self.symbol[row] else f"{name} ({self.symbol[row]})"
+        return name if whole == self.symbol[row] else f"{name} ({self.symbol[row]})"
 
 
 def _nullable(gene_id: NDArray[np.int64]) -> pd.arrays.IntegerArray:

@@ -338,6 +338,30 @@ def test_any_iterable_of_names(human: Resolver) -> None:
     assert human.resolve(np.array([7157.0, np.nan])).gene_id.tolist() == [7157, 0]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("A" * 100_000, "hg19_" * 3_000 + "TP53", "RP11-" * 20_000, "1" * 100_000, "A-" * 50_000, "|" * 100_000),
+        *(
+            "A|" * 2_000,
+            "." * 100_000,
+            "GeneID:" + "9" * 5_000,
+            "9" * 5_000 + ".0",
+            "hg" + "1." * 50_000,
+            "E+" * 10_000,
+        ),
+        *("\u0667\u0661\u0665\u0667", "GeneID:\u0667\u0661\u0665\u0667", "LOC\u00b2", "\x00", "\ud800"),
+    ],
+    ids=lambda name: ascii(name[:12]),
+)
+def test_no_string_is_too_strange(human: Resolver, tmp_path: Path, name: str) -> None:
+    report = human.resolve([name, "TP53"], made_unique=True, r_names=True)
+    assert report.status.tolist() == ["unknown", "symbol"]
+    assert len(str(report)) < 500
+    report.write_tsv(tmp_path / "report.tsv")
+    assert "TP53" in (tmp_path / "report.tsv").read_text(encoding="utf-8")
+
+
 # -- the report -----------------------------------------------------------------------------------------------------
 
 
