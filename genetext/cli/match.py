@@ -22,6 +22,7 @@ MinMatch = Annotated[
 MadeUnique = Annotated[
     bool, typer.Option("--made-unique", help="Count GENE-1, as AnnData writes a name that stands twice, as GENE.")
 ]
+RNames = Annotated[bool, typer.Option("--r-names", help="Count HLA.A, as R writes HLA-A, as that gene.")]
 _SUFFIXES = (".h5ad", ".safetensors", ".parquet")
 
 
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
+        r_names: RNames = False,
         as_json: console.Json = False,
         as_tsv: Annotated[bool, typer.Option("--tsv", help="Print one line per name on stdout.")] = False,
         quiet: console.Quiet = False,
@@ -47,10 +49,18 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter("choose one of --json and --tsv")
         from genetext import names
         from genetext.errors import TooFewMatched
-        from genetext.match import match as run
+        from genetext.matching import match as run
 
         try:
-            found = run(names.read(data), species, column=column, to=to, made_unique=made_unique, min_match=min_match)
+            found = run(
+                names.read(data),
+                species,
+                column=column,
+                to=to,
+                made_unique=made_unique,
+                r_names=r_names,
+                min_match=min_match,
+            )
         except TooFewMatched as error:
             # What a program asked for comes out all the same: it says which names to look at.
             if as_json or as_tsv:
@@ -89,6 +99,7 @@ def register(app: typer.Typer) -> None:
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
+        r_names: RNames = False,
         as_json: console.Json = False,
         quiet: console.Quiet = False,
     ) -> None:
@@ -112,6 +123,7 @@ def register(app: typer.Typer) -> None:
             column=column,
             min_match=min_match,
             made_unique=made_unique,
+            r_names=r_names,
         )
         report = priors.report
         assert report is not None

@@ -43,6 +43,8 @@ class AlignmentReport:
         Species of the data; empty where names were matched letter by letter.
     match
         The resolver's own report, with its candidates and suggestions; None where there was no need to resolve.
+    left_out
+        Which genes the index was built without, in words.
     """
 
     column: str
@@ -55,6 +57,7 @@ class AlignmentReport:
     mask: NDArray[np.bool_]
     species: str = ""
     match: "MatchReport | None" = field(default=None, repr=False)
+    left_out: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -106,16 +109,20 @@ class AlignmentReport:
             f"{self.n_matched:,} of {n:,} {whose} ({self.n_matched / max(n, 1):.1%}) have a vector in {self.source}; "
             f"names from {self.column}"
         ]
-        for status, number in self.counts.items():
-            those = self.status == status
-            named = (
-                "" if self.mask[those].any() else ": " + first_ten([name or "(empty)" for name in self.names[those]])
-            )
-            lines.append(f"  {number:>7,}  {number / n:6.1%}  {status}{named}")
+        if self.match is not None and self.match.guessed:
+            lines.append(f"  species guessed: {self.match.guessed}")
+        # Of names that are unknown the resolver may know why.
+        why = np.full(n, "", object) if self.match is None else self.match.reason
+        kinds = [
+            f"{one} ({more})" if more and one == "unknown" else one for one, more in zip(self.status, why, strict=True)
+        ]
+        for kind, number in pd.Series(kinds, dtype=object).value_counts().items():
+            those = np.array(kinds, object) == kind
+            some = [] if self.mask[those].any() else [name or "(empty)" for name in self.names[those]]
+            hint = f" ({self.left_out})" if kind == NO_TEXT and self.left_out else ""
+            lines.append(f"  {number:>7,}  {number / n:6.1%}  {kind}{hint}{': ' if some else ''}{first_ten(some)}")
         if self.n_repeated:
-            lines.append(
-                f"  {self.n_repeated:,} rows name a gene that another row names already; they share its vector"
-            )
+            lines.append(f"  {self.n_repeated:,} rows name a gene that another row names too: they share its vector")
         return "\n".join(lines)
 
 
@@ -126,6 +133,7 @@ def align(
     missing: Missing,
     orthologs: bool,
     made_unique: bool,
+    r_names: bool,
     species: str | int | Species | None,
     column: str | None,
     min_match: float | None,
@@ -142,7 +150,7 @@ def align(
         tried = [_exact(priors, columns[0])]
     elif priors.species:
         tried = _tried(
-            _Names(priors, orthologs=orthologs, made_unique=made_unique, snapshot=snapshot, root=root),
+            _Names(priors, snapshot, root, orthologs=orthologs, made_unique=made_unique, r_names=r_names),
             *(columns, None if species is None else find(species)),
         )
     else:
@@ -240,9 +248,9 @@ class _Names:
     """Finds the rows of names by GeneID, with one resolver for each species that the names turn out to be of."""
 
     def __init__(
-        self, priors: GenePriors, *, orthologs: bool, made_unique: bool, snapshot: "Snapshot | None", root: Path | None
+        self, priors: GenePriors, snapshot: "Snapshot | None", root: Path | None, *, orthologs: bool, **reading: bool
     ) -> None:
-        self._priors, self._orthologs, self._made_unique = priors, orthologs, made_unique
+        self._priors, self._orthologs, self._reading = priors, orthologs, reading
         self._snapshot, self._root = snapshot, root
         self._species = find(int(priors.manifest["species"]["tax_id"]))
         self._resolvers: dict[int, Resolver] = {}
@@ -271,8 +279,8 @@ class _Names:
             column.names,
             to=self._species if other else None,
             target=self._built_from() if other else None,
-            made_unique=self._made_unique,
             guessed=guessed,
+            **self._reading,
         )
         status = match.status.astype(object)
         found = self._by_id.get_indexer(pd.Index(match.gene_id))
@@ -329,6 +337,7 @@ def _gathered(priors: GenePriors, found: _Rows, missing: Missing, considered: Ma
     vectors = np.zeros((len(mask), priors.dim), np.float32)
     vectors[mask] = priors.vectors[found.rows[mask]]
     names = np.array(found.column.names, object)
+    kept = (priors.manifest.get("text") or {}).get("gene_types")
     report = AlignmentReport(
         column=found.column.label,
         considered=considered,
@@ -340,6 +349,7 @@ def _gathered(priors: GenePriors, found: _Rows, missing: Missing, considered: Ma
         mask=mask,
         species=found.species,
         match=found.match,
+        left_out=f"the index has {', '.join(kept)} genes only" if kept else "",
     )
     return replace(
         priors,
@@ -361,7 +371,8 @@ def _refuse(aligned: GenePriors, missing: Missing, min_match: float | None) -> N
     share = aligned.n_matched / len(aligned)
     if min_match is not None and share < min_match:
         raise TooFewMatched(
-            f"{share:.1%} of the genes have a vector, min_match asks for {min_match:.0%}.\n{aligned.report}"
+            f"{share:.1%} of the genes have a vector, min_match asks for {min_match:.0%}.\n{aligned.report}",
+            report=aligned.report,
         )
     if missing == "error":
         refuse_missing(aligned, why='Leave them out, or align with missing="mask"')

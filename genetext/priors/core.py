@@ -168,6 +168,7 @@ class GenePriors:
         missing: Missing = "mask",
         orthologs: bool = True,
         made_unique: bool = False,
+        r_names: bool = False,
         species: "str | int | Species | None" = None,
         column: str | None = None,
         min_match: float | None = None,
@@ -187,6 +188,8 @@ class GenePriors:
             Whether genes of another species take the vectors of their one-to-one orthologs (`ortholog` in `status`).
         made_unique
             Whether `GENE-1`, as AnnData writes a name that stands twice, counts as `GENE`. Default: it is unknown.
+        r_names
+            Whether `HLA.A`, as R's `make.names` leaves it, counts as `HLA-A`. Default: it is unknown.
         species
             Species of `data`. Default: guessed from the names, and said in the report.
         column
@@ -221,6 +224,7 @@ class GenePriors:
             missing=missing,
             orthologs=orthologs,
             made_unique=made_unique,
+            r_names=r_names,
             species=species,
             column=column,
             min_match=min_match,

@@ -49,8 +49,10 @@ def test_a_third_lost_is_said_in_words_numbers_and_names(human):
     report = human.align(MIXED, species="human").report
     text = str(report)
     assert "5 of 10 human genes (50.0%) have a vector in human/test; names from names" in text
-    assert "no text: C9orf152" in text
-    assert "unknown: nonsense, (empty), Opn4" in text
+    assert "no text (the index has protein-coding genes only): C9orf152" in text
+    assert "unknown (not in the snapshot): nonsense" in text
+    assert "unknown (no name): (empty)" in text
+    assert "unknown (other species): Opn4" in text
     assert report.counts["unknown"] == 3
     assert report.n_repeated == 1
     frame = report.to_frame()
@@ -176,6 +178,13 @@ def test_duplicated_names_share_a_vector_and_are_counted(human):
     assert priors.report.n_repeated == 1
 
 
+def test_names_that_went_through_r_count_only_where_the_caller_says_so(human):
+    own = GenePriors.from_arrays(["MIR21", "TP53"], np.eye(2), species="human")
+    names = ["hsa.mir.21", "TP53"]
+    assert own.align(names, species="human").mask.tolist() == [False, True]
+    assert own.align(names, species="human", r_names=True).mask.tolist() == [True, True]
+
+
 def test_names_made_unique_count_only_where_the_caller_says_so(human):
     names = ["TP53", "TP53-1", "OPN4", "RHO"]
     assert human.align(names).mask.tolist() == [True, False, True, True]
@@ -190,7 +199,7 @@ def test_no_genes_give_no_rows(human, nothing):
 
 
 def test_min_match_stops_with_the_report(human):
-    with pytest.raises(TooFewMatched, match=r"(?s)50.0% of the genes .* asks for 60%.*unknown: nonsense"):
+    with pytest.raises(TooFewMatched, match=r"(?s)50.0% of the genes .* asks for 60%.*: nonsense"):
         human.align(MIXED, species="human", min_match=0.6)
     assert human.align(MIXED, species="human", min_match=0.5).n_matched == 5
     with pytest.raises(PriorsError, match="0 to 1"):

@@ -49,6 +49,7 @@ def match(
     column: str | None = None,
     to: "str | int | Species | None" = None,
     made_unique: bool = False,
+    r_names: bool = False,
     min_match: float | None = None,
     snapshot: "Snapshot | None" = None,
     root: Path | None = None,
@@ -64,7 +65,7 @@ def match(
     column
         Look only there: a column of `var`, or `"var_names"`. Default: where most names mean a gene; `var_names` win a
         tie.
-    to, made_unique, min_match, snapshot, root
+    to, made_unique, r_names, min_match, snapshot, root
         As in `genetext.resolve.resolve`.
 
     Raises
@@ -76,7 +77,13 @@ def match(
     """
     from genetext.resolve import resolve
 
-    options: dict[str, Any] = {"to": to, "made_unique": made_unique, "snapshot": snapshot, "root": root}
+    options: dict[str, Any] = {
+        "to": to,
+        "made_unique": made_unique,
+        "r_names": r_names,
+        "snapshot": snapshot,
+        "root": root,
+    }
     reports, refused = [], []
     for found in names.candidates(data, column=column):
         try:
@@ -86,7 +93,7 @@ def match(
     if not reports:
         raise refused[0]
     best, report = max(reports, key=lambda pair: pair[1].n_matched)
-    if min_match is not None:
-        # Whether that is enough is for the resolver to say, in its own words.
+    if min_match is not None and not min_match <= report.matched:
+        # That this is not enough is for the resolver to say, in its own words.
         report = resolve(best.names, species, min_match=min_match, **options)
     return Matched(best.label, {one.label: found.n_matched for one, found in reports}, report)
