@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genetext.errors import PriorsError, ResolveError, TooFewMatched, first_ten
 from genetext.names import NameColumn, candidates, strings
 from genetext.priors.core import NO_GENE, GenePriors, Missing, fingerprint_of, refuse_missing
-from genetext.species import Species, find
+from genetext.species import Species
 
 if TYPE_CHECKING:
     from genetext.resolve import MatchReport, Resolver
@@ -149,9 +149,11 @@ def align(
     if not any(one.names for one in columns):
         tried = [_exact(priors, columns[0])]
     elif priors.species:
+        from genetext.text.fetch import find_species
+
         tried = _tried(
             _Names(priors, snapshot, root, orthologs=orthologs, made_unique=made_unique, r_names=r_names),
-            *(columns, None if species is None else find(species)),
+            *(columns, None if species is None else find_species(species, root=root)),
         )
     else:
         tried = [_exact(priors, one) for one in columns]
@@ -195,7 +197,11 @@ def from_arrays(
         fingerprint=fingerprint,
         manifest={"format": "arrays"},
     )
-    return plain if species is None else _with_ids(plain, find(species), snapshot)
+    if species is None:
+        return plain
+    from genetext.text.fetch import find_species
+
+    return _with_ids(plain, find_species(species), snapshot)
 
 
 def _with_ids(priors: GenePriors, species: Species, snapshot: "Snapshot | None") -> GenePriors:
@@ -252,7 +258,8 @@ class _Names:
     ) -> None:
         self._priors, self._orthologs, self._reading = priors, orthologs, reading
         self._snapshot, self._root = snapshot, root
-        self._species = find(int(priors.manifest["species"]["tax_id"]))
+        recorded = priors.manifest["species"]
+        self._species = Species(recorded["tax_id"], recorded["name"], recorded["latin"])
         self._resolvers: dict[int, Resolver] = {}
         own = priors.distinct[0]
         has_id = priors.gene_ids[own] != NO_GENE

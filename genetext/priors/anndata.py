@@ -142,6 +142,8 @@ def write_h5ad(priors: GenePriors, source: Path, path: Path, *, key_added: str =
             # An AnnData of the annotations alone goes through the same door as one in memory.
             shell = anndata.AnnData(var=read_elem(file["var"]), uns=read_elem(file["uns"]) if "uns" in file else {})
             write(priors, shell, key_added=key_added, copy=False)
+            if "varm" not in file:
+                write_elem(file, "varm", {})
             write_elem(file, "var", shell.var)
             write_elem(file, "uns", dict(shell.uns))
             write_elem(file, f"varm/{keys.vectors}", shell.varm[keys.vectors])

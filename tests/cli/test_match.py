@@ -6,6 +6,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,6 +136,14 @@ def test_priors_into_a_copy_of_the_h5ad(h5ad, tmp_path):
     # Once more, onto itself.
     assert run("priors", output, "-i", "human/test", "-s", "human", "-o", output)[0] == 0
     assert GenePriors.from_anndata(anndata.read_h5ad(output)).control == ""
+
+
+def test_an_h5ad_that_never_had_a_varm(h5ad, tmp_path):
+    with h5py.File(h5ad, "r+") as file:
+        del file["varm"]
+    output = tmp_path / "out.h5ad"
+    assert run("priors", h5ad, "-i", "human/test", "-s", "human", "-o", output)[0] == 0
+    assert GenePriors.from_anndata(anndata.read_h5ad(output)).n_matched == 3
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "parquet"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from genetext.errors import PriorsError, ResolveError, TooFewMatched
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
+from genetext.text.snapshot import Snapshot
 
 SAME_IN_EVERY_CASE = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -285,6 +286,26 @@ def test_own_vectors_with_a_species_are_found_by_any_name_and_through_orthologs(
     mouse = own.align(["Trp53", "Opn4", "Rho"], species="mouse")
     assert mouse.status.tolist() == ["ortholog"] * 3
     assert mouse.vectors.argmax(axis=1).tolist() == [0, 3, 2]
+
+
+def test_a_species_that_only_a_snapshot_knows(own_cache, monkeypatch):
+    monkeypatch.setenv("GENETEXT_CACHE", str(own_cache))
+    genes = pd.DataFrame({"gene_id": [101, 102], "symbol": ["Pax6", "Rho"], "ensembl_ids": [["ENSHGLG001"], []]})
+    genes = genes.assign(
+        id_tax_id=10181, name="", synonyms=[[], []], previous=[[], []], gene_type="", gene_groups=[[], []]
+    )
+    Snapshot.write(
+        own_cache / "snapshots" / "naked-mole-rat" / "ncbi-test",
+        tables={"genes": genes},
+        content={
+            "species": {"tax_id": 10181, "name": "naked-mole-rat", "latin": "Heterocephalus glaber"},
+            "source": {"kind": "ncbi", "where": "test", "files": {}},
+        },
+    )
+    own = GenePriors.from_arrays(["Pax6", "Rho"], np.eye(2), species="naked mole rat")
+    priors = own.align(["ENSHGLG001", "102"], species="Heterocephalus glaber")
+    assert priors.status.tolist() == ["ensembl", "gene_id"]
+    assert priors.vectors.tolist() == [[1, 0], [0, 1]]
 
 
 def test_of_two_own_names_of_one_gene_the_surer_one_counts(caplog):
