@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 
+ROWS = 32
+"""Rows are filled up to a multiple of this: oneDNN compiles and keeps a kernel, megabytes of it, for every number."""
+
+
 class PackedLinear(nn.Module):
     """`y = x W^T + b` in `dtype`, optionally followed by the exact GELU."""
 
@@ -25,10 +29,18 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., in) float` to `(..., out)` of the layer's own type."""
+        flat = x.reshape(-1, x.shape[-1])
+        rows = len(flat)
+        if rows % ROWS:
+            even = torch.empty(-(-rows // ROWS) * ROWS, flat.shape[1], dtype=self.dtype)
+            even[:rows] = flat
+            even[rows:] = 0
+        else:
+            even = flat.to(self.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(self.dtype), self.packed, self.bias, self.activation, [], self.algorithm
+            even, self.packed, self.bias, self.activation, [], self.algorithm
         )
-        return y
+        return y[:rows].view(*x.shape[:-1], -1)
 
 
 def can_pack() -> bool:

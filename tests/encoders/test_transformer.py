@@ -318,6 +318,25 @@ def test_results_are_the_same_without_packed_layers(folder, monkeypatch):
     assert centred(fast, packed).min() > 0.99
 
 
+def test_memory_does_not_grow_with_the_number_of_different_batches():
+    """A kernel is compiled, and kept, for every number of rows that oneDNN meets; it meets few."""
+    code = """
+import resource, torch
+from genetext.encoders.packed import PackedLinear, can_pack
+if not can_pack():
+    raise SystemExit(print(0))
+layer = PackedLinear(torch.nn.Linear(384, 1536), torch.float32)
+with torch.inference_mode():
+    layer(torch.ones(700, 384))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for rows in range(1, 700):
+        layer(torch.ones(rows, 384))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)  # MB on Linux
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(ran.stdout) < 200  # 1,500 where every number of rows has its own
+
+
 def test_the_command_line_of_a_stack_is_quiet(folder):
     """Loading draws no progress bar of its own: genetext shows one."""
     code = f"from genetext import encoders; encoders.load(encoders.spec({str(folder)!r})).encode(['gene'])"
