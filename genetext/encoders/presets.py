@@ -116,9 +116,9 @@ _ALL = (
         name="sapbert",
         spec=EncoderSpec(kind="transformer", model="cambridgeltl/SapBERT-from-PubMedBERT-fulltext", pooling="cls"),
         dim=768,
-        licence="Apache-2.0",
+        licence="MIT",
         size_mb=438,
-        source="model card: the [CLS] vector of the last layer",
+        source="authors' README: [CLS] of the last layer, before the pooler",
         note="trained on entity names of up to 25 tokens, not on summaries",
     ),
     Preset(
