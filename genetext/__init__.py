@@ -10,9 +10,17 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "GeneIndex": "genetext.index",
+    "GenePriors": "genetext.priors",
     "GenetextError": "genetext.errors",
+    "MatchReport": "genetext.resolution",
+    "Resolver": "genetext.resolution",
     "Snapshot": "genetext.text.snapshot",
     "build_index": "genetext.build",
+    "cell_sentences": "genetext.cells",
+    "embed_cells": "genetext.cells",
+    "explain": "genetext.explain",
+    "match": "genetext.matching",
+    "resolve": "genetext.resolution",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

@@ -186,12 +186,10 @@ class GeneIndex:
     @cached_property
     def matrix(self) -> NDArray[np.float32]:
         """All vectors, `(n, dim) float32`, read-only; memory-mapped where the index is exact."""
-        import faiss
-
         searcher = self._searcher
+        matrix: NDArray[np.float32]
         if hasattr(searcher, "get_xb"):
-            stored = faiss.rev_swig_ptr(searcher.get_xb(), searcher.ntotal * searcher.d)
-            matrix: NDArray[np.float32] = stored.reshape(searcher.ntotal, searcher.d)
+            matrix = np.asarray(_Mapped(searcher))
         else:
             matrix = searcher.reconstruct_n(0, searcher.ntotal)
         matrix.flags.writeable = False
@@ -353,6 +351,17 @@ class GeneIndex:
                 f"index {self.path} was built with {self.embedding_spec} ({self.dim} dimensions), the query encoder "
                 f"{encoder} is {EmbeddingSpec(asked)}: leave --encoder out, or build an index with {encoder}"
             )
+
+
+class _Mapped:
+    """The vectors of a flat FAISS index, which stays open for as long as an array looks into it."""
+
+    def __init__(self, searcher: Any) -> None:
+        import faiss
+
+        self._searcher = searcher
+        flat = faiss.rev_swig_ptr(searcher.get_xb(), searcher.ntotal * searcher.d)
+        self.__array_interface__ = flat.reshape(searcher.ntotal, searcher.d).__array_interface__
 
 
 def locate(name: str | Path, *, root: Path | None = None) -> Path:

@@ -9,7 +9,7 @@ from genetext import names
 from genetext.errors import ResolveError
 
 if TYPE_CHECKING:
-    from genetext.resolve import MatchReport
+    from genetext.resolution import MatchReport
     from genetext.species import Species
     from genetext.text.snapshot import Snapshot
 
@@ -66,7 +66,7 @@ def match(
         Look only there: a column of `var`, or `"var_names"`. Default: where most names mean a gene; `var_names` win a
         tie.
     to, made_unique, r_names, min_match, snapshot, root
-        As in `genetext.resolve.resolve`.
+        As in `genetext.resolution.resolve`.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def match(
     TooFewMatched
         Fewer names mean a gene than `min_match` asks for; the message holds the report.
     """
-    from genetext.resolve import resolve
+    from genetext.resolution import resolve
 
     options: dict[str, Any] = {
         "to": to,

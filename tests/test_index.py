@@ -211,3 +211,12 @@ def test_beyond_the_exact_limit_it_is_a_graph_that_finds_nearly_the_same(tmp_pat
         tmp_path / "again", genes=genes, vectors=vectors, embedding=index.embedding, content=content
     )
     assert again.fingerprint == made.fingerprint
+
+
+def test_vectors_outlive_the_index_they_came_from(index):
+    import gc
+
+    expected = index.matrix.copy()
+    rows = [GeneIndex.open(index.path).matrix for _ in range(3)]
+    gc.collect()
+    assert all(np.array_equal(matrix, expected) for matrix in rows)

@@ -16,7 +16,7 @@ from genetext.priors.core import NO_GENE, GenePriors, Missing, fingerprint_of, r
 from genetext.species import Species
 
 if TYPE_CHECKING:
-    from genetext.resolve import MatchReport, Resolver
+    from genetext.resolution import MatchReport, Resolver
     from genetext.text.snapshot import Snapshot
 
 NO_TEXT = "no text"
@@ -206,7 +206,7 @@ def from_arrays(
 
 def _with_ids(priors: GenePriors, species: Species, snapshot: "Snapshot | None") -> GenePriors:
     """Give somebody's own vectors GeneIDs. Of two names of one gene the surer one keeps it."""
-    from genetext.resolve import resolve
+    from genetext.resolution import resolve
 
     match = resolve(list(priors.names), species, snapshot=snapshot)
     surest = np.array([_SURE.index(one) if one in _SURE else len(_SURE) for one in match.status])
@@ -268,7 +268,7 @@ class _Names:
 
     def rows(self, column: NameColumn, whose: Species | None) -> _Rows:
         """Resolve a column of names; `whose` None: guess the species from them."""
-        from genetext.resolve import guess
+        from genetext.resolution import guess
 
         guessed = ""
         if self._snapshot is not None:
@@ -303,7 +303,7 @@ class _Names:
         return _Rows(column, rows, match.gene_id, status, match.species, match)
 
     def _resolver(self, whose: Species) -> "Resolver":
-        from genetext.resolve import Resolver, guess
+        from genetext.resolution import Resolver, guess
 
         if whose.tax_id not in self._resolvers:
             # GeneIDs are the index's own: the bundled mouse facts, for one, lend some from human.

@@ -117,7 +117,7 @@ class GenePriors:
         genes = opened.genes[opened.genes["row"] >= 0].sort_values("row")
         return cls(
             names=genes["symbol"].to_numpy(dtype=object),
-            vectors=np.asarray(_Held(opened)),
+            vectors=opened.matrix,
             mask=np.ones(len(ids), bool),
             gene_ids=ids,
             status=np.full(len(ids), "gene_id", object),
@@ -485,14 +485,6 @@ class GenePriors:
         if self.missing == "mean" and self.dim and not self.mask.all() and self.mask.any():
             self.vectors[~self.mask] = self.vectors[self.distinct[0]].mean(axis=0, dtype=np.float64)
         return self
-
-
-class _Held:
-    """The vectors of an index, which stays open for as long as there is an array that looks into it."""
-
-    def __init__(self, index: "GeneIndex") -> None:
-        self.index = index
-        self.__array_interface__ = index.matrix.__array_interface__
 
 
 def fingerprint_of(names: Sequence[str], vectors: NDArray[np.float32]) -> str:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import genetext.resolve
+import genetext.resolution
 from genetext.errors import ResolveError, TooFewMatched
-from genetext.resolve import STATUSES, MatchReport, Resolver, guess, resolve
-from genetext.resolve.tables import CONTESTED
+from genetext.resolution import STATUSES, MatchReport, Resolver, guess, resolve
+from genetext.resolution.tables import CONTESTED
 from genetext.text.facts import open_facts
 from genetext.text.snapshot import Snapshot
 from tests.factory import write_ncbi, write_snapshot

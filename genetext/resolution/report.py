@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.errors import first_ten
-from genetext.resolve.tables import AMBIGUOUS, CONTESTED, STATUSES, UNKNOWN
+from genetext.resolution.tables import AMBIGUOUS, CONTESTED, STATUSES, UNKNOWN
 
 NO_GENE = 0
 """In `gene_id`: no gene."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from genetext import names as name_lists
 from genetext import species as known_species
 from genetext.errors import ResolveError, TooFewMatched
-from genetext.resolve import guess
-from genetext.resolve.orthologs import Orthologs
-from genetext.resolve.reading import Options, Reader
-from genetext.resolve.report import NO_GENE, MatchReport
-from genetext.resolve.tables import (
+from genetext.resolution import guess
+from genetext.resolution.orthologs import Orthologs
+from genetext.resolution.reading import Options, Reader
+from genetext.resolution.report import NO_GENE, MatchReport
+from genetext.resolution.tables import (
     AMBIGUOUS,
     CONTESTED,
     ORTHOLOG,
@@ -231,7 +231,7 @@ def resolve(
 
     Examples
     --------
-    >>> from genetext.resolve import resolve
+    >>> from genetext.resolution import resolve
     >>> resolve(["TP53", "ENSG00000122375.12", "SEPT2", "1-Mar"], "human").symbol.tolist()
     ['TP53', 'OPN4', 'SEPTIN2', '']
     """

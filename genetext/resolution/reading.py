@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from genetext.resolve import guess, odd
-from genetext.resolve.tables import (
+from genetext.resolution import guess, odd
+from genetext.resolution.tables import (
     AMBIGUOUS,
     CONTESTED,
     GENE_ID,

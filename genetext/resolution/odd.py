@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from genetext.resolve.tables import PREVIOUS, SYMBOL, Tables, fold
+from genetext.resolution.tables import PREVIOUS, SYMBOL, Tables, fold
 
 #: Ensembl's prefixes of gene ids, by species (Ensembl's list of species, and FlyBase's and WormBase's ids).
 ENSEMBL_PREFIXES = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from genetext.errors import ResolveError
-from genetext.resolve import guess
+from genetext.resolution import guess
 from genetext.species import HUMAN, Species
 from genetext.text.snapshot import Snapshot
 

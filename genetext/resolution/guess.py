@@ -6,8 +6,8 @@ from pathlib import Path
 
 from genetext import species as known_species
 from genetext.errors import ResolveError, first_ten
-from genetext.resolve import odd
-from genetext.resolve.tables import Glance
+from genetext.resolution import odd
+from genetext.resolution.tables import Glance
 from genetext.species import Species
 from genetext.text import facts, fetch
 from genetext.text.snapshot import Snapshot

@@ -1,0 +1,11 @@
+"""Any name of a gene to its NCBI GeneID, with a report on every name; never a guess.
+
+Symbols, former symbols, synonyms, Ensembl gene ids and GeneIDs may stand mixed in one list. Nothing is asked over the
+network: what a snapshot of the species says is what counts.
+"""
+
+from genetext.resolution.report import MatchReport
+from genetext.resolution.resolver import Resolver, resolve
+from genetext.resolution.tables import STATUSES
+
+__all__ = ["STATUSES", "MatchReport", "Resolver", "resolve"]
