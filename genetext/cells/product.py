@@ -2,7 +2,7 @@
 
 scipy's `csr @ dense` walks along a cell and fetches another gene's vector for each non-zero: the vectors of 20,000
 genes do not fit a processor's cache, so that most of its time is spent waiting for memory. Turned gene by gene (CSC),
-a tile of 512 cells reads each gene's vector once, and the cells' sums stay in the cache. Both add up a cell's genes in
+a tile of 256 cells reads each gene's vector once, and the cells' sums stay in the cache. Both add up a cell's genes in
 the order of the genes, so that they give the same bits, whichever cells share a tile.
 """
 
@@ -16,7 +16,7 @@ from scipy import sparse
 from genetext.cells.weighting import Background, Floats, GeneTerms
 from genetext.errors import CellsError, first_ten
 
-TILE = 512
+TILE = 256
 """Cells that are multiplied together. Sums over cells are added up by tiles, so that they do not depend on blocks."""
 PANEL = 512
 """Columns of the gene vectors that are multiplied together."""

@@ -73,7 +73,7 @@ def test_a_file_holds_what_memory_gives_and_all_it_held_before(tmp_path, priors,
     done = embed_file(given, tmp_path / f"out{output}", priors, weighting=weighting, block_size=TILE)
     assert fingerprint(given) == before
     assert (done.n_cells, done.dim) == (adata.n_obs, 6)
-    assert done.facts["n_empty"] == 1
+    assert done.facts["n_empty"] == (adata.X.sum(axis=1) == 0).sum() > 0
     got = read(done.path)
     embed_cells(adata, priors, weighting=weighting)
     assert np.array_equal(got.obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
