@@ -115,6 +115,8 @@ def report(built: "Built") -> str:
         ("none", "without any text: in the table, not in the index"),
     ):
         if cover.get(kind):
+            borrowed = int((index.genes["source"] == "ortholog-facts").sum()) if kind == "facts" else 0
+            words += f"; {borrowed:,} of them those of the human ortholog" if borrowed else ""
             lines.append(f"  {cover[kind]:>7,}  {cover[kind] / max(rest, 1):6.1%}  {words}")
     if did.unchanged:
         lines.append(f"unchanged: {index.path} was built from exactly this input")
