@@ -25,7 +25,8 @@ class PackedLinear(nn.Module):
         self.activation, self.algorithm = "none", ""
         weight = linear.weight.detach().to(dtype)
         self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+        # Opaque: it has the type that some models ask of their layers' weights, and refuses arithmetic on it.
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., in) float` to `(..., out)` of the layer's own type."""
@@ -38,7 +39,7 @@ class PackedLinear(nn.Module):
         else:
             even = flat.to(self.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            even, self.packed, self.bias, self.activation, [], self.algorithm
+            even, self.weight, self.bias, self.activation, [], self.algorithm
         )
         return y[:rows].view(*x.shape[:-1], -1)
 

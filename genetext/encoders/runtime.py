@@ -35,21 +35,20 @@ class TorchRuntime:
     def __init__(self, folder: Path, spec: EncoderSpec, *, device: str) -> None:
         self.device = torch.device(device)
         self.dtype = _TYPES[spec.precision]
-        self.autocast = False
         if spec.pooling == "none":
             self.model, self.head = _sentence_transformer(folder)
         else:
             self.model, self.head = _transformer(folder), None
             self.pool = stack.pool(spec.pooling)
         self.model.eval()
-        if self.device.type == "cpu" and can_pack():
-            pack(self.model, self.dtype)
-        elif self.device.type == "cpu":
-            self.autocast = self.dtype != torch.float32
-        else:
+        # With packed layers, autocast is for models that multiply matrices of two types outside of them (MPNet).
+        self.autocast = self.device.type == "cpu" and self.dtype != torch.float32
+        if self.device.type != "cpu":
             self.model.to(device=self.device, dtype=self.dtype)
             if self.head is not None:
                 self.head.to(device=self.device)
+        elif can_pack():
+            pack(self.model, self.dtype)
 
     def timed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], float]:
         """Return the vectors and the seconds that they took."""

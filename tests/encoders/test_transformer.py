@@ -406,3 +406,34 @@ def test_a_folder_moved_elsewhere_keeps_its_revision(folder, tmp_path):
     config = json.loads((moved / "config.json").read_text())
     (moved / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     assert encoders.spec(str(moved)).revision != encoders.spec(str(folder)).revision
+
+
+@pytest.mark.parametrize("kind", ["Roberta", "MPNet", "DistilBert", "Electra", "ModernBert", "T5"])
+def test_other_architectures_give_what_transformers_gives(kind, tmp_path):
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {
+        "DistilBert": {"dim": 32, "hidden_dim": 128, "n_layers": 2, "n_heads": 4},
+        "T5": {"d_model": 32, "d_kv": 8, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+    }
+    usual = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    vocabulary = [*models.SPECIAL, *models.WORDS]
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=len(vocabulary), pad_token_id=0, bos_token_id=2, eos_token_id=3, **sizes.get(kind, usual)
+    )
+    model = getattr(transformers, f"{kind}Model")(config).eval()
+    model.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt"), model_max_length=64).save_pretrained(tmp_path)
+
+    encoder, texts = load(tmp_path), models.texts(20)
+    found = encoder.encode(texts).vectors
+    bare = model.get_encoder() if kind == "T5" else model
+    for text, vector in zip(texts, found, strict=True):
+        ids = torch.tensor([encoder._tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            expected = bare(input_ids=ids, attention_mask=torch.ones_like(ids))[0][0].mean(0).numpy()
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)
+    assert centred(load(tmp_path, precision="bfloat16").encode(texts).vectors, found).min() > 0.98
