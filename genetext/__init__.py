@@ -18,7 +18,7 @@ _EXPORTS = {
     "build_index": "genetext.build",
     "cell_sentences": "genetext.cells",
     "embed_cells": "genetext.cells",
-    "explain": "genetext.explain",
+    "explain": "genetext.explanation",
     "match": "genetext.matching",
     "resolve": "genetext.resolution",
 }

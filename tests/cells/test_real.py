@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from genetext.build import build
 from genetext.cells import cell_sentences, embed_cells, embed_file
-from genetext.explain import explain
+from genetext.explanation import explain
 from genetext.priors import GenePriors
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -7,7 +7,7 @@ import pytest
 from genetext.build import build
 from genetext.cells import WEIGHTINGS, embed_cells
 from genetext.errors import CellsError, IndexMismatch
-from genetext.explain import explain
+from genetext.explanation import explain
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 from tests.cells import reference
@@ -152,3 +152,9 @@ def test_sentences_need_the_index_that_the_vectors_come_from(index, root, adata,
     cells, aligned = retina(index, root)
     with pytest.raises(IndexMismatch, match=r"human/lexical \| align.* \| center"):
         explain(cells, aligned.center(), "kind", index=index)
+
+
+def test_the_function_is_what_the_package_gives_whatever_was_imported_before():
+    import genetext
+
+    assert genetext.explain is genetext.explain is explain
