@@ -67,6 +67,7 @@ def embed_file(
     column: str | None = None,
     orthologs: bool = True,
     min_match: float | None = None,
+    made_unique: bool = False,
     block_size: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -86,7 +87,7 @@ def embed_file(
         As in `embed_cells`.
     key_added
         Base of the keys that are written.
-    species, column, orthologs, min_match
+    species, column, orthologs, min_match, made_unique
         How an index is aligned to the file's genes (`GenePriors.align`).
     progress
         Told `(stage, done, in all)`: `copy` in bytes, `background` and `cells` in cells.
@@ -104,6 +105,7 @@ def embed_file(
     with opened(source) as group:
         data = OnDisk.of(group)
         align: dict[str, Any] = {"species": species, "column": column, "orthologs": orthologs, "min_match": min_match}
+        align["made_unique"] = made_unique
         job = Job.of(data, priors, options, **align)
         parts = embed.stream(job, names=data.obs_names, block_size=block_size, threads=threads, progress=progress)
         with _made(source, group, output, progress) as made:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, MinMatch, Whose
+from genetext.cli.match import Column, MadeUnique, MinMatch, Whose
 from genetext.cli.search import Index, choose
 
 _SUFFIXES = (".h5ad", ".zarr")
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
         ] = True,
         min_match: MinMatch = None,
+        made_unique: MadeUnique = False,
         expression: Annotated[
             str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
         ] = "counts",
@@ -90,6 +91,7 @@ def register(app: typer.Typer) -> None:
                 column=column,
                 orthologs=orthologs,
                 min_match=min_match,
+                made_unique=made_unique,
                 block_size=block_size,
                 threads=threads,
                 progress=progress,

@@ -59,6 +59,14 @@ def test_a_file_comes_out_and_its_path_is_alone_on_stdout(tmp_path, h5ad, adata)
     assert got.var["genetext_status"]["RP11-1A1.1"] == "unknown"
 
 
+def test_names_made_unique_count_as_what_they_were(tmp_path, adata):
+    adata.var_names = [*NAMES[:-1], "PAX6-1"]
+    adata.write_h5ad(tmp_path / "data.h5ad")
+    asked = (tmp_path / "data.h5ad", "-i", "human/test", "-s", "human", "--json", "-q", "-o", tmp_path / "out.h5ad")
+    assert json.loads(run(*asked)[1])["cells"]["n_matched"] == 5
+    assert json.loads(run(*asked, "--made-unique")[1])["cells"]["n_matched"] == 6
+
+
 def test_json_and_quiet(tmp_path, h5ad):
     status, out, err = run(
         h5ad, "-o", tmp_path / "o.h5ad", "-i", "human/test", "-w", "top", "--top-n", 2, "--json", "-q"
