@@ -137,7 +137,10 @@ def theirs(folder: str, precision: str) -> Any:
 
 
 def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
-    """Best rate of a matrix product of the model's shape, GFLOP/s over all threads, weights laid out beforehand."""
+    """Best rate of a matrix product of the model's shape, GFLOP/s: one core's, times the cores.
+
+    One core alone, since what else runs on the machine slows threads that wait for each other far below its rate.
+    """
     import torch
 
     from genetext.encoders.packed import PackedLinear, can_pack
@@ -145,7 +148,8 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
     kind = getattr(torch, precision)
     layer: Any = torch.nn.Linear(config["hidden_size"], config["intermediate_size"]).eval()
     layer = PackedLinear(layer, kind) if can_pack() else layer.to(kind)
-    rows = 1024 * threads
+    rows = 1024
+    torch.set_num_threads(1)
     x = torch.randn(rows, config["hidden_size"]).to(kind)
     best = float("inf")
     with torch.inference_mode():
@@ -153,7 +157,8 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
             started = time.perf_counter()
             layer(x)
             best = min(best, time.perf_counter() - started)
-    return float(2 * rows * config["hidden_size"] * config["intermediate_size"] / best / 1e9)
+    torch.set_num_threads(threads)
+    return float(threads * 2 * rows * config["hidden_size"] * config["intermediate_size"] / best / 1e9)
 
 
 def flops(config: dict[str, Any], lengths: NDArray[np.int64]) -> float:

@@ -100,11 +100,7 @@ def obtain(model: str, revision: str | None) -> Weights:
         They are not here, and the hub must not be asked, cannot be reached, or does not have them.
     """
     found = find(model, revision)
-    if found is not None:
-        return found
-    if offline():
-        raise _missing(model, revision, "HF_HUB_OFFLINE is set")
-    return pull(model, revision)
+    return found if found is not None else pull(model, revision)
 
 
 def pull(model: str, revision: str | None) -> Weights:
@@ -117,6 +113,8 @@ def pull(model: str, revision: str | None) -> Weights:
     EncoderError
         The weights are not the published ones.
     """
+    if offline():
+        raise _missing(model, revision, "HF_HUB_OFFLINE is set")
     import huggingface_hub
 
     pinned = revision == f"{_SHA}{MINILM_SHA256}"

@@ -79,6 +79,8 @@ def test_without_a_hub_one_error_says_how_to_prefetch(name, hub):
     with pytest.raises(MissingWeights) as raised:
         encoders.load(encoders.spec(name))
     message = str(raised.value)
+    with pytest.raises(MissingWeights, match="HF_HUB_OFFLINE is set"):
+        encoders.pull(name)
     assert f"genetext encoders pull {name}" in message
     assert "HF_HUB_OFFLINE is set" in message
     assert "\n" not in message
