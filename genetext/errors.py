@@ -16,6 +16,7 @@
       │    └─ TooFewMatched    ... because fewer matched than `min_match` allows
       ├─ PriorsError           priors that cannot be aligned or used as asked
       ├─ CellsError            an expression matrix that cannot be embedded as asked
+      ├─ BenchError            tasks or methods that cannot be compared as asked
       └─ DiskError             no room, no permission, a lock held by somebody else
 
 A message says what happened, to which (the first ten and a count), and what to do next. The command line prints
@@ -91,6 +92,10 @@ class PriorsError(GenetextError, ValueError):
 
 class CellsError(GenetextError, ValueError):
     """An expression matrix cannot be embedded as asked."""
+
+
+class BenchError(GenetextError, ValueError):
+    """Tasks cannot be read, or methods not compared on them, as asked."""
 
 
 class DiskError(GenetextError):

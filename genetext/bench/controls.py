@@ -1,0 +1,204 @@
+"""Controls: what a good number must be better than, and what it may owe itself to.
+
+=============================  =======================================================================================
+permuted vectors               the first method's vectors, dealt out anew among its genes: only whose they are is lost
+random vectors                 Gaussian directions of the same dimension and norms
+text length and kind           no content: how many words, and whether they are a summary, facts or a name. Well-studied
+                               genes have more text and more annotations, so that this alone is better than chance
+symbol and name only           TF-IDF of the heading of each text
+TF-IDF                         the first index's texts by the lexical encoder, without any language model
+TF-IDF, no GO facts            the same without what was composed out of Gene Ontology terms
+TF-IDF, no template sentences  the same without sentences that a program wrote out of annotations
+TF-IDF, neither                the same without both, and without any other facts
+=============================  =======================================================================================
+
+The texts are composed anew from the snapshot that the index was built from.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genetext import disk
+from genetext.bench.methods import Method, of_arrays
+from genetext.embedding import EmbeddingSpec
+from genetext.encode import Progress
+from genetext.index import GeneIndex
+from genetext.text.compose import Template, compose
+from genetext.text.snapshot import Snapshot
+
+PERMUTED, RANDOM = "permuted vectors", "random vectors"
+LENGTH, NAME = "text length and kind", "symbol and name only"
+TFIDF = "TF-IDF"
+VARIANTS = {
+    "no GO facts": {"go": ()},
+    "no template sentences": {"drop_templates": True},
+    "neither": {"facts": "never", "drop_templates": True},
+}
+"""What is left out of the texts, as changes to a template."""
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts of an index, and what they can be composed anew from.
+
+    Attributes
+    ----------
+    frame
+        One row per gene, as `compose` gives them.
+    template, gene_types
+        How they were composed.
+    snapshot
+        From what; None where it is not on this machine.
+    lacking
+        Why it is None.
+    """
+
+    frame: pd.DataFrame
+    template: Template
+    gene_types: tuple[str, ...] | None
+    snapshot: Snapshot | None
+    lacking: str = ""
+
+    @classmethod
+    def of(cls, index: GeneIndex, *, root: Path) -> "Texts":
+        """Take the texts of an index."""
+        from genetext.text import fetch
+
+        recorded = dict(index.manifest["text"])
+        types = recorded.pop("gene_types")
+        digest = index.manifest["snapshot"]["digest"]
+        found = [one for one in fetch.list_snapshots(index.species, root=root) if one.digest == digest]
+        shipped = _shipped(index, root) if not found else None
+        snapshot = found[0] if found else shipped
+        return cls(
+            frame=index.genes,
+            template=Template.from_json(recorded),
+            gene_types=None if types is None else tuple(types),
+            snapshot=snapshot,
+            lacking="" if snapshot else f"the snapshot {digest[:12]} that {index.path.name} was built from is not here",
+        )
+
+    @cached_property
+    def _genes(self) -> list[int]:
+        return [int(gene) for gene in self.frame["gene_id"]]
+
+    def composed(self, template: Template) -> pd.DataFrame:
+        """Compose the texts of the same genes by another template."""
+        assert self.snapshot is not None
+        return compose(self.snapshot, template, genes=self._genes).frame
+
+
+def vector_controls(method: Method, *, seeds: int, seed: int) -> Iterator[Method]:
+    """Yield permuted and random stand-ins of a method's vectors, `seeds` of each."""
+    for number in range(seed, seed + seeds):
+        for name, priors in (
+            (PERMUTED, method.priors.permuted(number)),
+            (RANDOM, method.priors.random(number)),
+        ):
+            fingerprint = disk.sha256_json([method.fingerprint, name, number])
+            yield Method(name, priors, fingerprint, control=True, note=f"of {method.name}, mean of {seeds} draws")
+
+
+def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
+    """Return the controls on the texts, and those that cannot be had, with the reason."""
+    made = [_length(texts.frame), _tfidf(NAME, _headings(texts.frame), control=True)]
+    whole = _tfidf(TFIDF, texts.frame, control=True)
+    made.append(whole)
+    missing = {}
+    for label, template in variants(texts.template).items():
+        name = f"{TFIDF}, {label}"
+        if texts.snapshot is None:
+            missing[name] = texts.lacking
+            continue
+        frame = texts.composed(template)
+        changed = int((frame["text"].to_numpy() != texts.frame["text"].to_numpy()).sum())
+        note = f"{changed:,} of {len(frame):,} texts differ from the index's"
+        made.append(
+            _tfidf(name, frame, control=True, note=note)
+            if changed
+            else dataclasses.replace(whole, name=name, note="no text differs from the index's")
+        )
+    return made, missing
+
+
+def variants(template: Template) -> dict[str, Template]:
+    """Return the templates that leave out what may hold the answer."""
+    return {label: dataclasses.replace(template, **changes) for label, changes in VARIANTS.items()}  # type: ignore[arg-type]
+
+
+def reencoded(index: GeneIndex, texts: Texts, *, root: Path, progress: Progress | None = None) -> Iterator[Method]:
+    """Yield an index's own encoder on the texts of each variant that changes any; its vectors come from the store.
+
+    Each is an index of its own under `<root>/bench/indices`, so that the next run opens it.
+    """
+    from genetext.build import build
+    from genetext.priors import GenePriors
+
+    assert texts.snapshot is not None
+    spec = EmbeddingSpec(index.embedding_spec.encoders, index.embedding_spec.post)
+    shown = f"{index.path.parent.name}/{index.path.name}"
+    for label, template in variants(texts.template).items():
+        built = build(
+            index.species,
+            encoder=spec,
+            snapshot=texts.snapshot,
+            template=template,
+            gene_types=texts.gene_types,
+            output=root / "bench" / "indices" / f"{index.path.name}-{template.digest[:12]}",
+            root=root,
+            progress=progress,
+        )
+        priors = GenePriors.open(built.index, root=root)
+        yield Method(f"{shown}, {label}", priors, priors.fingerprint, control=True)
+
+
+def _shipped(index: GeneIndex, root: Path) -> Snapshot | None:
+    """Return the facts that come with genetext, where the index was built from them."""
+    from genetext.text import facts
+
+    if index.species.name not in facts.species_with_facts():
+        return None
+    snapshot = facts.open_facts(index.species, root=root)
+    return snapshot if snapshot.digest == index.manifest["snapshot"]["digest"] else None
+
+
+def _headings(frame: pd.DataFrame) -> pd.DataFrame:
+    headings = [f"{symbol}: {name}." for symbol, name in zip(frame["symbol"], frame["name"].fillna(""), strict=True)]
+    return frame.assign(text=headings)
+
+
+def _length(frame: pd.DataFrame) -> Method:
+    sources = frame["source"].astype(str)
+    facts = sources.isin(["facts", "ortholog-facts"]).to_numpy()
+    bare = sources.isin(["name", "none"]).to_numpy()
+    words = np.array([len(text.split()) for text in frame["text"]])
+    columns = np.stack([np.log1p(words), ~facts & ~bare, facts, sources.eq("name").to_numpy()], axis=1)
+    spread = columns.std(axis=0)
+    scaled = ((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
+    gene_ids = frame["gene_id"].to_numpy(np.int64)
+    fingerprint = disk.sha256_json([LENGTH, gene_ids.tolist(), words.tolist(), sources.tolist()])
+    # Every gene has a length, if it is nought.
+    return Method(LENGTH, of_arrays(LENGTH, gene_ids, scaled, fingerprint, zeros=True), fingerprint, control=True)
+
+
+def _tfidf(name: str, frame: pd.DataFrame, *, control: bool, note: str = "") -> Method:
+    """Fit the lexical encoder to the distinct texts of a frame, as an index does."""
+    from genetext.encoders.lexical import LexicalEncoder
+
+    encoder = LexicalEncoder()
+    texts = frame["text"].to_numpy(dtype=object)
+    distinct = [text for text in dict.fromkeys(texts) if text]
+    encoder.fit(distinct)
+    encoded = encoder.encode(distinct).vectors
+    place = {text: row for row, text in enumerate(distinct)}
+    at = np.array([place.get(text, -1) for text in texts], np.int64)
+    vectors = np.where((at >= 0)[:, None], encoded[at], np.float32(0))
+    gene_ids = frame["gene_id"].to_numpy(np.int64)
+    fingerprint = disk.sha256_json([encoder.spec.to_json(), gene_ids.tolist(), texts.tolist()])
+    return Method(name, of_arrays(name, gene_ids, vectors, fingerprint), fingerprint, control=control, note=note)

@@ -1,0 +1,266 @@
+"""The gene benchmark: tasks, methods and every control, under one policy, into one table."""
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genetext import disk
+from genetext import species as known_species
+from genetext.bench import controls
+from genetext.bench.classify import Protocol, Score, score
+from genetext.bench.ledger import Ledger
+from genetext.bench.methods import Method, open_method, parse
+from genetext.bench.report import Benchmark
+from genetext.bench.tasks import GeneTasks, Limits, Task
+from genetext.encode import Progress
+from genetext.errors import BenchError, first_ten
+from genetext.index import GeneIndex
+from genetext.species import Species
+
+Missing = Literal["drop", "mean"]
+
+
+def bench_genes(
+    tasks: Path,
+    methods: Sequence[str],
+    *,
+    species: str | int | Species | None = None,
+    limits: Limits | None = None,
+    protocol: Protocol | None = None,
+    every: int = 1,
+    terms: Collection[str] | None = None,
+    missing: Missing = "drop",
+    reencode: bool = False,
+    control_seeds: int = 3,
+    seed: int = 0,
+    jobs: int = 1,
+    root: Path | None = None,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Score vectors of genes, and every control beside them, on terms whose members are known.
+
+    Parameters
+    ----------
+    tasks
+        A GMT, a table (term, gene), or a table with given splits (term, split, gene, result); see `tasks`.
+    methods
+        What to compare: `human/minilm`, `human/minilm@abtt:3`, `human/minilm++human/lexical`, `esm2.parquet`. The
+        first is the one that others are compared with, and that permuted and random vectors are made of; the first
+        index among them gives the texts of the other controls.
+    species
+        Whose genes the file names. Default: the species of the methods; another one goes through orthologs.
+    limits, protocol
+        Sizes of tasks, and how they are scored. Default: `Limits()`, `Protocol()`.
+    every
+        Take every n-th term.
+    terms
+        Take these terms.
+    missing
+        What becomes of genes that some method has no vector of. `drop` leaves them out of every method, `mean` gives
+        them the mean vector in the methods that lack them.
+    reencode
+        Also encode, with the encoder of each index named, the texts without GO facts, template sentences, or both.
+    control_seeds
+        Draws of permuted and of random vectors, 1 or more.
+    seed
+        First seed of these draws, and of the bootstrap.
+    jobs
+        Processes that score terms; -1 for one per core. The numbers do not depend on it.
+    root
+        The cache root.
+    progress
+        Callback, see `Progress`; it counts scores as `bench`.
+
+    Raises
+    ------
+    BenchError
+        The file has no terms, or none that can be asked; methods are of different species, or there are none.
+    GenetextError
+        An index cannot be opened.
+    """
+    root = root or disk.cache_dir()
+    protocol = protocol or Protocol()
+    _refuse(methods, every=every, control_seeds=control_seeds, missing=missing)
+    rows = [open_method(name, root=root) for name in methods]
+    of_species = _species(rows)
+    whose = of_species if species is None else known_species.find(species)
+    indices = _indices(methods, root)
+    asked = GeneTasks.read(tasks, _resolver(whose, of_species, indices, root), to=of_species, limits=limits,
+                           every=every, terms=terms)  # fmt: skip
+    rows += controls.vector_controls(rows[0], seeds=control_seeds, seed=seed)
+    not_measured: dict[str, str] = {}
+    if not indices:
+        not_measured["controls on texts"] = "no method named is an index, which would have texts"
+    else:
+        texts = controls.Texts.of(indices[0], root=root)
+        made, not_measured = controls.text_controls(texts)
+        rows += made
+    for index in indices if reencode else []:
+        texts = controls.Texts.of(index, root=root)
+        if texts.snapshot is None:
+            not_measured[f"{index.path.name} on other texts"] = texts.lacking
+        else:
+            rows += controls.reencoded(index, texts, root=root, progress=progress)
+
+    coverage = [np.intersect1d(asked.gene_ids, row.gene_ids) for row in rows]
+    every_one = reduce(np.intersect1d, coverage)
+    universe = every_one if missing == "drop" else asked.gene_ids
+    least = max(protocol.folds, protocol.inner_folds + 1)
+    chosen, left_out = asked.among(universe.tolist(), at_least=least)
+    if not chosen:
+        some = [f"{term}: {why}" for term, why in left_out.items()]
+        raise BenchError(f"no term of {tasks.name} can be asked: {first_ten(some) or 'it has none'}")
+    decided = {**protocol.to_json(given_splits=asked.given_splits), "missing": missing, "sklearn": _sklearn()}
+    scores = _scored(rows, chosen, protocol, decided, jobs=jobs, root=root, progress=progress)
+    in_tasks = np.unique(np.concatenate([task.gene_ids for task in chosen]))
+    about = {
+        "tasks": asked.name,
+        "given_splits": asked.given_splits,
+        "protocol": decided,
+        "limits": None if asked.given_splits else vars(asked.limits),
+        "missing": missing,
+        "n_terms": len(chosen),
+        "n_genes": len(in_tasks),
+        "n_without": len(asked.gene_ids) - len(every_one),
+        "unmatched": {
+            "n": len(asked.report) - asked.report.n_matched,
+            "names": first_ten(asked.report.names[~asked.report.mask].tolist()),
+        },
+        "repeated": asked.repeated,
+        "contradictory": asked.contradictory,
+        "left_out": left_out,
+        "not_measured": not_measured,
+    }
+    without = [len(asked.gene_ids) - len(one) for one in coverage]
+    return Benchmark(_long(rows, chosen, scores), _listed(rows, without), about, seed)
+
+
+def _refuse(methods: Sequence[str], *, every: int, control_seeds: int, missing: str) -> None:
+    if not methods:
+        raise BenchError("name at least one index to measure, for example human/minilm")
+    if len(set(methods)) < len(methods):
+        raise BenchError(f"a method is named twice: {first_ten(methods)}")
+    for name in methods:
+        parse(name)
+    if every < 1 or control_seeds < 1:
+        raise BenchError(f"every ({every}) and control_seeds ({control_seeds}) have to be 1 or more")
+    if missing not in ("drop", "mean"):
+        raise BenchError(f"missing is drop or mean, not {missing!r}")
+
+
+def _species(methods: Sequence[Method]) -> Species:
+    found = {method.priors.species for method in methods if method.priors.species}
+    if len(found) != 1:
+        raise BenchError(f"the methods are of {' and '.join(sorted(found)) or 'no species'}: compare those of one")
+    return known_species.find(found.pop())
+
+
+def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
+    """Return the indices that the methods are made of, each once."""
+    names = dict.fromkeys(block.source for name in methods for block in parse(name))
+    return [GeneIndex.open(name, root=root) for name in names if not name.endswith((".parquet", ".safetensors"))]
+
+
+def _resolver(whose: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
+    """Return a resolver by the snapshot that an index was built from, else by the newest one."""
+    from genetext.resolution import Resolver
+    from genetext.resolution.guess import default_snapshot
+
+    snapshot = None
+    if indices and whose.tax_id == of_species.tax_id:
+        snapshot = controls.Texts.of(indices[0], root=root).snapshot
+    return Resolver(snapshot or default_snapshot(whose, root=root), root=root)
+
+
+def _scored(
+    methods: Sequence[Method],
+    tasks: Sequence[Task],
+    protocol: Protocol,
+    decided: dict[str, Any],
+    *,
+    jobs: int,
+    root: Path,
+    progress: Progress | None,
+) -> list[dict[str, Score]]:
+    """Return for each method the scores by task digest: those known, and the others computed and written down."""
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+
+    by_vectors = {method.fingerprint: method for method in methods}
+    ledgers = {fingerprint: Ledger(root, fingerprint, decided) for fingerprint in by_vectors}
+    open_tasks = {
+        fingerprint: [task for task in tasks if task.digest not in ledger.scores]
+        for fingerprint, ledger in ledgers.items()
+    }
+    done, total = 0, sum(map(len, open_tasks.values()))
+
+    def work() -> Iterator[Any]:
+        for fingerprint, of_method in open_tasks.items():
+            if of_method:
+                vectors = by_vectors[fingerprint].rows()
+                for task in of_method:
+                    yield delayed(_one)(fingerprint, task, vectors(task.gene_ids), protocol)
+
+    waiting: dict[str, dict[str, Score]] = {fingerprint: {} for fingerprint in by_vectors}
+    try:
+        for fingerprint, digest, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work()):
+            waiting[fingerprint][digest] = found
+            done += 1
+            if progress is not None:
+                progress("bench", done, total)
+            if len(waiting[fingerprint]) == len(open_tasks[fingerprint]):
+                ledgers[fingerprint].add(waiting[fingerprint])
+                waiting[fingerprint] = {}
+    finally:
+        # What a run that was stopped has finished is there for the next one.
+        for fingerprint, scores in waiting.items():
+            ledgers[fingerprint].add(scores)
+    return [ledgers[method.fingerprint].scores for method in methods]
+
+
+def _one(fingerprint: str, task: Task, vectors: NDArray[np.float32], protocol: Protocol) -> tuple[str, str, Score]:
+    return fingerprint, task.digest, score(task, vectors, protocol)
+
+
+def _long(methods: Sequence[Method], tasks: Sequence[Task], scores: Sequence[dict[str, Score]]) -> pd.DataFrame:
+    draws: dict[str, list[dict[str, Score]]] = {}
+    for method, of_method in zip(methods, scores, strict=True):
+        draws.setdefault(method.name, []).append(of_method)
+    rows = [
+        {
+            "method": name,
+            "term": task.term,
+            "auroc": float(np.mean([draw[task.digest].auroc for draw in several])),
+            "fold_auroc": float(np.mean([draw[task.digest].fold_auroc for draw in several])),
+            "c": tuple(sorted(c for draw in several for c in draw[task.digest].c)),
+            "n_genes": len(task.gene_ids),
+            "n_positive": int(task.labels.sum()),
+        }
+        for name, several in draws.items()
+        for task in tasks
+    ]
+    return pd.DataFrame(rows)
+
+
+def _listed(methods: Sequence[Method], without: Sequence[int]) -> pd.DataFrame:
+    rows = [
+        {
+            "method": method.name,
+            "control": method.control,
+            "dim": method.priors.dim,
+            "n_without": lacking,
+            "note": method.note,
+        }
+        for method, lacking in zip(methods, without, strict=True)
+    ]
+    return pd.DataFrame(rows).drop_duplicates("method", ignore_index=True)
+
+
+def _sklearn() -> str:
+    from importlib.metadata import version
+
+    return version("scikit-learn")

@@ -1,0 +1,340 @@
+"""Tasks: which genes belong to a term, and which do not.
+
+Three forms are read, plain or gzipped:
+
+=====================  =================================================================================================
+GMT                    `term <tab> description <tab> gene <tab> gene ...`
+table                  columns `term` and `gene` (others are ignored), or two columns without a header
+table with splits      columns `term`, `split`, `gene`, `result`: negatives (`result` 0) and folds are given; the split
+                       called `holdout` is the one that no choice sees
+=====================  =================================================================================================
+
+Where a file gives members only, the other genes of the file (the union of its terms) are the negatives: genes that
+somebody annotated with something, so that being studied at all is not what tells them apart.
+
+Names are resolved to GeneIDs; those that are not are counted and listed. A gene that comes twice in a term counts once,
+where it came first with the folds before the holdout, so that no held-out gene is trained on; one that is both in and
+out of a term is left out of it.
+"""
+
+import gzip
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genetext import disk
+from genetext.errors import BenchError, first_ten
+
+if TYPE_CHECKING:
+    from genetext.resolution import MatchReport, Resolver
+    from genetext.species import Species
+
+HOLDOUT = -1
+"""In `Task.splits`: held out."""
+
+_HOLDOUT_NAMES = ("holdout", "test")
+_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One term.
+
+    Attributes
+    ----------
+    term
+        Its name.
+    gene_ids
+        `(n,) int64`: NCBI GeneIDs, ascending, each once.
+    labels
+        `(n,) bool`: which of them belong to the term.
+    splits
+        `(n,) int16`: the fold of each gene, `HOLDOUT` for those held out; None where folds are to be drawn.
+    """
+
+    term: str
+    gene_ids: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+    splits: NDArray[np.int16] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of genes, labels and splits: equal tasks have equal scores, whatever the term is called."""
+        splits = None if self.splits is None else self.splits.tolist()
+        return disk.sha256_json([self.gene_ids.tolist(), self.labels.tolist(), splits])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a term may be, and how many negatives it gets, where a file gives members only.
+
+    Attributes
+    ----------
+    min_genes, max_genes
+        Terms with fewer or more genes, of those that can be used, are left out; 0 for no upper limit.
+    negatives
+        At most so many negatives per term, drawn by `seed`; 0 for all other genes of the file.
+    seed
+        Of that draw.
+    """
+
+    min_genes: int = 15
+    max_genes: int = 500
+    negatives: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class GeneTasks:
+    """The terms of a file, its genes resolved.
+
+    Attributes
+    ----------
+    name
+        Of the file.
+    frame
+        Columns `term`, `gene_id`, `label` (bool), `split` (int16; 0 where none was given); each gene once per term.
+    given_splits
+        Whether the file says which genes are negatives, in which fold, and held out.
+    report
+        What became of the file's gene names.
+    limits
+        Sizes, for files without splits.
+    repeated, contradictory
+        How many rows were left out since the gene was there already, or was both in and out of the term.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    given_splits: bool
+    report: "MatchReport"
+    limits: Limits = field(default_factory=Limits)
+    repeated: int = 0
+    contradictory: int = 0
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        resolver: "Resolver",
+        *,
+        to: "str | int | Species | None" = None,
+        limits: Limits | None = None,
+        every: int = 1,
+        terms: Collection[str] | None = None,
+    ) -> "GeneTasks":
+        """Read a file of terms.
+
+        Parameters
+        ----------
+        path
+            GMT or table, plain or gzipped.
+        resolver
+            Of the species whose names are in the file.
+        to
+            Species of the vectors, where it is another one; genes go through one-to-one orthologs.
+        limits
+            For files without splits. Default: `Limits()`.
+        every
+            Take every n-th term, in the order of the file.
+        terms
+            Take these terms.
+
+        Raises
+        ------
+        BenchError
+            The file is absent or has none of the three forms, or a term that was named is not in it.
+        """
+        raw, given_splits = _rows(path)
+        names = list(dict.fromkeys(raw["term"]))
+        if terms is not None:
+            if unknown := [term for term in terms if term not in set(names)]:
+                raise BenchError(f"{path.name} has no term {first_ten(unknown)}; it has {first_ten(names)}")
+            names = [name for name in names if name in set(terms)]
+        # Negatives are the union of the whole file, whichever terms are taken of it.
+        taken = names[::every]
+        if given_splits:
+            raw = raw[raw["term"].isin(taken)]
+        report = resolver.resolve(raw["gene"].drop_duplicates(), to=to)
+        gene_ids = pd.Series(report.gene_id, index=report.names)
+        frame = pd.DataFrame(
+            {
+                "term": raw["term"],
+                "gene_id": gene_ids.loc[raw["gene"].str.strip()].to_numpy(),
+                "label": raw["label"],
+                "split": raw["split"],
+            }
+        )
+        frame = frame[frame["gene_id"] != 0]
+        both = frame.groupby(["term", "gene_id"])["label"].transform("nunique") > 1
+        contradictory = int(both.sum())
+        # Folds (0, 1, ...) before the holdout (-1).
+        frame = frame[~both].assign(late=frame["split"] < 0).sort_values("late", kind="stable")
+        once = frame.drop_duplicates(["term", "gene_id"]).sort_index().drop(columns="late")
+        return cls(
+            name=path.name,
+            frame=once.reset_index(drop=True).assign(taken=lambda one: one["term"].isin(taken)),
+            given_splits=given_splits,
+            report=report,
+            limits=limits or Limits(),
+            repeated=len(frame) - len(once),
+            contradictory=contradictory,
+        )
+
+    @cached_property
+    def gene_ids(self) -> NDArray[np.int64]:
+        """All genes of the file, ascending."""
+        ids: NDArray[np.int64] = np.unique(self.frame["gene_id"].to_numpy(np.int64))
+        return ids
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms that were taken, in the order of the file."""
+        return list(dict.fromkeys(self.frame.loc[self.frame["taken"], "term"]))
+
+    def among(self, universe: Iterable[int], *, at_least: int = 1) -> tuple[list[Task], dict[str, str]]:
+        """Return the tasks over the genes of `universe`.
+
+        Parameters
+        ----------
+        universe
+            GeneIDs that may be used.
+        at_least
+            Genes on each side that cross-validation needs, for files without splits.
+
+        Returns
+        -------
+        tasks
+            In the order of the file.
+        left_out
+            Terms that cannot be asked, and why.
+        """
+        usable = np.intersect1d(self.gene_ids, np.fromiter(universe, np.int64))
+        frame = self.frame[self.frame["taken"] & self.frame["gene_id"].isin(usable)]
+        groups = dict(list(frame.groupby("term", sort=False)))
+        # One order for all terms and every universe: a gene more or less does not draw all negatives anew.
+        ranks = np.random.default_rng(self.limits.seed).permutation(len(self.gene_ids))
+        rank = dict(zip(self.gene_ids.tolist(), ranks.tolist(), strict=True))
+        tasks, left_out = [], {}
+        for term in self.terms:
+            rows = groups.get(term, frame.iloc[:0])
+            if self.given_splits:
+                rows = rows.sort_values("gene_id")
+                task = Task(
+                    term,
+                    rows["gene_id"].to_numpy(np.int64),
+                    rows["label"].to_numpy(bool),
+                    rows["split"].to_numpy(np.int16),
+                )
+                reason = _unfit(task)
+            else:
+                task, reason = self._drawn(term, rows["gene_id"].to_numpy(np.int64), usable, rank, at_least)
+            if reason:
+                left_out[term] = reason
+            else:
+                tasks.append(task)
+        return tasks, left_out
+
+    def _drawn(
+        self, term: str, members: NDArray[np.int64], usable: NDArray[np.int64], rank: dict[int, int], at_least: int
+    ) -> tuple[Task, str]:
+        limits = self.limits
+        others = sorted(np.setdiff1d(usable, members).tolist(), key=rank.__getitem__)
+        others = others[: limits.negatives] if limits.negatives else others
+        gene_ids = np.union1d(members, np.array(others, np.int64))
+        task = Task(term, gene_ids, np.isin(gene_ids, members))
+        reason = ""
+        if len(members) < max(limits.min_genes, at_least):
+            reason = f"{len(members)} genes, fewer than {max(limits.min_genes, at_least)}"
+        elif limits.max_genes and len(members) > limits.max_genes:
+            reason = f"{len(members)} genes, more than {limits.max_genes}"
+        elif len(others) < at_least:
+            reason = f"{len(others)} genes are not in it, fewer than {at_least}"
+        return task, reason
+
+
+def _unfit(task: Task) -> str:
+    """Say why a task with given splits cannot be asked, or nothing."""
+    assert task.splits is not None
+    folds = sorted(set(task.splits.tolist()))
+    if HOLDOUT not in folds or len(folds) < 3:
+        return "no usable gene is held out" if HOLDOUT not in folds else "fewer than two folds have usable genes"
+    for fold in folds:
+        of_fold = task.labels[task.splits == fold]
+        if of_fold.all() or not of_fold.any():
+            return f"{'the holdout' if fold == HOLDOUT else f'fold {fold + 1}'} has usable genes of one kind only"
+    return ""
+
+
+def _rows(path: Path) -> tuple[pd.DataFrame, bool]:
+    """Read a file into columns `term`, `gene`, `label`, `split`, and say whether splits were given."""
+    lines = _lines(path)
+    if not lines:
+        raise BenchError(f"{path} is empty: give a GMT, or a table with the columns term and gene")
+    if ".gmt" in path.suffixes[-2:]:
+        return _of_gmt(lines, path), False
+    mark = "\t" if "\t" in lines[0] else ","
+    fields = [[cell.strip() for cell in line.split(mark)] for line in lines]
+    header = [cell.lower().lstrip("#") for cell in fields[0]]
+    width = len(header)
+    if {"term", "gene"} <= set(header):
+        if wrong := [number for number, row in enumerate(fields, 1) if len(row) != width]:
+            raise BenchError(
+                f"{path} has {width} columns, and another number of them in line {first_ten(wrong)}: mend the table"
+            )
+        table = pd.DataFrame(fields[1:], columns=header, dtype=object)
+        if {"split", "result"} <= set(header):
+            return _with_splits(table, path), True
+        return table[["term", "gene"]].assign(label=True, split=0), False
+    if all(len(row) == 2 for row in fields):
+        return pd.DataFrame(fields, columns=["term", "gene"], dtype=object).assign(label=True, split=0), False
+    if mark == "\t" and all(len(row) >= 3 for row in fields):
+        return _of_gmt(lines, path), False
+    raise BenchError(
+        f"{path} is no file of terms: its first line is {lines[0][:80]!r}; give a GMT, a table with the columns term "
+        f"and gene, or one with term, split, gene and result"
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        content = path.read_bytes()
+        if content.startswith(_MAGIC):
+            content = gzip.decompress(content)
+        text = content.decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise BenchError(f"cannot read terms from {path}: {error}") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _of_gmt(lines: list[str], path: Path) -> pd.DataFrame:
+    rows, wrong = [], []
+    for number, line in enumerate(lines, 1):
+        term, *rest = line.split("\t")
+        if not rest:
+            wrong.append(number)
+        rows += [(term.strip(), gene.strip()) for gene in rest[1:] if gene.strip()]
+    if wrong or not rows:
+        raise BenchError(f"{path} is no GMT (term, description, genes, with tabs between): see line {first_ten(wrong)}")
+    return pd.DataFrame(rows, columns=["term", "gene"], dtype=object).assign(label=True, split=0)
+
+
+def _with_splits(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    results, splits = table["result"], table["split"]
+    if odd := sorted(set(results) - {"0", "1"}):
+        raise BenchError(f"{path}: result is 1 for a gene of the term and 0 for another, not {first_ten(odd)}")
+    folds = sorted(set(splits) - set(_HOLDOUT_NAMES))
+    if len(folds) == splits.nunique() or len(folds) < 2:
+        raise BenchError(
+            f"{path}: split has to name two folds or more, and a 'holdout'; it has {first_ten(sorted(set(splits)))}"
+        )
+    numbers = {**{fold: number for number, fold in enumerate(folds)}, **dict.fromkeys(_HOLDOUT_NAMES, HOLDOUT)}
+    return table[["term", "gene"]].assign(
+        label=(results == "1").to_numpy(), split=splits.map(numbers).to_numpy(np.int16)
+    )

@@ -1,0 +1,147 @@
+"""`genetext bench`: whether the text helps, with controls."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.search import choose
+
+if TYPE_CHECKING:
+    from genetext.bench.report import Benchmark
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the application."""
+    group = typer.Typer(
+        help="Measure whether gene text helps, beside controls.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.add_typer(group, name="bench")
+
+    @group.callback()
+    def _group() -> None:
+        """Measure whether gene text helps, beside controls."""
+
+    @group.command()
+    def genes(
+        tasks: Annotated[
+            Path,
+            typer.Argument(
+                exists=True, dir_okay=False, help="A GMT, a table (term, gene), or (term, split, gene, result); or .gz."
+            ),
+        ],
+        index: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--index",
+                "-i",
+                help="What to measure, again for each: human/minilm, human/minilm@abtt:3, "
+                "human/minilm++human/lexical*0.5, esm2.parquet. Default: the newest index.",
+            ),
+        ] = None,
+        species: Annotated[
+            str | None, typer.Option("--species", "-s", help="Whose genes the file names. Default: the index's.")
+        ] = None,
+        every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th term.")] = 1,
+        term: Annotated[list[str] | None, typer.Option("--term", help="Take this term; again for each.")] = None,
+        min_genes: Annotated[int, typer.Option("--min-genes", min=2, help="Leave smaller terms out.")] = 15,
+        max_genes: Annotated[int, typer.Option("--max-genes", min=0, help="Leave larger terms out; 0: none.")] = 500,
+        negatives: Annotated[
+            int, typer.Option("--negatives", min=0, help="At most so many other genes of the file per term; 0: all.")
+        ] = 1000,
+        folds: Annotated[int, typer.Option("--folds", min=2, help="Stratified folds, where none are given.")] = 5,
+        repeats: Annotated[int, typer.Option("--repeats", min=1, help="Draw these folds so many times.")] = 1,
+        missing: Annotated[
+            str, typer.Option("--missing", help="Genes that a method lacks: drop (for all methods), or mean.")
+        ] = "drop",
+        reencode: Annotated[
+            bool,
+            typer.Option(
+                "--reencode", help="Also the indices' own encoders on texts without GO facts, template sentences."
+            ),
+        ] = False,
+        control_seeds: Annotated[
+            int, typer.Option("--control-seeds", min=1, help="Draws of permuted and of random vectors.")
+        ] = 3,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws, negatives and intervals.")] = 0,
+        jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
+        as_json: console.Json = False,
+        tsv: Annotated[
+            Path | None, typer.Option("--tsv", help="Write the score of every method and term to this file.")
+        ] = None,
+        figure: Annotated[Path | None, typer.Option("--figure", help="Draw the table: .png, .pdf, .svg.")] = None,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Tell genes of a term from others by their vectors; show means, spreads, tests, and every control.
+
+        Controls are always there: permuted and random vectors, the texts' length, names only, TF-IDF, and TF-IDF
+        without what was derived from Gene Ontology or written by a program.
+        """
+        if missing not in ("drop", "mean"):
+            raise typer.BadParameter(f"--missing {missing}: drop or mean")
+        if jobs == 0 or jobs < -1:
+            raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
+        from genetext.bench import figure as drawing
+        from genetext.bench.methods import parse
+
+        if figure is not None:
+            drawing.require(figure)
+        for name in index or []:
+            parse(name)
+        from genetext import disk
+        from genetext.bench.classify import Protocol
+        from genetext.bench.genes import bench_genes
+        from genetext.bench.tasks import Limits
+
+        with console.progress(quiet=quiet) as progress:
+            found = bench_genes(
+                tasks,
+                index or [choose(None)],
+                species=species,
+                limits=Limits(min_genes, max_genes, negatives, seed),
+                protocol=Protocol(folds=folds, repeats=repeats, seed=seed),
+                every=every,
+                terms=term,
+                missing=missing,  # type: ignore[arg-type]
+                reencode=reencode,
+                control_seeds=control_seeds,
+                seed=seed,
+                jobs=jobs,
+                progress=progress,
+            )
+        if tsv is not None:
+            with disk.atomic_file(tsv) as handle:
+                handle.write(found.to_tsv().encode())
+        if figure is not None:
+            drawing.draw(found, figure)
+        _show(found, as_json=as_json, quiet=quiet)
+
+
+def _show(found: "Benchmark", *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        console.emit(found.to_json())
+        return
+    console.note(str(found), quiet=quiet)
+    console.table(
+        found.table,
+        {
+            "method": str,
+            "dim": str,
+            "auroc": _number,
+            "sd": _number,
+            "low": _number,
+            "high": _number,
+            "fold_auroc": _number,
+            "difference": lambda value: "" if value != value else f"{value:+.3f}",
+            "p": lambda value: "" if value != value else f"{value:.2g}",
+            "n_without": lambda value: f"{value:,}",
+            "note": str,
+        },
+    )
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
