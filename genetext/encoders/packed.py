@@ -11,7 +11,6 @@ import platform
 import torch
 from torch import Tensor, nn
 
-
 ROWS = 32
 """Rows are filled up to a multiple of this: oneDNN compiles and keeps a kernel, megabytes of it, for every number."""
 
