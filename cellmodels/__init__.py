@@ -6,7 +6,14 @@ Names are loaded when first used, so that `import cellmodels` costs nothing of t
 import importlib
 from typing import Any
 
-_EXPORTS = {"GenePriorEmbedding": "cellmodels.layers"}
+_EXPORTS = {
+    "Annotation": "cellmodels.annotation",
+    "CellTypes": "cellmodels.celltypes",
+    "GenePriorEmbedding": "cellmodels.layers",
+    "annotate": "cellmodels.annotation",
+    "knn_graph": "cellmodels.graphs",
+    "refine_logits": "cellmodels.smoothing",
+}
 __all__ = [*_EXPORTS]
 
 

@@ -1,0 +1,272 @@
+"""What text says about genes and types, and how far groups of cells bear it out.
+
+Affinity `c_gt` of gene g and type t is the cosine of their text vectors, both less the mean of the genes, as a z-score
+over the genes with a vector: without the centre all texts are alike, and without the z-score a type whose name is near
+to everything would win everywhere. Of several indices (a dense and a lexical one see different things) the mean is
+taken. A gene speaks for a type by `c_gt`, or by how far that exceeds its mean over the types, which leaves out what the
+types have in common ("immune").
+
+A group's score for a type is asked for in both directions:
+
+    from types    mean expression contrast of the genes nearest to the type, weighed by how near they are
+    from groups   mean affinity to the type of the genes that mark the group, weighed by how much they do
+
+for both kinds of affinity and both kinds of contrast (`profiles.Profiles`): eight views. Each is standardised over the
+groups, type by type, so that no type wins by default, and the score is their mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellmodels.celltypes import CellTypes
+from cellmodels.graphs import Floats
+from cellmodels.profiles import Profiles
+from genetext.embedding import unit_rows
+from genetext.errors import CellsError, EncoderError, first_ten
+
+if TYPE_CHECKING:
+    from genetext.index import GeneIndex
+    from genetext.priors import GenePriors
+
+PER_TYPE = 100
+"""Genes that speak for a type."""
+PER_GROUP = 150
+"""Genes that mark a group."""
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """How near genes are to types by what is written about them.
+
+    Attributes
+    ----------
+    genes
+        `(n_vars,) object`: the genes of the data.
+    types
+        The names of the types.
+    values
+        `(n_vars, n_types) float64`, z-scores over the genes; NaN where a gene has no vector.
+    sources
+        What the vectors are (`GenePriors.description`), one for each index.
+    """
+
+    genes: NDArray[np.object_]
+    types: tuple[str, ...]
+    values: Floats
+    sources: tuple[str, ...]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """`(n_vars,) bool`: genes with a vector."""
+        return np.asarray(np.isfinite(self.values).all(axis=1))
+
+    def permuted(self, seed: int) -> "Affinity":
+        """Control: the genes' affinities dealt out anew among the genes that have them."""
+        known = np.flatnonzero(self.mask)
+        values = self.values.copy()
+        values[known] = values[np.random.Generator(np.random.PCG64(seed)).permutation(known)]
+        return Affinity(self.genes, self.types, values, (*self.sources, f"permuted(seed={seed})"))
+
+    def top(self, name: str, n: int = 20) -> pd.DataFrame:
+        """Return the genes nearest to a type: `gene`, `affinity`."""
+        column = self.values[:, self.types.index(name)]
+        order = np.argsort(-np.where(self.mask, column, -np.inf), kind="stable")[: min(n, int(self.mask.sum()))]
+        return pd.DataFrame({"gene": self.genes[order], "affinity": column[order]})
+
+
+def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]") -> Affinity:
+    """Compare types with the genes of a data set.
+
+    Parameters
+    ----------
+    types
+        What is asked about.
+    sources
+        Indices, whose encoders read the types' texts, each with its priors aligned to the data (or a control of them).
+
+    Raises
+    ------
+    CellsError
+        No index is given, the priors are not aligned to the same genes, were projected since, or an encoder knows no
+        word of a type.
+    """
+    if not sources:
+        raise CellsError("types are compared with genes through an index: name one, for example human/minilm")
+    parts = [_standardised(types, index, priors) for index, priors in sources]
+    if len({len(part) for part in parts}) > 1:
+        raise CellsError(f"the priors are aligned to different data: {[len(part) for part in parts]} genes")
+    stacked = np.stack(parts)
+    known = np.isfinite(stacked)
+    # A gene that one index knows and another does not is judged by the one that does.
+    values = np.where(known, stacked, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    first = sources[0][1]
+    names = first.var_names if first.var_names is not None else first.names
+    return Affinity(names, types.names, values, tuple(priors.description for _, priors in sources))
+
+
+def type_vectors(types: CellTypes, index: "GeneIndex") -> NDArray[np.float32]:
+    """Return one vector per type: the mean over its texts that the index's encoder can read, `(n_types, dim)`.
+
+    Raises
+    ------
+    CellsError
+        The encoder knows no word of any text of a type.
+    """
+    asked = types.texts()
+    distinct = list(dict.fromkeys(text for texts in asked for text in texts))
+    read = dict(zip(distinct, _queries(distinct, index), strict=True))
+    rows, mute = [], []
+    for name, texts in zip(types.names, asked, strict=True):
+        vectors = [vector for text in texts if (vector := read[text]) is not None]
+        if vectors:
+            rows.append(np.mean(vectors, axis=0))
+        else:
+            mute.append(name)
+    if mute:
+        raise CellsError(
+            f"the encoder of {index.path.name} knows no word of {first_ten(mute)}: describe them in other words, give "
+            f"definitions, or use another index"
+        )
+    vectors32: NDArray[np.float32] = np.stack(rows).astype(np.float32)
+    return vectors32
+
+
+def _queries(texts: list[str], index: "GeneIndex") -> list[NDArray[np.float32] | None]:
+    try:
+        return list(index.embedding.queries(texts))
+    except EncoderError:
+        if len(texts) == 1:
+            return [None]
+    # A lexical encoder refuses a whole batch for one text of unknown words: the others are asked without it.
+    half = len(texts) // 2
+    return [*_queries(texts[:half], index), *_queries(texts[half:], index)]
+
+
+def _standardised(types: CellTypes, index: "GeneIndex", priors: "GenePriors") -> Floats:
+    changed = [step for step in priors.steps if not step.startswith(("align(", "permuted(", "random("))]
+    if changed or priors.dim != index.dim:
+        raise CellsError(
+            f"{priors.description} ({priors.dim} dimensions) are not the vectors of {index.path.name} ({index.dim}) as "
+            f"they stand there: types are encoded as its genes were, so give priors that were only aligned"
+        )
+    vectors = priors.vectors[priors.mask].astype(np.float32)
+    if len(vectors) < 2:
+        raise CellsError(
+            f"{len(vectors)} genes have a vector in {priors.description}: types cannot be compared by them"
+        )
+    rows, _ = priors.distinct
+    genes = unit_rows(vectors - priors.vectors[rows].mean(axis=0))
+    asked = unit_rows(type_vectors(types, index) - np.asarray(index.matrix).mean(axis=0))
+    cosine = (genes @ asked.T).astype(np.float64)
+    spread = cosine.std(axis=0)
+    values = np.full((len(priors), len(types)), np.nan)
+    values[priors.mask] = (cosine - cosine.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return values
+
+
+def group_scores(
+    affinities: Affinity, profiles: Profiles, *, per_type: int = PER_TYPE, per_group: int = PER_GROUP
+) -> Floats:
+    """Return how far the genes speak for each type in each group, `(n_groups, n_types)`; see the module's head."""
+    usable = np.flatnonzero(affinities.mask & profiles.expressed)
+    if not len(usable):
+        raise CellsError("no gene has both a vector and expression: nothing speaks for any type")
+    near = affinities.values[usable]
+    views = []
+    for speaks in (near, near - near.mean(axis=1, keepdims=True)):
+        for shown in (profiles.contrast[:, usable], profiles.fold[:, usable]):
+            views.append(_from_types(speaks, shown, per_type))
+            views.append(_from_groups(speaks, shown, per_group))
+    return np.asarray(np.mean([standardised(view) for view in views], axis=0))
+
+
+def standardised(scores: Floats, weights: Floats | None = None) -> Floats:
+    """Give each column mean 0 and variance 1 over the rows, which may be weighed; a constant column becomes 0."""
+    centred = scores - np.average(scores, axis=0, weights=weights)
+    spread = np.sqrt(np.average(centred**2, axis=0, weights=weights))
+    flat = spread <= 1e-12 * (1 + np.abs(scores).max(axis=0, initial=0))
+    result: Floats = np.where(flat, 0, centred / np.where(flat, 1, spread))
+    return result
+
+
+def speakers(near: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return the `n` genes nearest to each type and their weights: `(n_types, n)` each; weights add up to 1."""
+    n = min(n, len(near))
+    genes = np.argsort(-near, axis=0, kind="stable")[:n].T
+    weights = np.take_along_axis(near.T, genes, axis=1)
+    weights = weights - weights[:, -1:] + 1e-3
+    return genes.astype(np.int64), weights / weights.sum(axis=1, keepdims=True)
+
+
+def _from_types(near: Floats, shown: Floats, n: int) -> Floats:
+    genes, weights = speakers(near, n)
+    return np.stack([shown[:, own] @ weight for own, weight in zip(genes, weights, strict=True)], axis=1)
+
+
+def _from_groups(near: Floats, shown: Floats, n: int) -> Floats:
+    rows = []
+    for own in shown:
+        genes = np.argsort(-own, kind="stable")[:n]
+        weight = np.maximum(own[genes], 0)
+        total = weight.sum()
+        rows.append(weight @ near[genes] / total if total > 0 else np.zeros(near.shape[1]))
+    return np.stack(rows)
+
+
+def spoken(affinities: Affinity, profiles: Profiles, chosen: NDArray[np.int64], *, n: int = PER_TYPE) -> pd.DataFrame:
+    """Return the genes that spoke for each type in the groups given to it.
+
+    Parameters
+    ----------
+    affinities, profiles
+        As `group_scores` took them.
+    chosen
+        `(n_groups,)`: the type of each group, -1 for none.
+    n
+        Genes that speak for a type.
+
+    Returns
+    -------
+    One row per type and gene, the largest share of the type's evidence first: `type`, `gene`, `affinity`, `weight`,
+    `contrast` (mean over the cells of its groups, in standard deviations), `contribution` (weight times contrast).
+    Types without a group have no rows.
+    """
+    usable = np.flatnonzero(affinities.mask & profiles.expressed)
+    genes, weights = speakers(affinities.values[usable], n)
+    frames = []
+    for position, name in enumerate(affinities.types):
+        own = np.flatnonzero(chosen == position)
+        if not len(own):
+            continue
+        which = usable[genes[position]]
+        contrast = np.average(profiles.contrast[own][:, which], axis=0, weights=profiles.sizes[own])
+        frame = pd.DataFrame(
+            {
+                "type": name,
+                "gene": affinities.genes[which],
+                "affinity": affinities.values[which, position],
+                "weight": weights[position],
+                "contrast": contrast,
+                "contribution": weights[position] * contrast,
+            }
+        )
+        frames.append(frame.sort_values("contribution", ascending=False, kind="stable"))
+    columns = ["type", "gene", "affinity", "weight", "contrast", "contribution"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def open_sources(
+    indices: "Sequence[str | Path | GeneIndex]", adata: Any, *, root: Path | None = None, **align: Any
+) -> "list[tuple[GeneIndex, GenePriors]]":
+    """Open indices and align their vectors to a data set; `align` as in `GenePriors.align`."""
+    from genetext.index import GeneIndex
+    from genetext.priors import GenePriors
+
+    opened = [one if isinstance(one, GeneIndex) else GeneIndex.open(one, root=root) for one in indices]
+    return [(index, GenePriors.open(index).align(adata, root=root, **align)) for index in opened]

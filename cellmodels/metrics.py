@@ -1,0 +1,181 @@
+"""How well labels or an embedding agree with known types: pure functions over arrays.
+
+Everything that scikit-learn or SciPy has is theirs; what is here besides checks shapes and matches clusters to types.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genetext.errors import CellsError
+
+Labels = NDArray[Any]
+
+
+def ari(true: Labels, predicted: Labels) -> float:
+    """Return the adjusted Rand index of two labellings `(n,)`: 1 for the same partition, about 0 by chance."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(*_pair(true, predicted)))
+
+
+def nmi(true: Labels, predicted: Labels) -> float:
+    """Normalised mutual information (arithmetic mean of the entropies) of two labellings `(n,)`, 0 to 1."""
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return float(normalized_mutual_info_score(*_pair(true, predicted)))
+
+
+def ami(true: Labels, predicted: Labels) -> float:
+    """Return the adjusted mutual information of two labellings `(n,)`: 1 for the same partition, about 0 by chance."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    return float(adjusted_mutual_info_score(*_pair(true, predicted)))
+
+
+def accuracy(true: Labels, predicted: Labels) -> float:
+    """Share of cells whose predicted label is the true one, `(n,)` each. A label that is no type counts as wrong."""
+    left, right = _pair(true, predicted)
+    return float(np.mean(left == right))
+
+
+def match_clusters(true: Labels, clusters: Labels) -> dict[Any, Any]:
+    """Match clusters to types one to one, so that most cells agree (Hungarian method).
+
+    Parameters
+    ----------
+    true, clusters
+        `(n,)` each.
+
+    Returns
+    -------
+    The type of each matched cluster; where there are more clusters than types, some have none.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    left, right = _pair(true, clusters)
+    types, of_type = np.unique(left, return_inverse=True)
+    groups, of_group = np.unique(right, return_inverse=True)
+    table = np.zeros((len(groups), len(types)), np.int64)
+    np.add.at(table, (of_group, of_type), 1)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return dict(zip(groups[rows].tolist(), types[columns].tolist(), strict=True))
+
+
+def matched_accuracy(true: Labels, clusters: Labels) -> float:
+    """Share of cells that agree when clusters are matched to types one to one (`match_clusters`)."""
+    left, right = _pair(true, clusters)
+    matched = match_clusters(left, right)
+    return float(sum(int(np.sum((right == group) & (left == kind))) for group, kind in matched.items()) / len(left))
+
+
+def macro_f1(true: Labels, predicted: Labels) -> float:
+    """Mean over the true types of F1, each type weighing the same; types that are only predicted have no F1."""
+    from sklearn.metrics import f1_score
+
+    left, right = _pair(true, predicted)
+    return float(f1_score(left, right, labels=np.unique(left), average="macro", zero_division=0.0))
+
+
+def balanced_accuracy(true: Labels, predicted: Labels) -> float:
+    """Mean over the true types of the share of their cells that are found."""
+    left, right = _pair(true, predicted)
+    return float(np.mean([np.mean(right[left == kind] == kind) for kind in np.unique(left)]))
+
+
+def silhouette(
+    embedding: NDArray[Any], labels: Labels, *, metric: str = "euclidean", sample: int | None = 10_000, seed: int = 0
+) -> float:
+    """Mean silhouette width of the labels in an embedding, -1 to 1.
+
+    Parameters
+    ----------
+    embedding
+        `(n, d)`, finite.
+    labels
+        `(n,)`, two kinds at least, and fewer than cells.
+    metric
+        Of scikit-learn.
+    sample
+        Take so many cells where there are more, since the cost is quadratic; None: all.
+    seed
+        Of the sample.
+    """
+    from sklearn.metrics import silhouette_score
+
+    points, kinds = _embedding(embedding, labels)
+    if sample is not None and len(points) > sample:
+        taken = np.sort(np.random.Generator(np.random.PCG64(seed)).choice(len(points), sample, replace=False))
+        points, kinds = points[taken], kinds[taken]
+    n_kinds = len(np.unique(kinds))
+    if not 2 <= n_kinds < len(kinds):
+        raise CellsError(
+            f"a silhouette needs two labels at least, and fewer labels than cells: here are {n_kinds:,} of "
+            f"{len(kinds):,} cells"
+        )
+    return float(silhouette_score(points, kinds, metric=metric))
+
+
+def knn_accuracy(
+    embedding: NDArray[Any], labels: Labels, *, k: int = 10, folds: int = 5, metric: str = "euclidean", seed: int = 0
+) -> float:
+    """Accuracy of a k-nearest-neighbour vote, each cell judged by cells of other folds.
+
+    Parameters
+    ----------
+    embedding
+        `(n, d)`, finite.
+    labels
+        `(n,)`.
+    k
+        Neighbours that vote; fewer cells than that in the other folds is an error.
+    folds
+        Stratified where every label has so many cells, plain otherwise.
+    metric
+        Of scikit-learn.
+    seed
+        Of the folds.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.neighbors import KNeighborsClassifier
+
+    points, kinds = _embedding(embedding, labels)
+    if not 2 <= folds <= len(points):
+        raise CellsError(f"{folds} folds of {len(points):,} cells: ask for 2 folds at least, and no more than cells")
+    smallest = len(points) - -(-len(points) // folds)
+    if not 1 <= k <= smallest:
+        raise CellsError(f"k is {k}, a fold leaves {smallest:,} cells to vote: choose k from 1 to {smallest:,}")
+    _, of_kind = np.unique(kinds, return_inverse=True)
+    split = StratifiedKFold if np.bincount(of_kind).min() >= folds else KFold
+    right = np.zeros(len(points), bool)
+    for train, test in split(folds, shuffle=True, random_state=seed).split(points, of_kind):
+        voters = KNeighborsClassifier(k, metric=metric).fit(points[train], of_kind[train])
+        right[test] = voters.predict(points[test]) == of_kind[test]
+    return float(right.mean())
+
+
+def _pair(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
+    left, right = (_plain(labels) for labels in (true, predicted))
+    if left.shape != right.shape or left.ndim != 1 or not len(left):
+        raise CellsError(f"labels of the same cells are compared, one each: here are {left.shape} and {right.shape}")
+    return left, right
+
+
+def _plain(labels: Any) -> Labels:
+    """Return labels as an array that can be sorted; a missing label (None, NaN) is an error, never a type."""
+    import pandas as pd
+
+    values = np.asarray(labels)
+    if pd.isna(values).any():
+        raise CellsError(f"{int(pd.isna(values).sum()):,} cells have no label: leave them out, or name what they are")
+    return values.astype(str) if values.dtype == object else values
+
+
+def _embedding(embedding: Any, labels: Any) -> tuple[NDArray[Any], Labels]:
+    points, kinds = np.asarray(embedding), _plain(labels)
+    if points.ndim != 2 or kinds.shape != (len(points),) or not len(points):
+        raise CellsError(f"an embedding (n, d) needs n labels: here are {points.shape} and {kinds.shape}")
+    if not np.isfinite(points).all():
+        raise CellsError("the embedding has values that are NaN or infinite")
+    return points, kinds
