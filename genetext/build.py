@@ -142,7 +142,7 @@ def build(
     root = root or disk.cache_dir()
     report = BuildReport()
     clock = _Clock(report.seconds)
-    spec = embedding_spec(encoder, post=post, precision=precision, long_texts=long_texts)
+    spec = embedding_spec(encoder, post=post, precision=precision, long_texts=long_texts, device=device)
     if snapshot is None:
         snapshot = fetch(species, source=source, genes=genes, offline=offline, root=root, progress=progress)
     clock("text")
@@ -188,7 +188,12 @@ def build_index(species: str | int | Species = "human", **options: Any) -> GeneI
 
 
 def embedding_spec(
-    encoder: str | EmbeddingSpec, *, post: str = "", precision: str = "auto", long_texts: str | None = None
+    encoder: str | EmbeddingSpec,
+    *,
+    post: str = "",
+    precision: str = "auto",
+    long_texts: str | None = None,
+    device: str = "auto",
 ) -> EmbeddingSpec:
     """Return the spec of `minilm`, `biobert+lexical` ...; a misspelt name or chain is refused before any work."""
     from genetext import encoders
@@ -197,7 +202,9 @@ def embedding_spec(
     if isinstance(encoder, EmbeddingSpec):
         return encoder
     postprocess.parse(post)
-    return EmbeddingSpec(tuple(encoders.specs(encoder, precision=precision, long_texts=long_texts)), post)
+    return EmbeddingSpec(
+        tuple(encoders.specs(encoder, precision=precision, long_texts=long_texts, device=device)), post
+    )
 
 
 def default_name(encoder: str | EmbeddingSpec, genes: Sequence[str] | None = None) -> str:
