@@ -4,15 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import traceback
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.run import genetext
 from tests.factory import edit_summaries, write_ncbi
 
 
@@ -26,32 +23,6 @@ def place(tmp_path_factory):
     assert "with a summary of their own" in ran.stderr
     assert "without any text" in ran.stderr
     return place
-
-
-@dataclass
-class Ran:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def genetext(place: Path, *arguments: str, columns: str = "200") -> Ran:
-    """Run a command in this process, as `genetext.cli.main` would in one of its own."""
-    from genetext import cli
-    from genetext.cli import console
-
-    out, err = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setenv("GENETEXT_CACHE", str(place / "cache"))
-        patch.setenv("COLUMNS", columns)
-        patch.setattr(sys, "argv", ["genetext", *arguments])
-        patch.chdir(place)
-        try:
-            status = console.run(cli.app, debug="--debug" in arguments)
-        except Exception:
-            err.write(traceback.format_exc())
-            status = 1
-    return Ran(status, out.getvalue(), err.getvalue())
 
 
 def test_no_command_shows_the_help(place):
