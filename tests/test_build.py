@@ -175,7 +175,7 @@ def command(root: Path, ncbi: Path, model: Path | str, *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_build_killed_at_twenty_moments_ends_with_the_same_bytes(model, tmp_path):
-    ncbi = write_ncbi(tmp_path / "ncbi", n_extra=3000)
+    ncbi = write_ncbi(tmp_path / "ncbi", n_extra=2000)
     started = time.monotonic()
     subprocess.run(command(tmp_path / "whole", ncbi, model), check=True, capture_output=True)
     whole = time.monotonic() - started
