@@ -2,10 +2,10 @@
 
     types --text--> affinity to genes --expression of groups--> logits --graph of cells--> refined logits --> labels
 
-Cells are grouped by their expression (Leiden; labels play no part), each group is scored for each type by the genes
-whose text is near to the type's (`cellmodels.evidence`), and the scores of the cells are smoothed along the graph of
-neighbours (`cellmodels.smoothing`). Instead of the groups' evidence, text vectors of single cells can be compared with
-those of the types (`method="vectors"`), or logits of any other model be refined (`logits=`).
+Cells are grouped by their expression (Leiden, coarse and fine; labels play no part), each group is scored for each type
+by the genes whose text is near to the type's (`cellmodels.evidence`), and the scores of the cells are smoothed along
+the graph of neighbours (`cellmodels.smoothing`). Instead of the groups' evidence, text vectors of single cells can be
+compared with those of the types (`method="vectors"`), or logits of any other model be refined (`logits=`).
 """
 
 import logging
@@ -19,11 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import evidence, profiles
+from cellmodels import evidence, profiles, zeroshot
 from cellmodels.celltypes import CellTypes
 from cellmodels.graphs import Floats, LaplacianKind, check_graph, knn_graph
 from cellmodels.smoothing import refine_logits
-from genetext.embedding import unit_rows
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("genetext")
 
 METHODS = ("markers", "vectors")
-_NULL = 20
+RESOLUTIONS = (1.0, 2.0, 4.0)
+"""Of the groupings: coarse groups have little noise, fine ones keep like types apart, and what they agree on is right
+more often than either."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,15 @@ class Annotation:
         `(n_cells,) object`: the type of each cell, None where the confidence is below `min_confidence`.
     confidence
         `(n_cells,) float32`, 0 to 1. With genes that speak (`method="markers"`): the share of margins between first and
-        second type that are smaller when the genes' affinities are shuffled. Else: the margin of the softmax.
+        second type that are smaller when the genes' affinities are shuffled. Else, or without shuffles: the margin of
+        the softmax.
     logits, refined
         `(n_cells, n_types) float64`: before and after smoothing.
     groups
-        One row per group of cells: `group`, `n_cells`, `type`, `score`, `second`, `margin`. None without groups.
+        One row per group of cells: `grouping`, `group`, `n_cells`, `type`, `score`, `second`, `margin`; None without
+        groups. A cell's logits are the mean over the groupings.
     genes
-        The genes that spoke for each type (`evidence.spoken`). None without groups.
+        The genes that spoke for each type in the cells that got it (`evidence.spoken`). None without groups.
     rare
         Types with cells before smoothing, but not more than the graph has neighbours: smoothing may take them away.
     facts
@@ -93,19 +96,6 @@ class Annotation:
         return [str(gene) for gene in self.genes.loc[self.genes["type"] == name, "gene"].head(n)]
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Logits and where they come from."""
-
-    logits: Floats
-    method: str
-    silent: NDArray[np.bool_]
-    null: Floats | None = None
-    groups: pd.DataFrame | None = None
-    genes: pd.DataFrame | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
 def annotate(
     adata: Any,
     types: CellTypes | Mapping[str, str] | Sequence[str] | str | Path,
@@ -116,13 +106,14 @@ def annotate(
     ontology: str | Path | None = None,
     method: str = "markers",
     groups: str | NDArray[Any] = "leiden",
-    resolution: float = 1.0,
+    resolutions: Sequence[float] = RESOLUTIONS,
     rep: str | None = None,
     graph: Any = None,
     k: int = 15,
     lam: float = 1.0,
     laplacian: LaplacianKind = "unnormalised",
     min_confidence: float = 0.0,
+    shuffles: int = 20,
     expression: str = "counts",
     layer: str | None = None,
     seed: int = 0,
@@ -153,8 +144,8 @@ def annotate(
         its genes' vectors, weighed by how far they exceed the data set), compared with the type's.
     groups
         `leiden`, a column of `obs`, or an array `(n_cells,)`: which cells are judged together.
-    resolution
-        Of the Leiden method: more makes more groups.
+    resolutions
+        Of the Leiden method, one grouping each: larger makes more groups.
     rep
         Key of the cells' coordinates in `obsm`. Default: 50 principal components of the 2,000 genes that vary most.
     graph
@@ -167,6 +158,8 @@ def annotate(
         `unnormalised` or `normalised`.
     min_confidence
         Give no label below this confidence, 0 to 1.
+    shuffles
+        Measure confidence by so many shuffles of the genes; 0: by the margin of the softmax alone.
     expression, layer
         As in `genetext.cells.embed_cells`.
     seed
@@ -213,15 +206,15 @@ def annotate(
     elif needs_graph or needs_groups:
         links = knn_graph(_coordinates(adata, rep, matrix), k)
     if logits is not None:
-        found = _given_logits(adata, logits, known)
+        found = zeroshot.given_logits(adata, logits, known)
     else:
         assert matrix is not None  # read above
         sources = _sources(adata, index, priors, root=root, **align)
         if method == "vectors":
-            found = _by_vectors(adata, known, sources, matrix)
+            found = zeroshot.by_vectors(adata, known, sources, matrix)
         else:
-            member = _groups(adata, groups, links, resolution=resolution, seed=seed)
-            found = _by_markers(known, sources, matrix, *member, seed=seed)
+            groupings = _groupings(adata, groups, links, resolutions=resolutions, seed=seed)
+            found = zeroshot.by_markers(known, sources, matrix, groupings, shuffles=shuffles, seed=seed)
     refined = found.logits if links is None else refine_logits(found.logits, links, lam, kind=laplacian)
     rare = _rare(known, found.logits, refined, k) if lam > 0 else ()
     confidence = np.where(found.silent, 0, _confidence(refined, found.null)).astype(np.float32)
@@ -247,93 +240,11 @@ def annotate(
     target.obsm[f"{keys.base}_logits"] = found.logits.astype(np.float32)
     target.obsm[f"{keys.base}_refined"] = refined.astype(np.float32)
     keys.record(target, "annotate", facts)
-    return Annotation(target, known, labels, confidence, found.logits, refined, found.groups, found.genes, rare, facts)
-
-
-def _by_markers(
-    types: CellTypes,
-    sources: "list[tuple[GeneIndex, GenePriors]]",
-    matrix: sparse.csr_matrix,
-    member: NDArray[np.int64],
-    names: Sequence[Any],
-    *,
-    seed: int,
-) -> _Found:
-    near = evidence.affinity(types, sources)
-    shown = profiles.Profiles.of(matrix, member)
-    if len(shown.sizes) < 2 and len(types) > 1:
-        raise CellsError(
-            f"all {len(member):,} cells are one group: what marks a group is seen beside other cells. Raise "
-            f'resolution, or use method="vectors"'
-        )
-    scores = evidence.group_scores(near, shown)
-    null = [_margins(evidence.group_scores(near.permuted(seed + draw), shown)) for draw in range(_NULL)]
-    best = scores.argmax(axis=1)
-    ordered = np.sort(scores, axis=1)
-    second = np.argsort(-scores, axis=1, kind="stable")[:, 1] if len(types) > 1 else best
-    table = pd.DataFrame(
-        {
-            "group": [str(name) for name in names],
-            "n_cells": shown.sizes,
-            "type": [types.names[j] for j in best],
-            "score": ordered[:, -1],
-            "second": [types.names[j] for j in second],
-            "margin": _margins(scores),
-        }
-    )
-    # Each type has mean 0 and variance 1 over the cells: how common a type's evidence is must not decide.
-    logits = evidence.standardised(scores, shown.sizes.astype(np.float64))[member]
-    silent = np.diff(matrix.indptr) == 0
-    facts = {
-        "sources": list(near.sources),
-        "n_groups": len(shown.sizes),
-        "n_genes": int((near.mask & shown.expressed).sum()),
-    }
-    return _Found(logits, "markers", silent, np.concatenate(null), table, evidence.spoken(near, shown, best), facts)
-
-
-def _by_vectors(
-    adata: Any, types: CellTypes, sources: "list[tuple[GeneIndex, GenePriors]]", matrix: sparse.csr_matrix
-) -> _Found:
-    import anndata
-
-    from genetext.cells import embed_cells
-
-    plain = anndata.AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
-    parts, silent = [], np.zeros(adata.n_obs, bool)
-    for index, priors in sources:
-        embed_cells(plain, priors, weighting="contrast", expression="log")
-        vectors = plain.obsm["X_genetext"]
-        mute = ~np.isfinite(vectors).all(axis=1)
-        middle = np.asarray(index.matrix).mean(axis=0)
-        cells = np.where(mute[:, None], 0, vectors)
-        cells = unit_rows((cells - cells[~mute].mean(axis=0)).astype(np.float32)) if (~mute).any() else cells
-        asked = unit_rows((evidence.type_vectors(types, index) - middle).astype(np.float32))
-        cosine = (cells @ asked.T).astype(np.float64)
-        cosine[mute] = 0
-        parts.append(evidence.standardised(cosine))
-        silent |= mute
-    return _Found(
-        np.mean(parts, axis=0), "vectors", silent, facts={"sources": [priors.description for _, priors in sources]}
-    )
-
-
-def _given_logits(adata: Any, logits: str | NDArray[Any], types: CellTypes) -> _Found:
-    if isinstance(logits, str):
-        if logits not in adata.obsm:
-            raise CellsError(f"there is no obsm[{logits!r}]: there are {first_ten(list(adata.obsm)) or 'none'}")
-        logits = adata.obsm[logits]
-    values = np.asarray(logits, np.float64)
-    if values.shape != (adata.n_obs, len(types)):
-        raise CellsError(
-            f"logits have shape {values.shape}, {adata.n_obs:,} cells and {len(types)} types need "
-            f"({adata.n_obs:,}, {len(types)})"
-        )
-    if not np.isfinite(values).all():
-        raise CellsError(
-            f"{int((~np.isfinite(values).all(axis=1)).sum()):,} cells have logits that are NaN or infinite"
-        )
-    return _Found(values, "given", np.zeros(adata.n_obs, bool))
+    genes = None
+    if found.near is not None and matrix is not None:
+        chosen, member = np.unique(refined.argmax(axis=1), return_inverse=True)
+        genes = evidence.spoken(found.near, profiles.Profiles.of(matrix, member.reshape(-1)), chosen)
+    return Annotation(target, known, labels, confidence, found.logits, refined, found.groups, genes, rare, facts)
 
 
 def _sources(
@@ -372,12 +283,15 @@ def _given_graph(adata: Any, graph: Any) -> sparse.csr_matrix:
     return check_graph(graph)
 
 
-def _groups(
-    adata: Any, groups: str | NDArray[Any], links: sparse.csr_matrix | None, *, resolution: float, seed: int
-) -> tuple[NDArray[np.int64], Sequence[Any]]:
+def _groupings(
+    adata: Any, groups: str | NDArray[Any], links: sparse.csr_matrix | None, *, resolutions: Sequence[float], seed: int
+) -> zeroshot.Groupings:
     if isinstance(groups, str) and groups == "leiden":
-        member = profiles.communities(links, resolution=resolution, seed=seed)
-        return member, range(int(member.max()) + 1)
+        if not len(resolutions):
+            raise CellsError("there are no resolutions: give one at least, such as (1.0,)")
+        cut = [(f"leiden {value:g}", profiles.communities(links, resolution=value, seed=seed)) for value in resolutions]
+        return [(label, member, range(int(member.max()) + 1)) for label, member in cut]
+    label = groups if isinstance(groups, str) else "groups"
     if isinstance(groups, str):
         if groups not in adata.obs:
             raise CellsError(f"there is no obs[{groups!r}]: there are {first_ten(list(adata.obs)) or 'none'}")
@@ -389,26 +303,19 @@ def _groups(
             f"missing"
         )
     codes, names = pd.factorize(values, sort=True)
-    return codes.astype(np.int64), list(names)
-
-
-def _margins(scores: Floats) -> Floats:
-    if scores.shape[1] < 2:
-        return np.full(len(scores), np.inf)
-    top = np.partition(scores, -2, axis=1)[:, -2:]
-    return np.asarray(top[:, 1] - top[:, 0])
+    return [(label, codes.astype(np.int64), list(names))]
 
 
 def _confidence(refined: Floats, null: Floats | None) -> Floats:
     if refined.shape[1] < 2:
         return np.ones(len(refined))
     if null is not None:
-        return np.searchsorted(np.sort(null), _margins(refined)) / (len(null) + 1)
+        return np.searchsorted(np.sort(null), zeroshot.margins(refined)) / (len(null) + 1)
     probable = (refined >= 0).all() and np.allclose(refined.sum(axis=1), 1, atol=1e-3)
     if probable:
-        return _margins(refined)
+        return zeroshot.margins(refined)
     powers = np.exp(refined - refined.max(axis=1, keepdims=True))
-    return _margins(powers / powers.sum(axis=1, keepdims=True))
+    return zeroshot.margins(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _rare(types: CellTypes, before: Floats, after: Floats, k: int) -> tuple[str, ...]:

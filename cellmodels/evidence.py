@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from cellmodels.celltypes import CellTypes
 from cellmodels.graphs import Floats
@@ -170,19 +171,49 @@ def _standardised(types: CellTypes, index: "GeneIndex", priors: "GenePriors") ->
     return values
 
 
-def group_scores(
-    affinities: Affinity, profiles: Profiles, *, per_type: int = PER_TYPE, per_group: int = PER_GROUP
-) -> Floats:
+@dataclass(frozen=True)
+class Marked:
+    """What groups show, ready to be asked about any affinity that has vectors for the same genes.
+
+    Attributes
+    ----------
+    usable
+        Genes with a vector and expression, `(n_usable,) int64`.
+    shown
+        Both kinds of contrast of these genes, `(n_groups, n_usable)` each.
+    marks
+        For each of them the genes that mark each group, rows that add up to 1 (or to 0: nothing marks the group).
+    """
+
+    usable: NDArray[np.int64]
+    shown: tuple[Floats, ...]
+    marks: tuple[sparse.csr_matrix, ...]
+
+    @classmethod
+    def of(cls, affinities: Affinity, profiles: Profiles, *, per_group: int = PER_GROUP) -> "Marked":
+        """Find what marks each group.
+
+        Raises
+        ------
+        CellsError
+            No gene has both a vector and expression.
+        """
+        usable = np.flatnonzero(affinities.mask & profiles.expressed)
+        if not len(usable):
+            raise CellsError("no gene has both a vector and expression: nothing speaks for any type")
+        shown = (profiles.contrast[:, usable], profiles.fold[:, usable])
+        return cls(usable, shown, tuple(_marks(one, per_group) for one in shown))
+
+
+def group_scores(affinities: Affinity, marked: Marked, *, per_type: int = PER_TYPE) -> Floats:
     """Return how far the genes speak for each type in each group, `(n_groups, n_types)`; see the module's head."""
-    usable = np.flatnonzero(affinities.mask & profiles.expressed)
-    if not len(usable):
-        raise CellsError("no gene has both a vector and expression: nothing speaks for any type")
-    near = affinities.values[usable]
+    near = affinities.values[marked.usable]
     views = []
     for speaks in (near, near - near.mean(axis=1, keepdims=True)):
-        for shown in (profiles.contrast[:, usable], profiles.fold[:, usable]):
-            views.append(_from_types(speaks, shown, per_type))
-            views.append(_from_groups(speaks, shown, per_group))
+        genes, weights = speakers(speaks, per_type)
+        for shown, marks in zip(marked.shown, marked.marks, strict=True):
+            views.append(np.stack([shown[:, own] @ weight for own, weight in zip(genes, weights, strict=True)], axis=1))
+            views.append(marks @ speaks)
     return np.asarray(np.mean([standardised(view) for view in views], axis=0))
 
 
@@ -204,19 +235,14 @@ def speakers(near: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
     return genes.astype(np.int64), weights / weights.sum(axis=1, keepdims=True)
 
 
-def _from_types(near: Floats, shown: Floats, n: int) -> Floats:
-    genes, weights = speakers(near, n)
-    return np.stack([shown[:, own] @ weight for own, weight in zip(genes, weights, strict=True)], axis=1)
-
-
-def _from_groups(near: Floats, shown: Floats, n: int) -> Floats:
-    rows = []
-    for own in shown:
-        genes = np.argsort(-own, kind="stable")[:n]
-        weight = np.maximum(own[genes], 0)
-        total = weight.sum()
-        rows.append(weight @ near[genes] / total if total > 0 else np.zeros(near.shape[1]))
-    return np.stack(rows)
+def _marks(shown: Floats, n: int) -> sparse.csr_matrix:
+    n_groups, n_genes = shown.shape
+    n = min(n, n_genes)
+    genes = np.argsort(-shown, axis=1, kind="stable")[:, :n]
+    weight = np.maximum(np.take_along_axis(shown, genes, axis=1), 0)
+    total = weight.sum(axis=1, keepdims=True)
+    weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+    return sparse.csr_matrix((weight.ravel(), genes.ravel(), np.arange(0, n_groups * n + 1, n)), shape=shown.shape)
 
 
 def spoken(affinities: Affinity, profiles: Profiles, chosen: NDArray[np.int64], *, n: int = PER_TYPE) -> pd.DataFrame:

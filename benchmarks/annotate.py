@@ -1,0 +1,126 @@
+"""Zero-shot cell types on labelled data, beside controls: permuted and random gene vectors, and the largest type.
+
+The types asked about are the data's own label names, spelled out where an abbreviation says too little (see TYPES);
+with `--ontology` also their definitions and synonyms. Labels are used for the score alone.
+
+    python benchmarks/annotate.py DATA_DIR --index human/minilm human/lexical --ontology cl.json
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+
+from cellmodels import evidence, graphs, metrics, profiles, smoothing, zeroshot
+from cellmodels.annotation import RESOLUTIONS
+from cellmodels.celltypes import CellTypes
+from genetext.index import GeneIndex
+
+# label -> (the name that is asked about, the label in the Cell Ontology)
+TYPES: dict[str, dict[str, tuple[str, str]]] = {
+    "pbmc3k_counts_labelled": {
+        "CD4 T cells": ("CD4 T cells", "CD4-positive, alpha-beta T cell"),
+        "CD14+ Monocytes": ("CD14+ Monocytes", "CD14-positive monocyte"),
+        "B cells": ("B cells", "B cell"),
+        "CD8 T cells": ("CD8 T cells", "CD8-positive, alpha-beta T cell"),
+        "NK cells": ("NK cells", "natural killer cell"),
+        "FCGR3A+ Monocytes": ("FCGR3A+ Monocytes", "CD14-low, CD16-positive monocyte"),
+        "Dendritic cells": ("Dendritic cells", "dendritic cell"),
+        "Megakaryocytes": ("Megakaryocytes", "megakaryocyte"),
+    },
+    "baron_human1_pancreas": {
+        "beta": ("pancreatic beta cell", "type B pancreatic cell"),
+        "alpha": ("pancreatic alpha cell", "pancreatic A cell"),
+        "delta": ("pancreatic delta cell", "pancreatic D cell"),
+        "gamma": ("pancreatic PP cell", "pancreatic PP cell"),
+        "epsilon": ("pancreatic epsilon cell", "pancreatic epsilon cell"),
+        "endothelial": ("endothelial cell", "endothelial cell"),
+        "ductal": ("pancreatic ductal cell", "pancreatic ductal cell"),
+        "acinar": ("pancreatic acinar cell", "pancreatic acinar cell"),
+        "quiescent_stellate": ("pancreatic stellate cell", "pancreatic stellate cell"),
+        "activated_stellate": ("pancreatic stellate cell", "pancreatic stellate cell"),
+        "macrophage": ("macrophage", "macrophage"),
+        "mast": ("mast cell", "mast cell"),
+        "schwann": ("Schwann cell", "Schwann cell"),
+        "t_cell": ("T cell", "T cell"),
+    },
+    "human_retina_multiome_1000": {},  # its labels are those of the ontology
+}
+
+
+def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
+    started = time.perf_counter()
+    adata = anndata.read_h5ad(path)
+    labels = adata.obs["cell_type"].astype(str)
+    told = TYPES[path.stem] or {label: (label, label) for label in labels.unique()}
+    result: dict[str, object] = {"data": path.stem, "n_cells": adata.n_obs}
+    matrix = profiles.log_normalised(adata)
+    graph = graphs.knn_graph(profiles.principal_components(matrix), args.k)
+    cut = [(f"{r:g}", profiles.communities(graph, resolution=r)) for r in RESOLUTIONS]
+    groupings: zeroshot.Groupings = [(name, member, range(int(member.max()) + 1)) for name, member in cut]
+    shown = [profiles.Profiles.of(matrix, member) for _, member, _ in groupings]
+    blocks, block = np.unique(np.stack([member for _, member, _ in groupings], axis=1), axis=0, return_inverse=True)
+    sources = evidence.open_sources([GeneIndex.open(name) for name in args.index], adata)
+
+    for how in ("names", "ontology") if args.ontology else ("names",):
+        asked = labels.map({label: pair[how == "ontology"] for label, pair in told.items()}).to_numpy()
+        types = CellTypes.of(list(dict.fromkeys(asked)))
+        types = types.with_ontology(args.ontology) if how == "ontology" else types
+        names = np.array(types.names, object)
+        near = evidence.affinity(types, sources)
+        marked = [evidence.Marked.of(near, one) for one in shown]
+
+        def score(affinity: evidence.Affinity) -> dict[str, float]:
+            scores = [evidence.group_scores(affinity, one) for one in marked]  # noqa: B023
+            logits = zeroshot.agreed(scores, shown, blocks)[block.reshape(-1)]
+            rough = names[logits.argmax(axis=1)]  # noqa: B023
+            found = names[smoothing.refine_logits(logits, graph, args.lam).argmax(axis=1)]  # noqa: B023
+            return {
+                "accuracy": metrics.accuracy(asked, found),  # noqa: B023
+                "balanced": metrics.balanced_accuracy(asked, found),  # noqa: B023
+                "macro_f1": metrics.macro_f1(asked, found),  # noqa: B023
+                "unrefined": metrics.accuracy(asked, rough),  # noqa: B023
+            }
+
+        random = [
+            evidence.affinity(types, [(index, priors.random(seed)) for index, priors in sources])
+            for seed in range(args.random)
+        ]
+        result[how] = {
+            "n_types": len(types),
+            "majority": float(np.unique(asked, return_counts=True)[1].max() / len(asked)),
+            "prior": score(near),
+            "permuted": spread([score(near.permuted(seed)) for seed in range(args.permutations)]),
+            "random": spread([score(one) for one in random]),
+        }
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    return result
+
+
+def spread(runs: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Return mean, standard deviation and maximum of each score."""
+    return {
+        key: [round(float(f([run[key] for run in runs])), 3) for f in (np.mean, np.std, np.max)] for key in runs[0]
+    } | {"n": [len(runs)]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--index", nargs="+", default=["human/minilm", "human/lexical"])
+    parser.add_argument("--ontology", type=Path)
+    parser.add_argument("--data", nargs="+", default=list(TYPES))
+    parser.add_argument("--permutations", type=int, default=20)
+    parser.add_argument("--random", type=int, default=10)
+    parser.add_argument("--lam", type=float, default=1.0)
+    parser.add_argument("-k", type=int, default=15)
+    args = parser.parse_args()
+    for name in args.data:
+        print(json.dumps(run(args.folder / f"{name}.h5ad", args), indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

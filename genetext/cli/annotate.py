@@ -1,0 +1,125 @@
+"""`genetext annotate`: from a file of cells to the same file with cell types."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.match import Column, MinMatch, Whose
+from genetext.cli.search import choose
+
+_METHODS = ("markers", "vectors")
+_LAPLACIANS = ("unnormalised", "normalised")
+_EXPRESSIONS = ("counts", "linear", "log")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def annotate(
+        data: Annotated[Path, typer.Argument(help=".h5ad; it is not changed.")],
+        labels: Annotated[
+            Path, typer.Option("--labels", "-l", help="A text: name, or name<TAB>definition, on each line.")
+        ],
+        output: Annotated[Path, typer.Option("--output", "-o", help="What to write: .h5ad.")],
+        index: Annotated[
+            list[str] | None,
+            typer.Option("--index", "-i", help="human/minilm; more than once for several. Default: the newest one."),
+        ] = None,
+        ontology: Annotated[
+            Path | None, typer.Option("--ontology", help="JSON of an ontology that has the names: cl.json, or its .gz.")
+        ] = None,
+        method: Annotated[str, typer.Option("--method", help="markers (of groups of cells) or vectors.")] = "markers",
+        logits: Annotated[
+            str | None, typer.Option("--logits", help="Refine these instead: a key of obsm. Needs no index.")
+        ] = None,
+        groups: Annotated[
+            str, typer.Option("--groups", help="leiden, or a column of obs: cells that are judged together.")
+        ] = "leiden",
+        rep: Annotated[
+            str | None, typer.Option("--rep", help="Coordinates of cells, a key of obsm. Default: own components.")
+        ] = None,
+        k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of each cell.")] = 15,
+        lam: Annotated[float, typer.Option("--lam", min=0, help="Strength of smoothing; 0: none.")] = 1.0,
+        laplacian: Annotated[str, typer.Option("--laplacian", help="unnormalised or normalised.")] = "unnormalised",
+        min_confidence: Annotated[
+            float, typer.Option("--min-confidence", min=0, max=1, help="Give no label below it.")
+        ] = 0.0,
+        species: Whose = None,
+        column: Column = None,
+        min_match: MinMatch = None,
+        expression: Annotated[
+            str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
+        ] = "counts",
+        layer: Annotated[
+            str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
+        ] = None,
+        seed: Annotated[int, typer.Option("--seed", help="Of the grouping and the shuffles.")] = 0,
+        key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "annotation",
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Give each cell a type from the types' names or definitions alone: no training, no list of markers."""
+        for path, what in ((data, "input"), (output, "--output")):
+            if path.suffix != ".h5ad":
+                raise typer.BadParameter(f"{what} {path.name} is not .h5ad")
+        for given, known, what in (
+            (method, _METHODS, "--method"),
+            (laplacian, _LAPLACIANS, "--laplacian"),
+            (expression, _EXPRESSIONS, "--expression"),
+        ):
+            if given not in known:
+                raise typer.BadParameter(f"{what} {given}: choose {', '.join(known)}")
+        if not labels.is_file():
+            raise typer.BadParameter(f"--labels {labels} is no file")
+        if not data.is_file():
+            raise typer.BadParameter(f"input {data} is no file")
+        import anndata
+
+        from cellmodels.annotation import annotate as run
+        from cellmodels.celltypes import CellTypes
+        from genetext import disk
+        from genetext.errors import CellsError
+
+        types = CellTypes.read(labels)
+        with console.progress(quiet=quiet):
+            try:
+                adata = anndata.read_h5ad(data)
+            except (OSError, KeyError, ValueError) as error:
+                raise CellsError(f"{data} cannot be read as .h5ad: {error}") from error
+            done = run(
+                adata,
+                types,
+                None if logits is not None else (index or [choose(None)]),
+                logits=logits,
+                ontology=ontology,
+                method=method,
+                groups=groups,
+                rep=rep,
+                k=k,
+                lam=lam,
+                laplacian="normalised" if laplacian == "normalised" else "unnormalised",
+                min_confidence=min_confidence,
+                expression=expression,
+                layer=layer,
+                seed=seed,
+                key_added=key_added,
+                species=species,
+                column=column,
+                min_match=min_match,
+            )
+            with disk.atomic_file(output) as handle:
+                adata.write_h5ad(handle.name)
+        if as_json:
+            genes = {name: done.top(name) for name in types.names}
+            told = {"counts": done.counts, "abstained": done.n_abstained, "rare": list(done.rare), "genes": genes}
+            console.emit({"path": str(output), "n_cells": adata.n_obs, **told, "facts": dict(done.facts)})
+            return
+        for name, count in done.counts.items():
+            spoke = f"  ({', '.join(done.top(name, 6))})" if count and done.top(name) else ""
+            console.note(f"{count:>9,} {name}{spoke}", quiet=quiet)
+        without = f"{done.n_abstained:,} without a label, " if done.n_abstained else ""
+        console.note(f"{adata.n_obs:,} cells, {without}in obs[{key_added}]", quiet=quiet)
+        typer.echo(output)
