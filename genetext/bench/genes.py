@@ -57,7 +57,7 @@ def bench_genes(
     limits, protocol
         Sizes of tasks, and how they are scored. Default: `Limits()`, `Protocol()`.
     every
-        Take every n-th term.
+        Take every n-th term of the sorted names.
     terms
         Take these terms.
     missing
@@ -90,8 +90,13 @@ def bench_genes(
     of_species = _species(rows)
     whose = of_species if species is None else known_species.find(species)
     indices = _indices(methods, root)
-    asked = GeneTasks.read(tasks, _resolver(whose, of_species, indices, root), to=of_species, limits=limits,
-                           every=every, terms=terms)  # fmt: skip
+    resolver = _resolver(whose, of_species, indices, root)
+    asked = GeneTasks.read(tasks, resolver, to=of_species, limits=limits, every=every, terms=terms)
+    if not len(asked.gene_ids):
+        raise BenchError(
+            f"none of the {len(asked.report):,} names in {tasks.name} is a known {whose.name} gene: "
+            f"{first_ten(asked.report.names.tolist())}; say whose genes they are (--species)"
+        )
     rows += controls.vector_controls(rows[0], seeds=control_seeds, seed=seed)
     not_measured: dict[str, str] = {}
     if not indices:

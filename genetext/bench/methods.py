@@ -18,6 +18,7 @@ from genetext import disk
 from genetext.embedding import unit_rows
 from genetext.errors import BenchError
 from genetext.priors import GenePriors
+from genetext.priors.core import fingerprint_of
 
 JOIN, POST, WEIGHT = "++", "@", "*"
 _FILES = (".parquet", ".safetensors")
@@ -145,7 +146,9 @@ def _source(source: str, *, root: Path) -> GenePriors:
     if not named.any():
         raise BenchError(f"{source} does not say which gene is which: make it with GenePriors.from_arrays(species=...)")
     rows = priors.distinct[0]
-    return priors.take(rows[priors.gene_ids[rows] != 0])
+    taken = priors.take(rows[priors.gene_ids[rows] != 0])
+    # A file may hold some genes of an index, or vectors that were changed since: what is in it counts.
+    return replace(taken, fingerprint=fingerprint_of(taken.gene_ids.astype(str).tolist(), taken.vectors))
 
 
 def _joined(name: str, parts: Sequence[tuple[GenePriors, float]], fingerprint: str) -> GenePriors:

@@ -142,7 +142,7 @@ class GeneTasks:
         limits
             For files without splits. Default: `Limits()`.
         every
-            Take every n-th term, in the order of the file.
+            Take every n-th term of the sorted names, so that the order of a file does not decide which.
         terms
             Take these terms.
 
@@ -158,7 +158,7 @@ class GeneTasks:
                 raise BenchError(f"{path.name} has no term {first_ten(unknown)}; it has {first_ten(names)}")
             names = [name for name in names if name in set(terms)]
         # Negatives are the union of the whole file, whichever terms are taken of it.
-        taken = names[::every]
+        taken = set(sorted(names)[::every])
         if given_splits:
             raw = raw[raw["term"].isin(taken)]
         report = resolver.resolve(raw["gene"].drop_duplicates(), to=to)

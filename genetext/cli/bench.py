@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         species: Annotated[
             str | None, typer.Option("--species", "-s", help="Whose genes the file names. Default: the index's.")
         ] = None,
-        every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th term.")] = 1,
+        every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th term, by name.")] = 1,
         term: Annotated[list[str] | None, typer.Option("--term", help="Take this term; again for each.")] = None,
         min_genes: Annotated[int, typer.Option("--min-genes", min=2, help="Leave smaller terms out.")] = 15,
         max_genes: Annotated[int, typer.Option("--max-genes", min=0, help="Leave larger terms out; 0: none.")] = 500,

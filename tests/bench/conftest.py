@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from genetext.build import build
-from tests.factory import write_ncbi, write_snapshot
+from tests.factory import _THEMES, EXTRA_FIRST_ID, write_ncbi, write_snapshot
 
 N_EXTRA = 160
 
@@ -30,13 +30,15 @@ def cache(world, own_cache):
 
 @pytest.fixture
 def themes(tmp_path):
-    """Write the GMT of the genes that answer to each of three themes, and are named in their texts."""
-    from tests.factory import _THEMES, EXTRA_FIRST_ID
+    """Write the terms to a file."""
+    return write_themes(tmp_path / "themes.gmt")
 
+
+def write_themes(path):
+    """Write a GMT of the genes that answer to each of six themes, which their texts name."""
     lines = []
     for number, theme in enumerate(_THEMES[:6]):
         genes = [f"EXTRA{i}" for i in range(N_EXTRA) if (EXTRA_FIRST_ID + i) % len(_THEMES) == number]
         lines.append("\t".join([theme.upper(), "x", *genes]))
-    path = tmp_path / "themes.gmt"
     path.write_text("\n".join(lines) + "\n")
     return path
