@@ -141,18 +141,23 @@ class CellTypes:
             tuple(found),
         )
 
-    def texts(self) -> list[list[str]]:
-        """Return what is asked about each type: name and synonyms in the words of `TEMPLATES`, and the definition."""
+    def texts(self) -> list[list[list[str]]]:
+        """Return what is asked about each type: the definition, and the name and synonyms in the words of `TEMPLATES`.
+
+        Returns
+        -------
+        For each type some lists of texts. The first text of each says it plainly: where an encoder knows no word of
+        that one, the rest of its list would say nothing but the template's own words.
+        """
         asked = []
         for name, definition, synonyms in zip(self.names, self.definitions, self.synonyms, strict=True):
             spoken = name.replace("_", " ")
-            own = [template.format(spoken) for template in TEMPLATES]
             positive = affirmed(definition)
             asked.append(
                 [
-                    *own,
-                    *([f"{spoken}. {positive}"] if positive else []),
-                    *(template.format(other) for other in synonyms[:_MAX_SYNONYMS] for template in TEMPLATES[:2]),
+                    [template.format(spoken) for template in TEMPLATES],
+                    *([[f"{spoken}. {positive}"]] if positive else []),
+                    *([template.format(other) for template in TEMPLATES[:2]] for other in synonyms[:_MAX_SYNONYMS]),
                 ]
             )
         return asked

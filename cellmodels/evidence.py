@@ -104,6 +104,7 @@ def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]"
         raise CellsError(f"the priors are aligned to different data: {[len(part) for part in parts]} genes")
     stacked = np.stack(parts)
     known = np.isfinite(stacked)
+    refuse_mute(types, np.asarray(known.any(axis=(0, 1))), sources)
     # A gene that one index knows and another does not is judged by the one that does.
     values = np.where(known, stacked, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     first = sources[0][1]
@@ -114,28 +115,28 @@ def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]"
 def type_vectors(types: CellTypes, index: "GeneIndex") -> NDArray[np.float32]:
     """Return one vector per type: the mean over its texts that the index's encoder can read, `(n_types, dim)`.
 
-    Raises
-    ------
-    CellsError
-        The encoder knows no word of any text of a type.
+    A type of whose texts it knows no word has a row of zeros.
     """
     asked = types.texts()
-    distinct = list(dict.fromkeys(text for texts in asked for text in texts))
+    distinct = list(dict.fromkeys(text for lists in asked for texts in lists for text in texts))
     read = dict(zip(distinct, _queries(distinct, index), strict=True))
-    rows, mute = [], []
-    for name, texts in zip(types.names, asked, strict=True):
-        vectors = [vector for text in texts if (vector := read[text]) is not None]
-        if vectors:
-            rows.append(np.mean(vectors, axis=0))
-        else:
-            mute.append(name)
+    vectors = np.zeros((len(types), index.dim), np.float32)
+    for row, lists in enumerate(asked):
+        own = [read[text] for texts in lists if read[texts[0]] is not None for text in texts]
+        known = [vector for vector in own if vector is not None]
+        if known:
+            vectors[row] = np.mean(known, axis=0)
+    return vectors
+
+
+def refuse_mute(types: CellTypes, known: NDArray[np.bool_], sources: "Sequence[tuple[GeneIndex, GenePriors]]") -> None:
+    """Raise `CellsError` where no encoder knows a word of a type; `known` is `(n_types,)`."""
+    mute = [name for name, there in zip(types.names, known, strict=True) if not there]
     if mute:
         raise CellsError(
-            f"the encoder of {index.path.name} knows no word of {first_ten(mute)}: describe them in other words, give "
-            f"definitions, or use another index"
+            f"no encoder of {first_ten([index.path.name for index, _ in sources])} knows a word of {first_ten(mute)}: "
+            f"describe them in other words, give definitions, or use another index"
         )
-    vectors32: NDArray[np.float32] = np.stack(rows).astype(np.float32)
-    return vectors32
 
 
 def _queries(texts: list[str], index: "GeneIndex") -> list[NDArray[np.float32] | None]:
@@ -163,11 +164,13 @@ def _standardised(types: CellTypes, index: "GeneIndex", priors: "GenePriors") ->
         )
     rows, _ = priors.distinct
     genes = unit_rows(vectors - priors.vectors[rows].mean(axis=0))
-    asked = unit_rows(type_vectors(types, index) - np.asarray(index.matrix).mean(axis=0))
+    own = type_vectors(types, index)
+    asked = unit_rows(own - np.asarray(index.matrix).mean(axis=0))
     cosine = (genes @ asked.T).astype(np.float64)
     spread = cosine.std(axis=0)
     values = np.full((len(priors), len(types)), np.nan)
     values[priors.mask] = (cosine - cosine.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    values[:, ~own.any(axis=1)] = np.nan
     return values
 
 

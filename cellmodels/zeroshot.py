@@ -134,7 +134,7 @@ def by_vectors(
     from genetext.cells import embed_cells
 
     plain = anndata.AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
-    parts, silent = [], np.zeros(adata.n_obs, bool)
+    parts, silent, heard = [], np.zeros(adata.n_obs, bool), np.zeros(len(types), bool)
     for index, priors in sources:
         embed_cells(plain, priors, weighting="contrast", expression="log")
         vectors = plain.obsm["X_genetext"]
@@ -142,11 +142,14 @@ def by_vectors(
         middle = np.asarray(index.matrix).mean(axis=0)
         cells = np.where(mute[:, None], 0, vectors)
         cells = unit_rows((cells - cells[~mute].mean(axis=0)).astype(np.float32)) if (~mute).any() else cells
-        asked = unit_rows((evidence.type_vectors(types, index) - middle).astype(np.float32))
-        cosine = (cells @ asked.T).astype(np.float64)
+        own = evidence.type_vectors(types, index)
+        heard |= own.any(axis=1)
+        cosine = (cells @ unit_rows((own - middle).astype(np.float32)).T).astype(np.float64)
+        cosine[:, ~own.any(axis=1)] = 0
         cosine[mute] = 0
         parts.append(evidence.standardised(cosine))
         silent |= mute
+    evidence.refuse_mute(types, heard, sources)
     return Found(
         np.mean(parts, axis=0), "vectors", silent, facts={"sources": [priors.description for _, priors in sources]}
     )
