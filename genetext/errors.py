@@ -7,6 +7,7 @@
       ├─ SnapshotError         a snapshot of gene text that is absent, damaged or of another version
       ├─ TextError             sections, rankings or templates that cannot be composed
       ├─ EncoderError          an encoder that cannot be loaded or fed
+      │    ├─ NoDirection      ... because it knows no word of a query
       │    ├─ MissingWeights   ... because its weights are not on this machine
       │    └─ CostLimit        ... because the paid call would cost more than allowed
       ├─ StoreError            the vector store cannot be read or written
@@ -52,6 +53,10 @@ class TextError(GenetextError, ValueError):
 
 class EncoderError(GenetextError):
     """An encoder cannot be found, loaded, or fed the texts at hand."""
+
+
+class NoDirection(EncoderError):
+    """An encoder knows no word of a query, so that there is no direction to search in."""
 
 
 class MissingWeights(EncoderError):
