@@ -97,7 +97,29 @@ class TextEmbedding:
         from genetext.encoders import postprocess
 
         self.chains = [postprocess.parse(self.spec.post).fit(block) for block in blocks]
-        return self._project(blocks)
+        return self.project(blocks)
+
+    def project(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Give raw vectors of other texts the post-processing that was fitted to the genes.
+
+        Parameters
+        ----------
+        blocks
+            For each encoder, `(n_texts, dim_of_encoder) float32`.
+
+        Returns
+        -------
+        `(n_texts, dim) float32`, as `join`.
+        """
+        joined = []
+        for block, chain in zip(blocks, self.chains, strict=True):
+            # A row without content has no direction: centring must not give it one.
+            known = block.any(axis=1)
+            projected = chain.apply(block)
+            projected[~known] = 0
+            joined.append(unit_rows(projected))
+        vectors = joined[0] if len(joined) == 1 else unit_rows(np.concatenate(joined, axis=1))
+        return np.ascontiguousarray(vectors, dtype=np.float32)
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode queries as the genes were: `(n, dim) float32`, unit length.
@@ -116,7 +138,7 @@ class TextEmbedding:
                     raise
                 refusals.append(error)
                 blocks.append(np.zeros((len(texts), encoder.dim), np.float32))
-        vectors = self._project(blocks)
+        vectors = self.project(blocks)
         empty = [text for text, vector in zip(texts, vectors, strict=True) if not vector.any()]
         if empty:
             reason = f" ({refusals[0]})" if refusals else ""
@@ -157,17 +179,6 @@ class TextEmbedding:
                 f"{what} was built with {recorded} ({recorded.fingerprint[:12]}), the encoder at hand is {self.spec} "
                 f"({self.spec.fingerprint[:12]}): use the one it was built with, or build an index with the other"
             )
-
-    def _project(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        joined = []
-        for block, chain in zip(blocks, self.chains, strict=True):
-            # A row without content has no direction: centring must not give it one.
-            known = block.any(axis=1)
-            projected = chain.apply(block)
-            projected[~known] = 0
-            joined.append(unit_rows(projected))
-        vectors = joined[0] if len(joined) == 1 else unit_rows(np.concatenate(joined, axis=1))
-        return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

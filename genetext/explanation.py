@@ -23,15 +23,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genetext import disk
 from genetext.cells.embed import Job, Options, prepare
 from genetext.cells.product import Weights, check
 from genetext.cells.stream import Progress, over_tiles
 from genetext.cells.weighting import Background, Floats
-from genetext.errors import CellsError, EncoderError, IndexMismatch, first_ten
+from genetext.errors import CellsError, CostLimit, IndexMismatch, first_ten
 
 if TYPE_CHECKING:
+    from genetext.build import Confirm
+    from genetext.encoders.base import EncoderSpec
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
+    from genetext.store import VectorStore
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def explain(
     block_size: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    confirm: "Confirm | None" = None,
+    root: Path | None = None,
 ) -> Explanation:
     """Say which genes, and which sentences of their text, pull groups of cells away from all other cells.
 
@@ -133,11 +139,17 @@ def explain(
     groups
         Explain these groups only. The others remain what they are compared with.
     index
-        The index that the priors come from, to score sentences; its encoder is loaded.
+        The index that the priors come from, to score sentences; its encoder is loaded. Their vectors are kept in the
+        vector store, so that no sentence is encoded twice.
     n_genes
         Sentences are scored for so many genes of each group, those that contribute most.
     weighting, top_n, expression, layer, target_sum, background, block_size, threads, progress
-        As in `embed_cells`.
+        As in `embed_cells`; progress is also told of the stage `encode`, in sentences.
+    confirm
+        Called with the spec of a paid encoder and the sentences, by digest, that it would be sent; raises to stop.
+        Without it nothing is sent.
+    root
+        The cache root.
 
     Raises
     ------
@@ -145,6 +157,10 @@ def explain(
         There is no such column or group, or fewer than two groups have cells with vectors; or as in `embed_cells`.
     IndexMismatch
         The priors come from another index, or their vectors were transformed, so that sentences cannot be compared.
+    CostLimit
+        The encoder is paid, sentences are not in the store, and there is no `confirm`.
+    EncoderError
+        The encoder cannot be loaded, or failed.
     """
     chosen = Options(weighting, top_n, expression, layer, target_sum)
     labels = _labels(adata, groupby)
@@ -153,7 +169,7 @@ def explain(
         raise CellsError(
             f"obs[{groupby!r}] has no group {first_ten(unknown)}: it has {first_ten(list(labels.categories))}"
         )
-    opened = None if index is None else _same_index(priors, index)
+    opened = None if index is None else _same_index(priors, index, root)
     job = Job.of(adata, priors, chosen, background=background)
     how: dict[str, Any] = {"block_size": block_size, "threads": threads, "progress": progress}
     n_cells, means = _mean_weights(job, labels, adata.obs_names, how)
@@ -196,7 +212,8 @@ def explain(
         directions.append(direction)
     sentences = None
     if opened is not None:
-        sentences = _sentences(opened, tables, directions, centre, n_genes)
+        encoding: dict[str, Any] = {"root": root, "confirm": confirm, "progress": progress}
+        sentences = _sentences(opened, tables, directions, centre, n_genes, **encoding)
     genes = pd.concat(tables, ignore_index=True)
     return Explanation(genes, pd.DataFrame(summary), np.stack(directions), sentences)
 
@@ -244,10 +261,10 @@ def _mean_weights(
     return n_cells, sums / np.maximum(n_cells, 1)[:, None]
 
 
-def _same_index(priors: "GenePriors", index: "GeneIndex | str | Path") -> "GeneIndex":
+def _same_index(priors: "GenePriors", index: "GeneIndex | str | Path", root: Path | None) -> "GeneIndex":
     from genetext.index import GeneIndex
 
-    opened = index if isinstance(index, GeneIndex) else GeneIndex.open(index)
+    opened = index if isinstance(index, GeneIndex) else GeneIndex.open(index, root=root)
     if priors.fingerprint != opened.fingerprint:
         raise IndexMismatch(
             f"the priors come from {priors.source} ({priors.fingerprint[:12]}), the index is {opened.path} "
@@ -265,7 +282,12 @@ def _same_index(priors: "GenePriors", index: "GeneIndex | str | Path") -> "GeneI
 
 
 def _sentences(
-    index: "GeneIndex", tables: list[pd.DataFrame], directions: list[Floats], centre: Floats, n_genes: int
+    index: "GeneIndex",
+    tables: list[pd.DataFrame],
+    directions: list[Floats],
+    centre: Floats,
+    n_genes: int,
+    **encoding: Any,
 ) -> pd.DataFrame:
     from genetext.text.sentences import split
 
@@ -274,10 +296,10 @@ def _sentences(
     for place, table in enumerate(tables):
         for row, gene_id in enumerate(table["gene_id"].iloc[:n_genes]):
             said += [(place, row, sentence) for sentence in split(str(texts.get(gene_id) or ""))]
-    known = _encoded(index, list(dict.fromkeys(sentence for _, _, sentence in said)))
+    known = _encoded(index, list(dict.fromkeys(sentence for _, _, sentence in said)), **encoding)
     told = []
     for place, row, sentence in said:
-        if sentence not in known:  # its encoder knows no word of it
+        if sentence not in known:  # no encoder knows a word of it
             continue
         gene = tables[place].iloc[row]
         pull = float((known[sentence] - centre) @ directions[place])
@@ -288,14 +310,51 @@ def _sentences(
     return frame[columns[1:]].reset_index(drop=True)
 
 
-def _encoded(index: "GeneIndex", sentences: list[str]) -> dict[str, Floats]:
-    """Encode sentences as the index encodes queries, leaving out those that its encoder knows no word of."""
+def _encoded(
+    index: "GeneIndex",
+    sentences: list[str],
+    *,
+    root: Path | None,
+    confirm: "Confirm | None",
+    progress: Progress | None,
+) -> dict[str, Floats]:
+    """Encode sentences as the texts of the genes were, leaving out those that the index knows no word of.
+
+    They go through the vector store, as the texts of a build do: none is encoded, or paid for, a second time.
+    """
+    import hashlib
+
+    from genetext.encode import encode
+    from genetext.store import VectorStore
+
     if not sentences:
         return {}
-    try:
-        return dict(zip(sentences, index.embedding.queries(sentences).astype(np.float64), strict=True))
-    except EncoderError:
-        if len(sentences) == 1:
-            return {}
-    middle = len(sentences) // 2
-    return _encoded(index, sentences[:middle]) | _encoded(index, sentences[middle:])
+    root = root or disk.cache_dir()
+    by_digest = {hashlib.sha256(sentence.encode()).hexdigest(): sentence for sentence in sentences}
+    blocks = []
+    with VectorStore(root / "vectors") as store:
+        for encoder in index.embedding.encoders:
+            if encoder.corpus_bound:  # fitted already: it must not be fitted to the sentences
+                blocks.append(encoder.encode(sentences).vectors)
+                continue
+            if encoder.paid:
+                _ask(encoder.spec, by_digest, store, confirm)
+            done = encode(
+                encoder, sentences, list(by_digest), store=store, journals=root / "journals", progress=progress
+            )
+            blocks.append(done.encoded.vectors)
+    vectors = index.embedding.project(blocks).astype(np.float64)
+    return {sentence: vector for sentence, vector in zip(sentences, vectors, strict=True) if vector.any()}
+
+
+def _ask(spec: "EncoderSpec", by_digest: dict[str, str], store: "VectorStore", confirm: "Confirm | None") -> None:
+    known = store.contains(spec.fingerprint, list(by_digest))
+    missing = {digest: text for (digest, text), there in zip(by_digest.items(), known, strict=True) if not there}
+    if not missing:
+        return
+    if confirm is None:
+        raise CostLimit(
+            f"{len(missing):,} sentences would be sent to {spec.model}, which is paid for; nothing was sent. Pass "
+            f"confirm=, called with the encoder's spec and the sentences, which raises to stop; or leave index= out"
+        )
+    confirm(spec, missing)

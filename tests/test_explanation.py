@@ -6,12 +6,13 @@ import pytest
 
 from genetext.build import build
 from genetext.cells import WEIGHTINGS, embed_cells
-from genetext.errors import CellsError, IndexMismatch
+from genetext.errors import CellsError, CostLimit, EncoderError, IndexMismatch
 from genetext.explanation import explain
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 from tests.cells import reference
 from tests.factory import write_ncbi
+from tests.servers.openai import OpenAIServer
 
 ALL = [(name, top_n) for name in WEIGHTINGS for top_n in (None, 5) if not (name == "top" and top_n is None)]
 
@@ -144,6 +145,68 @@ def test_sentences_of_the_genes_are_scored(index, root):
     pulls = (index.embedding.queries(list(own["sentence"])) - centre) @ direction
     np.testing.assert_allclose(own["pull"], pulls, atol=1e-5)
     assert own["score"].iloc[0] > 0
+
+
+@pytest.fixture
+def paid(tmp_path, monkeypatch):
+    """A server that is paid, and an index of its vectors."""
+    with OpenAIServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        build("human", encoder="ada", name="paid", source=str(write_ncbi(tmp_path / "ncbi")), root=tmp_path)
+        server.received.clear()
+        yield server, tmp_path
+
+
+def test_a_paid_encoder_is_asked_about_and_sent_each_sentence_once(paid):
+    server, root = paid
+    adata, priors = retina(GeneIndex.open("human/paid", root=root), root)
+    asked = []
+
+    def confirm(spec, missing):
+        asked.append(list(missing.values()))
+
+    def explained(**options):
+        return explain(adata, priors, "kind", index="human/paid", n_genes=3, root=root, **options).sentences
+
+    with pytest.raises(CostLimit, match=r"sentences would be sent to text-embedding-ada-002.*confirm="):
+        explained()
+
+    def refuse(spec, missing):
+        raise CostLimit("too dear")
+
+    with pytest.raises(CostLimit, match="too dear"):
+        explained(confirm=refuse)
+    assert server.texts == []
+    first = explained(confirm=confirm)
+    assert len(first)
+    assert set(first["sentence"]) == set(asked[0]) >= set(server.texts)
+    n_sent = len(server.texts)
+    assert n_sent == len(set(server.texts)) > 0
+    pd.testing.assert_frame_equal(explained(), first)
+    assert (len(asked), len(server.texts)) == (1, n_sent)
+
+
+def test_an_encoder_that_fails_is_an_error_and_not_an_empty_table(paid, monkeypatch):
+    _, root = paid
+    adata, priors = retina(GeneIndex.open("human/paid", root=root), root)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    options = {"index": "human/paid", "n_genes": 3, "root": root, "confirm": lambda spec, missing: None}
+    with pytest.raises(EncoderError, match="key"):
+        explain(adata, priors, "kind", **options)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(EncoderError, match="OPENAI_API_KEY"):
+        explain(adata, priors, "kind", **options)
+
+
+def test_sentences_without_a_known_word_are_left_out(index, root, monkeypatch):
+    from genetext.text import sentences
+
+    adata, priors = retina(index, root)
+    monkeypatch.setattr(sentences, "split", lambda text: [text, "Xyzzy plugh."] if text else [])
+    told = explain(adata, priors, "kind", index=index, n_genes=3, root=root).sentences
+    assert len(told)
+    assert "Xyzzy plugh." not in set(told["sentence"])
 
 
 def test_sentences_need_the_index_that_the_vectors_come_from(index, root, adata, priors):
