@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 import genetext
-from genetext import disk
+from genetext import disk, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable, first_ten
 from genetext.species import HUMAN, Species
@@ -112,7 +112,7 @@ def fetch(
         return _few(_from_files(found, where, root, patience, progress), genes, root)
     except Unreachable as error:
         if source == "auto":
-            return _instead(found, error, genes, root)
+            return _instead(found, where, error, genes, root)
         hint = "use --source auto, which falls back on what is on this machine" if is_ncbi else "check the address"
         raise Unreachable(f"{error}; try again later, or {hint}") from error
 
@@ -321,15 +321,8 @@ def _offline(species: Species, source: str, where: Source, genes: Sequence[str] 
         return _few(_from_files(species, where, root, Patience(), None), genes, root)
     if genes is not None and (same := _asked_before(species, genes, root)) is not None:
         return same
-    for kept in list_snapshots(species, kind="ncbi", root=root):
-        if _is_whole(kept) and (source in {"auto", "ncbi"} or kept.manifest["source"]["where"] == where.where):
-            return _few(kept, genes, root)
-    try:
-        files = _collect(species, where, lambda name: download.cached_file(where, name, root=root))
-    except FetchError as nothing:
-        _log.info("offline: %s", nothing)
-    else:
-        return _few(_snapshot(species, where, files, root), genes, root)
+    if (kept := _fetched_before(species, where, root, is_ncbi=source in {"auto", "ncbi"})) is not None:
+        return _few(kept, genes, root)
     if source == "auto":
         with suppress(SnapshotError):
             facts = _facts(species, root)
@@ -342,13 +335,29 @@ def _offline(species: Species, source: str, where: Source, genes: Sequence[str] 
     )
 
 
-def _instead(species: Species, error: Unreachable, genes: Sequence[str] | None, root: Path) -> Snapshot:
+def _fetched_before(species: Species, where: Source, root: Path, *, is_ncbi: bool) -> Snapshot | None:
+    """Return what this source gave last for the whole species: a snapshot, else one made of its downloads; or None.
+
+    What stands for NCBI now (a mirror, say) does not make what came from NCBI itself another source.
+    """
+    places = {where.where, NCBI} if is_ncbi else {where.where}
+    for kept in list_snapshots(species, kind="ncbi", root=root):
+        if _is_whole(kept) and kept.manifest["source"]["where"] in places and _is_sound(kept, "it is not used"):
+            return kept
+    try:
+        files = _collect(species, where, lambda name: download.cached_file(where, name, root=root))
+    except FetchError as nothing:
+        _log.info("of what was downloaded before: %s", nothing)
+        return None
+    return _snapshot(species, where, files, root)
+
+
+def _instead(species: Species, where: Source, error: Unreachable, genes: Sequence[str] | None, root: Path) -> Snapshot:
     """Return what is on this machine in place of NCBI, and say so in one line; or raise why there is nothing."""
     if genes is not None and (same := _asked_before(species, genes, root)) is not None:
         _log.warning("NCBI cannot be reached (%s): using what was fetched for these genes before", error)
         return same
-    kept = latest(species, kind="ncbi", root=root)
-    if kept is not None:
+    if (kept := _fetched_before(species, where, root, is_ncbi=True)) is not None:
         _log.warning("NCBI cannot be reached (%s): using the snapshot %s fetched before", error, kept.path.name)
         return _few(kept, genes, root)
     try:
@@ -363,7 +372,8 @@ def _asked_before(species: Species, genes: Sequence[str], root: Path) -> Snapsho
     """Return the last snapshot that E-utilities gave for the same genes."""
     asked = sorted(set(genes))
     kept = list_snapshots(species, kind="eutils", root=root)
-    return next((item for item in kept if item.manifest["source"].get("genes") == asked), None)
+    same = (item for item in kept if item.manifest["source"].get("genes") == asked)
+    return next((item for item in same if _is_sound(item, "it is not used")), None)
 
 
 def _facts(species: Species, root: Path) -> Snapshot:
@@ -391,6 +401,8 @@ def _open(wanted: str | Path, species: Species, root: Path) -> Snapshot:
         (found,) = fitting
     if found.species.tax_id != species.tax_id:
         raise SnapshotError(f"{found.path} is a snapshot of {found.species.name}, not of {species.name}")
+    if problems := manifest.verify(found.path, found.manifest):
+        raise SnapshotError(f"{first_ten(problems)}: the snapshot is damaged, fetch it again")
     return found
 
 
@@ -402,10 +414,24 @@ def _kept(species: Species, kind: str, digest: str, root: Path) -> Snapshot | No
         except SnapshotError as error:
             _log.warning("%s; it is made anew", error)
             continue
+        # Sizes alone would let the same damage through run after run.
+        if not _is_sound(kept, "it is made anew"):
+            continue
         with suppress(OSError):  # a read-only cache can be read
             os.utime(path / "manifest.json")
         return kept
     return None
+
+
+def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
+    """Whether a snapshot's files have the bytes that its manifest tells; if not, warn and say what is done about it."""
+    try:
+        problems = manifest.verify(snapshot.path, snapshot.manifest)
+    except OSError as error:
+        problems = [f"{snapshot.path} cannot be read: {error.strerror or error}"]
+    if problems:
+        _log.warning("%s: the snapshot is damaged; %s", first_ten(problems), otherwise)
+    return not problems
 
 
 def _input_digest(species: Species, sha256: Mapping[str, str]) -> str:

@@ -169,13 +169,32 @@ class Snapshot:
         return self.frame("orthologs")
 
     def table(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
-        """Read one of the five tables, or some columns and rows of it, as an Arrow table."""
-        return pq.read_table(self.path / f"{name}.parquet", columns=columns, filters=filters, memory_map=True)
+        """Read one of the five tables, or some columns and rows of it, as an Arrow table.
+
+        Raises
+        ------
+        SnapshotError
+            The table's file is damaged, or gone.
+        """
+        path = self.path / f"{name}.parquet"
+        try:
+            return pq.read_table(path, columns=columns, filters=filters, memory_map=True)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
 
     def frame(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
         """Read one of the five tables, or some columns and rows of it, as a pandas frame."""
-        frame: pd.DataFrame = self.table(name, columns=columns, filters=filters).to_pandas()
+        table = self.table(name, columns=columns, filters=filters)
+        try:
+            frame: pd.DataFrame = table.to_pandas()
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # damaged text shows only when it is decoded
+            raise _unreadable(self.path / f"{name}.parquet", error) from error
         return frame
+
+
+def _unreadable(path: Path, error: Exception) -> SnapshotError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return SnapshotError(f"{path} cannot be read ({reason}): the snapshot is damaged, fetch it again")
 
 
 def _as_table(table: pd.DataFrame | pa.Table | None, schema: pa.Schema, name: str) -> pa.Table:

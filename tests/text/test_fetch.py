@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from genetext import disk
+from genetext import disk, manifest
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable
 from genetext.species import Species
 from genetext.text import parse
+from genetext.text.download import NCBI
 from genetext.text.fetch import fetch, find_species, latest, list_snapshots
 from genetext.text.snapshot import SCHEMAS, Snapshot
 from genetext.text.web import Patience
@@ -38,6 +39,13 @@ def server(folder):
     with NcbiServer(folder) as running:
         running.rates.without_key = 10_000
         yield running
+
+
+@pytest.fixture
+def ncbi(server, monkeypatch):
+    """The same server, at NCBI's own address."""
+    monkeypatch.setattr("genetext.text.fetch.NCBI", server.url)
+    return server
 
 
 @pytest.fixture
@@ -253,8 +261,9 @@ def test_human_names_come_from_the_file_of_all_species_where_it_is_here_anyway(s
     assert "TP53" in fish.orthologs["human_symbol"].tolist()
 
 
-def test_auto_takes_the_snapshot_fetched_last_when_ncbi_is_away(server, nowhere, caplog):
-    kept = fetch("human", patience=QUICK, ncbi_url=server.url)
+@pytest.mark.usefixtures("ncbi")
+def test_auto_takes_the_snapshot_fetched_last_when_ncbi_is_away(nowhere, caplog):
+    kept = fetch("human", patience=QUICK)
     found = fetch("human", patience=QUICK, ncbi_url=nowhere)
     assert found.path == kept.path
     (line,) = caplog.messages
@@ -317,11 +326,11 @@ def test_offline_without_anything_says_how_to_prefetch(source):
     assert f"run `genetext fetch --species {name}{shown}` where there is a network" in str(caught.value)
 
 
-def test_offline_takes_what_was_fetched(server, request):
-    online = [get("human", server), fetch("mouse", patience=QUICK, ncbi_url=server.url)]
+def test_offline_takes_what_was_fetched(ncbi, request):
+    online = [get("human", ncbi), fetch("mouse", patience=QUICK)]
     request.getfixturevalue("no_socket")
     assert fetch("human", offline=True).path == online[0].path
-    assert fetch("human", source=server.url, offline=True).path == online[0].path
+    assert fetch("human", source=ncbi.url, offline=True).path == online[0].path
     assert fetch("mouse", source="ncbi", offline=True).path == online[1].path
     with pytest.raises(FetchError, match="nothing was fetched for human before"):
         fetch("human", source="https://elsewhere.example.org/", offline=True)
@@ -362,12 +371,12 @@ def test_a_handful_of_genes_through_eutils(server, caplog, request):
     assert fetch("human", genes=["NOPE", "TP53", "OPN4"], offline=True).path == few.path
 
 
-def test_a_handful_when_ncbi_is_away(server, nowhere, caplog):
+def test_a_handful_when_ncbi_is_away(ncbi, nowhere, caplog):
     away = {"patience": QUICK, "ncbi_url": nowhere, "eutils_url": nowhere}
     few = fetch("human", genes=["OPN4"], **away)
     assert few.manifest["source"]["kind"] == "facts"
     assert few.genes["symbol"].tolist() == ["OPN4"]
-    here = {"patience": QUICK, "ncbi_url": server.url, "eutils_url": server.eutils_url}
+    here = {"patience": QUICK, "eutils_url": ncbi.eutils_url}
     known = fetch("human", genes=["OPN4"], **here)
     assert fetch("human", genes=["OPN4"], **away).path == known.path
     whole = fetch("human", **here)
@@ -420,6 +429,92 @@ def test_a_damaged_snapshot_is_made_anew(folder, caplog):
     assert "it is made anew" in caplog.text
 
 
+def damage(snapshot, name="genes.parquet"):
+    """Change some bytes of a table, and not its size."""
+    file = snapshot.path / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_damage_that_leaves_the_size_is_found_and_mended(folder, caplog, table):
+    first = get("human", folder)
+    damage(first, f"{table}.parquet")
+    second = get("human", folder)
+    assert (second.path, second.digest) == (first.path, first.digest)
+    assert f"{table}.parquet has sha256" in caplog.text
+    assert "it is made anew" in caplog.text
+    assert manifest.verify(second.path, second.manifest) == []
+    assert {name: second.table(name).num_rows for name in SCHEMAS} == second.manifest["counts"]
+
+
+def test_damage_of_a_few_genes_is_mended(folder, caplog):
+    first = get("human", folder, genes=["OPN4"])
+    damage(first)
+    second = get("human", folder, genes=["OPN4"])
+    assert second.path == first.path
+    assert second.genes["symbol"].tolist() == ["OPN4"]
+    assert "it is made anew" in caplog.text
+
+
+def test_a_damaged_snapshot_is_not_used_offline(server, nowhere, caplog, request):
+    damage(fetch("human", source="ncbi", ncbi_url=server.url, patience=QUICK))
+    away = fetch("human", ncbi_url=server.url, offline=True)  # out of the downloads
+    assert manifest.verify(away.path, away.manifest) == []
+    damage(away)
+    shutil.rmtree(disk.cache_dir() / "downloads")
+    request.getfixturevalue("no_socket")
+    with pytest.raises(FetchError, match="offline, and nothing was fetched"):
+        fetch("human", source="ncbi", ncbi_url=server.url, offline=True)
+    assert "the snapshot is damaged; it is not used" in caplog.text
+
+
+def test_a_damaged_snapshot_asked_for_is_told(folder):
+    human = get("human", folder)
+    damage(human)
+    with pytest.raises(SnapshotError, match="the snapshot is damaged, fetch it again"):
+        fetch("human", snapshot=human.path)
+
+
+def test_what_a_folder_gave_is_not_ncbis(folder, nowhere, caplog, request):
+    local = get("human", folder)
+    with caplog.at_level(logging.WARNING, logger="genetext"):
+        found = fetch("human", ncbi_url=nowhere, eutils_url=nowhere, patience=QUICK)
+    assert found.manifest["source"]["kind"] == "facts"
+    assert "using the bundled facts" in caplog.text
+    assert local.path.name not in caplog.text
+    request.getfixturevalue("no_socket")
+    with pytest.raises(FetchError, match="offline, and nothing was fetched"):
+        fetch("human", source="ncbi", offline=True)
+    assert fetch("human", offline=True).manifest["source"]["kind"] == "facts"
+
+
+def test_what_a_mirror_gave_is_ncbis_only_where_it_stands_for_ncbi(server, monkeypatch):
+    human = get("human", server)
+    shutil.rmtree(disk.cache_dir() / "downloads")
+    with pytest.raises(FetchError, match="offline, and nothing was fetched"):
+        fetch("human", source="ncbi", offline=True)
+    monkeypatch.setenv("GENETEXT_NCBI_URL", server.url)
+    assert fetch("human", source="ncbi", offline=True).path == human.path
+
+
+@pytest.mark.usefixtures("ncbi")
+def test_what_ncbi_itself_gave_stays_ncbis_when_a_mirror_stands_for_it(nowhere, monkeypatch):
+    human = fetch("human", source="ncbi", patience=QUICK)
+    monkeypatch.setenv("GENETEXT_NCBI_URL", nowhere)
+    assert fetch("human", source="ncbi", offline=True).path == human.path
+    assert fetch("human", patience=QUICK).path == human.path
+
+
+def test_auto_takes_downloads_that_a_folder_gave_before(server, folder, nowhere, monkeypatch):
+    local = get("human", folder)
+    same = fetch("human", source="ncbi", ncbi_url=server.url, patience=QUICK)
+    assert same.path == local.path  # the same input: parsed once
+    server.fault(HUMAN_INFO, Fault(status=503, again=None))
+    assert fetch("human", ncbi_url=server.url, patience=QUICK).path == local.path
+
+
 def test_a_species_out_of_the_taxonomy(server):
     cat = fetch_species(server, "Felis catus")
     assert cat == Species(9685, "felis-catus", "Felis catus", "Mammalia")
@@ -429,7 +524,7 @@ def test_a_species_out_of_the_taxonomy(server):
         tables={},
         content={
             "species": {"tax_id": 9685, "name": "felis-catus", "latin": "Felis catus"},
-            "source": {"kind": "ncbi", "where": "folder", "files": {}},
+            "source": {"kind": "ncbi", "where": NCBI, "files": {}},
         },
     )
     assert find_species("felis CATUS").tax_id == 9685  # fetched before: found without a network

@@ -29,6 +29,22 @@ def test_what_is_written_is_what_is_opened(source, tmp_path):
     assert opened.frame("genes", columns=["symbol"], filters=[("gene_id", "=", 94233)])["symbol"].tolist() == ["OPN4"]
 
 
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+def test_a_damaged_table_is_one_sentence(source, tmp_path, place):
+    written = write_snapshot(tmp_path / "human", source=source)
+    file = written.path / "genes.parquet"
+    size = file.stat().st_size
+    start = {"start": 0, "middle": 0, "end": size - 40}[place]
+    stop = {"start": 8, "middle": size // 2, "end": size}[place]
+    content = bytearray(file.read_bytes())
+    content[start:stop] = b"\xa5" * (stop - start)
+    file.write_bytes(content)
+    opened = Snapshot.open(written.path)  # every size fits
+    with pytest.raises(SnapshotError, match="genes.parquet cannot be read .*: the snapshot is damaged, fetch it again"):
+        _ = opened.genes
+    assert len(opened.frame("summaries"))
+
+
 def test_equal_input_has_equal_bytes_and_another_summary_another_digest(source, tmp_path):
     first = write_snapshot(tmp_path / "a", source=source)
     again = write_snapshot(tmp_path / "b", source=write_ncbi(tmp_path / "ncbi"))
