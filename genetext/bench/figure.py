@@ -40,7 +40,7 @@ def draw(benchmark: Benchmark, path: Path) -> None:
     axes.axvline(0.5, color="#bbbbbb", linewidth=1, zorder=0)
     axes.set_yticks(range(len(table)), [f"{one.method} ({one.dim})" for one in table.itertuples()], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("AUROC on held-out genes, one dot per term; mean and 95 % interval over terms")
+    axes.set_xlabel("AUROC on held-out genes\none dot per term; mean and 95 % interval")
     about = benchmark.about
     axes.set_title(f"{about['tasks']}: {about['n_terms']:,} terms, {about['n_genes']:,} genes", fontsize=10)
     with disk.atomic_file(path) as handle:
