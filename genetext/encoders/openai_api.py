@@ -126,11 +126,11 @@ class Api:
         inputs: Sequence[str],
         *,
         model: str,
-        dim: int,
+        dim: int | None,
         dimensions: int | None = None,
         stop: threading.Event | None = None,
     ) -> tuple[NDArray[np.float32], int]:
-        """Ask for the vectors of one request's texts.
+        """Ask for the vectors of one request's texts; `dim` None takes the length that comes.
 
         Returns
         -------
@@ -140,10 +140,19 @@ class Api:
 
         def request(client: "openai.OpenAI") -> tuple[NDArray[np.float32], int]:
             shortened = {} if dimensions is None else {"dimensions": dimensions}
-            reply = client.embeddings.create(model=model, input=list(inputs), encoding_format="base64", **shortened)  # type: ignore[arg-type]
-            pairs = [(entry.index, entry.embedding) for entry in reply.data or ()]
-            usage = getattr(reply, "usage", None)
-            return match(pairs, n=len(inputs), dim=dim, model=model), int(getattr(usage, "prompt_tokens", 0) or 0)
+            # Raw: the client's own reading takes whatever came (a page of HTML, a bare list) for embeddings.
+            raw = client.embeddings.with_raw_response.create(
+                model=model,
+                input=list(inputs),
+                encoding_format="base64",
+                **shortened,  # type: ignore[arg-type]
+            )
+            try:
+                reply = raw.http_response.json()
+            except ValueError:
+                reply = None
+            pairs, billed = entries(reply, host=self.host)
+            return match(pairs, n=len(inputs), dim=dim, model=model), billed
 
         return self.call(f"{len(inputs):,} texts for {model}", request, stop=stop)
 
@@ -259,8 +268,28 @@ class Api:
         return _LOOKS_LIKE_A_KEY.sub("***", text)
 
 
+def entries(reply: Any, *, host: str) -> tuple[list[tuple[int | None, Any]], int]:
+    """Take a reply's numbered vectors, not yet looked at, and the tokens that the server counted (0: it does not say).
+
+    Raises
+    ------
+    WrongReply
+        The reply is something else than a list of embeddings: a page of HTML, other JSON, nothing at all.
+    """
+    data = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(data, list) or not all(isinstance(entry, dict) and "embedding" in entry for entry in data):
+        raise WrongReply(f"what {host} sent is no list of embeddings; check OPENAI_BASE_URL")
+    indices = [entry.get("index") for entry in data]
+    pairs = [
+        (index if type(index) is int else None, entry["embedding"]) for index, entry in zip(indices, data, strict=True)
+    ]
+    usage = reply.get("usage")
+    billed = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return pairs, billed if type(billed) is int else 0
+
+
 def match(
-    pairs: Sequence[tuple[int | None, str | Sequence[float]]], *, n: int, dim: int, model: str
+    pairs: Sequence[tuple[int | None, str | Sequence[float]]], *, n: int, dim: int | None, model: str
 ) -> NDArray[np.float32]:
     """Put the vectors of a reply in the order of what was sent, by their `index`.
 
@@ -269,7 +298,7 @@ def match(
     pairs
         For each vector its index and its numbers, as a list or as base64 of float32 little endian.
     n, dim
-        How many texts were sent, and how long vectors are.
+        How many texts were sent, and how long vectors are; None where the reply decides.
     model
         For messages.
 
@@ -287,9 +316,11 @@ def match(
     if set(indices) != set(range(n)):
         odd = [index for index in indices if index is None or not 0 <= index < n or indices.count(index) > 1]
         raise WrongReply(f"the vectors are numbered {first_ten(odd)}, each of 0 to {n - 1:,} was expected once")
+    rows = [(index, _numbers(numbers)) for index, numbers in pairs]
+    if dim is None:
+        dim = rows[0][1].size if rows else 0
     vectors = np.empty((n, dim), np.float32)
-    for index, numbers in pairs:
-        row = _numbers(numbers)
+    for index, row in rows:
         if row.shape != (dim,):
             raise EncoderError(
                 f"{model} should give vectors of {dim} dimensions, {row.size} came back: name the right model, or pass "
@@ -327,13 +358,17 @@ class _Failure:
     after: float | None = None
 
 
-def _numbers(numbers: str | Sequence[float]) -> NDArray[np.float32]:
+def _numbers(numbers: Any) -> NDArray[np.float32]:
     try:
         if isinstance(numbers, str):
-            return np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
-        return np.asarray(numbers, np.float32)
-    except (ValueError, TypeError) as error:
+            found = np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
+        else:
+            found = np.asarray(numbers, np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
         raise WrongReply(f"a vector that cannot be read: {error}") from None
+    if found.ndim != 1 or not found.size:
+        raise WrongReply(f"a vector that is none, but of shape {found.shape}")
+    return found
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.openai import MAX_TOKENS, OpenAIEncoder, Pieces, pack, share_out
-from genetext.encoders.openai_api import WrongReply, match
+from genetext.encoders.openai_api import WrongReply, entries, match
 from genetext.errors import EncoderError, first_ten
 from genetext.store import VectorStore
 
@@ -352,11 +352,9 @@ def _keep(encoder: OpenAIEncoder, line: _Line, answer: Mapping[str, Any], store:
     response = answer.get("response") or {}
     if response.get("status_code") != 200:
         raise WrongReply(_reason(answer))
-    body = response.get("body") or {}
-    pairs = [(entry.get("index"), entry.get("embedding")) for entry in body.get("data") or []]
+    pairs, used = entries(response.get("body"), host=encoder.api.host)
     vectors: NDArray[np.float32] = match(pairs, n=len(line.owner), dim=encoder.dim, model=encoder.spec.model)
     pieces = line.pieces()
-    used = int((body.get("usage") or {}).get("prompt_tokens") or 0)
     encoded = encoder.join(pieces, vectors, share_out(used, pieces.sizes))
     store.write(encoder.spec.fingerprint, line.digests, encoded.vectors, encoded.n_tokens, encoded.cut)
 

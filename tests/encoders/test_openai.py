@@ -30,7 +30,7 @@ from genetext.encoders.openai import (
 from genetext.encoders.openai_api import Retries
 from genetext.errors import CostLimit, EncoderError
 from genetext.store import VectorStore
-from tests.servers.openai import OpenAIServer, status, vector
+from tests.servers.openai import OpenAIServer, body, status, vector
 
 MODEL = "text-embedding-3-small"
 DIM = 24
@@ -354,6 +354,39 @@ def test_wrong_replies_are_not_paid_for_without_end(make, server):
     with pytest.raises(EncoderError, match=r"9 texts were sent, 8 vectors came back.*sent 3 times"):
         make().encode(texts(9))
     assert len(server.received) == 1 + QUICK.again_if_wrong
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        body("<!doctype html><title>Sign in</title>", "text/html"),
+        body("", "text/plain"),
+        body("[]"),
+        body("null"),
+        body('{"data": "oops"}'),
+        body('{"data": [[1.0, 2.0], [3.0, 4.0]]}'),
+        body('{"data": [{"index": 0}, {"index": 1}]}'),
+        body('{"embedding": [1.0, 2.0]}'),
+    ],
+    ids=lambda fault: fault.message[:20],
+)
+def test_a_reply_that_is_no_embedding_is_one_clear_error(make, server, fault):
+    server.script(*[fault] * 9)
+    message = r"what 127.0.0.1:\d+ sent is no list of embeddings; check OPENAI_BASE_URL \(sent 3 times\)"
+    with pytest.raises(EncoderError, match=message):
+        make().encode(texts(2))
+
+
+@pytest.mark.parametrize("vector", ["null", "[]", "{}", "[[1.0], [2.0]]", '["a"]', '"no base64!"', "[1e999, {}]"])
+def test_a_vector_that_is_none_is_one_clear_error(make, server, vector):
+    entry = '{"index": %s, "embedding": %s}'
+    server.script(*[body(f'{{"data": [{entry % (0, vector)}], "usage": "none"}}')] * 9)
+    with pytest.raises(EncoderError, match="a vector that"):
+        make().encode(texts(1))
+    server.faults.clear()
+    server.script(*[body(f'{{"data": [{entry % ("[0]", "[1.0]")}]}}')] * 9)
+    with pytest.raises(EncoderError, match="numbered None"):
+        make().encode(texts(1))
 
 
 def test_another_dimension_is_an_error_at_once_with_both_values(make, server):

@@ -28,7 +28,8 @@ class Fault:
     """What goes wrong with one request.
 
     `kind` is `status`, `hang` (no answer for `seconds`), `cut` (the connection ends in mid-reply), or what is wrong
-    with an otherwise good reply: `shuffle`, `short`, `duplicate`, `unnumbered`, `dimension`, `nan`, `zeros`, `garbage`.
+    with an otherwise good reply: `shuffle`, `short`, `duplicate`, `unnumbered`, `dimension`, `nan`, `zeros`, `garbage`;
+    `body` answers 200 with `message`, of the type `code`, whatever was asked (a proxy's page, another API's JSON).
     """
 
     kind: str
@@ -43,6 +44,10 @@ def status(code, *, retry_after=None, error_code="", message="a scripted fault",
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
     return Fault("status", status=code, headers=headers, code=error_code, message=message)
+
+
+def body(message, kind="application/json"):
+    return Fault("body", message=message, code=kind)
 
 
 @dataclass
@@ -291,6 +296,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if refusal := self.state.refuse(body):
             self._error(*refusal)
+            return
+        if kind == "body":
+            self._send(200, fault.message.encode(), kind=fault.code)
             return
         reply = self.state.spoil(self.state.reply(body), kind)
         if kind == "garbage":
