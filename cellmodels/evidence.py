@@ -29,7 +29,7 @@ from cellmodels.celltypes import CellTypes
 from cellmodels.graphs import Floats
 from cellmodels.profiles import Profiles
 from genetext.embedding import unit_rows
-from genetext.errors import CellsError, EncoderError, first_ten
+from genetext.errors import CellsError, NoDirection, first_ten
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex
@@ -142,7 +142,7 @@ def refuse_mute(types: CellTypes, known: NDArray[np.bool_], sources: "Sequence[t
 def _queries(texts: list[str], index: "GeneIndex") -> list[NDArray[np.float32] | None]:
     try:
         return list(index.embedding.queries(texts))
-    except EncoderError:
+    except NoDirection:
         if len(texts) == 1:
             return [None]
     # A lexical encoder refuses a whole batch for one text of unknown words: the others are asked without it.

@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import shutil
 
 import anndata
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import sparse
 from cellmodels import CellTypes, annotate, evidence, knn_graph, metrics, profiles, refine_logits
 from cellmodels.celltypes import affirmed, read_ontology
 from genetext.build import build
-from genetext.errors import CellsError
+from genetext.errors import CellsError, EncoderError
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 from tests.factory import _PLACES, EXTRA_FIRST_ID, write_ncbi
@@ -200,6 +201,13 @@ def test_one_cell_and_none(index):
         annotate(make_cells()[:1].copy(), TYPES, index)
     with pytest.raises(CellsError, match="no cells"):
         annotate(make_cells()[:0].copy(), TYPES, index)
+
+
+def test_a_damaged_index_is_an_error_never_a_type_without_words(cells, index, tmp_path):
+    broken = shutil.copytree(index.path, tmp_path / "human" / "broken")
+    next(broken.rglob("vocabulary.json")).unlink()
+    with pytest.raises(EncoderError, match="cannot be read"):
+        annotate(cells, TYPES, [index, broken], copy=True)
 
 
 def test_priors_that_were_projected_are_refused(cells, index):
