@@ -65,7 +65,21 @@ def gene_list(genes: str | None) -> list[str] | None:
 
     if genes is None:
         return None
-    given = Path(genes).read_text(encoding="utf-8").splitlines() if Path(genes).is_file() else genes.split(",")
+    try:
+        is_file = Path(genes).is_file()
+    except (OSError, ValueError):  # a list may be longer than a file's name can be
+        is_file = False
+    if is_file:
+        try:
+            given = Path(genes).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(
+                f"--genes {genes} is not a text file in UTF-8 (byte {error.start:,}): give one with a name per line"
+            ) from None
+        except OSError as error:
+            raise typer.BadParameter(f"--genes {genes} cannot be read: {error.strerror or error}") from None
+    else:
+        given = genes.split(",")
     names = [name.strip() for name in given if name.strip()]
     if not names:
         raise typer.BadParameter(f"--genes {genes!r} names no gene")
