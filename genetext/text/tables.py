@@ -12,7 +12,7 @@ from pathlib import Path
 from genetext.errors import FetchError, first_ten
 
 _BLOCK = 1 << 20
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 24
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -39,10 +39,7 @@ def rows(
         caller to judge.)
     """
     blocks = _blocks(path)
-    block = next(blocks, b"")
-    while b"\n" not in block and (more := next(blocks, b"")):
-        block += more
-    header, _, block = block.partition(b"\n")
+    header, block = _first_line(path, blocks)
     names = [name.strip() for name in _readable(header).lstrip("\ufeff#").split("\t")]
     missing = [name for name in dict.fromkeys((*tax_columns, *columns)) if name not in names]
     if missing:
@@ -67,7 +64,7 @@ def rows(
         if not newline:
             tail += piece
             if len(tail) > _LONGEST_LINE:
-                raise FetchError(f"{path} holds a line of more than {_LONGEST_LINE:,} bytes: it is not NCBI's table")
+                raise _too_long(path)
             continue
         whole, tail = b"\n" + tail + whole + b"\n", rest
         empty = empty and not whole.strip()
@@ -127,6 +124,25 @@ def _blocks(path: Path) -> Iterator[bytes]:
         raise FetchError(f"{path} is damaged after {size:,} unpacked bytes ({error}): fetch it again") from error
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _first_line(path: Path, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
+    """Return the first line, and what follows it in its last block."""
+    pieces: list[bytes] = []
+    size = 0
+    for block in blocks:
+        line, newline, rest = block.partition(b"\n")
+        pieces.append(line)
+        size += len(line)
+        if newline:
+            return b"".join(pieces), rest
+        if size > _LONGEST_LINE:
+            raise _too_long(path)
+    return b"".join(pieces), b""
+
+
+def _too_long(path: Path) -> FetchError:
+    return FetchError(f"{path} holds a line of more than {_LONGEST_LINE:,} bytes: it is not NCBI's table")
 
 
 def _chain(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:

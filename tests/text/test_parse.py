@@ -2,6 +2,7 @@ import gzip
 import random
 import string
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -252,6 +253,31 @@ def test_what_is_not_the_table_is_a_fetch_error_that_says_so(tmp_path, content, 
 def test_an_absent_file_is_a_fetch_error(tmp_path):
     with pytest.raises(FetchError, match=r"gene_summary.gz cannot be read: No such file"):
         parse.summaries_table(tmp_path / "gene_summary.gz", species.HUMAN)
+
+
+@pytest.mark.parametrize("before", [b"", b"#tax_id\tGeneID\n9606\t1\n"], ids=["header", "row"])
+def test_a_line_without_an_end_costs_neither_memory_nor_time(tmp_path, before):
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as handle:
+        handle.write(before)
+        for _ in range(200):
+            handle.write(b"x" * (1 << 20))
+    assert path.stat().st_size < 2_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(FetchError, match="holds a line of more than .* bytes: it is not NCBI's table"):
+            list(tables.rows(path, columns=("tax_id", "GeneID"), tax_ids=(9606,)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6
+
+
+def test_a_long_header_is_read(tmp_path):
+    path = tmp_path / "wide.gz"
+    others = "\t".join(f"column{number}" for number in range(200_000))  # over two blocks
+    path.write_bytes(gzip.compress(f"#tax_id\tGeneID\t{others}\n9606\t7\n".encode()))
+    assert list(tables.rows(path, columns=("GeneID",), tax_ids=(9606,))) == [(b"7",)]
 
 
 def test_a_changed_header_shows_what_was_expected_and_what_was_found(tmp_path):
