@@ -1,9 +1,15 @@
 """Names of species and their NCBI taxonomy ids."""
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from genetext.errors import SpeciesError
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name can stand in a path as it is: letters, digits, `_`, `-` and `.`, and no way out by `..`."""
+    return bool(re.fullmatch(r"[\w.-]+", name, re.ASCII)) and ".." not in name and name != "."
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ class Species:
     aliases: tuple[str, ...] = ()
     file: str | None = None
 
+    def __post_init__(self) -> None:
+        if not is_file_name(self.name):
+            raise SpeciesError(
+                f"{self.name!r} cannot be a species' name: it is used in paths, so only letters, digits, _, - and . "
+                f"may be in it"
+            )
+
     @property
     def gene_info(self) -> tuple[str, ...]:
         """Where NCBI may keep the species' gene_info, smallest file first; not every species has a file of its own."""
@@ -40,7 +53,9 @@ class Species:
             return ("gene_info.gz",)
         stem = self.file or self.latin.replace(" ", "_")
         folder = f"GENE_INFO/{self.group}"
-        return (f"{folder}/{stem}.gene_info.gz", f"{folder}/All_{self.group}.gene_info.gz", "gene_info.gz")
+        shared = (f"{folder}/All_{self.group}.gene_info.gz", "gene_info.gz")
+        # A name with brackets, slashes and the like (NCBI has such) is no file's name.
+        return (f"{folder}/{stem}.gene_info.gz", *shared) if is_file_name(stem) else shared
 
 
 HUMAN = Species(9606, "human", "Homo sapiens", "Mammalia", ("homo", "hs", "hsapiens"))

@@ -72,3 +72,23 @@ def test_where_ncbi_may_keep_the_genes():
     assert find("dog").gene_info[0] == "GENE_INFO/Mammalia/Canis_familiaris.gene_info.gz"
     assert find("yeast").gene_info[0] == "GENE_INFO/Fungi/Saccharomyces_cerevisiae.gene_info.gz"
     assert find("zebrafish").gene_info[0].startswith("GENE_INFO/Non-mammalian_vertebrates/Danio_rerio.")
+
+
+@pytest.mark.parametrize(
+    "latin", ["../../../etc/x", "Influenza A virus (A/Puerto Rico/8/1934(H1N1))", "[Candida] auris", "Felis..catus", ""]
+)
+def test_a_latin_name_that_is_no_file_name_leaves_the_files_of_the_group(latin):
+    found = Species(1, "some-species", latin, "Fungi")
+    assert found.gene_info == ("GENE_INFO/Fungi/All_Fungi.gene_info.gz", "gene_info.gz")
+
+
+def test_every_known_species_has_a_file_of_its_own():
+    assert all(len(known.gene_info) == 3 for known in KNOWN)
+    strain = Species(511145, "e-coli", "Escherichia coli str. K-12 substr. MG1655", "Archaea_Bacteria")
+    assert strain.gene_info[0].endswith("/Escherichia_coli_str._K-12_substr._MG1655.gene_info.gz")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "a\\b", "a..b"])
+def test_a_name_that_cannot_stand_in_a_path_is_refused(name):
+    with pytest.raises(SpeciesError, match="cannot be a species' name"):
+        Species(1, name, "Felis catus")

@@ -19,6 +19,7 @@ import httpx
 
 from genetext import disk
 from genetext.errors import FetchError
+from genetext.species import is_file_name
 from genetext.text import web
 from genetext.text.integrity import GZIP, BadContent, describe, read_through
 from genetext.text.web import Patience, Tries
@@ -75,12 +76,15 @@ class Source:
             if not folder.is_dir():
                 raise FetchError(f"the source {text} is neither a URL (https://...) nor a folder that exists")
             return cls(folder=inner if inner.is_dir() else folder)
-        parts = urlsplit(text)
+        try:
+            parts, url = urlsplit(text), httpx.URL(text)
+            shown = web.public(text)
+        except (ValueError, httpx.InvalidURL) as error:  # the text itself may hold a password: it is not shown
+            raise FetchError(f"the source is not a URL that can be read ({error}): check host and port") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-            raise FetchError(f"the source {web.public(text)} must be an http:// or https:// URL of a folder, no query")
-        url = httpx.URL(text)
+            raise FetchError(f"the source {shown} must be an http:// or https:// URL of a folder, no query")
         auth = (url.username, url.password) if url.username or url.password else None
-        return cls(url=web.public(text).rstrip("/") + "/", auth=auth)
+        return cls(url=shown.rstrip("/") + "/", auth=auth)
 
     @property
     def where(self) -> str:
@@ -156,7 +160,9 @@ def fetch_file(
         The server cannot be reached, after all tries.
     FetchError
         The file is empty, truncated, damaged or an HTML page, or the server refuses it. An earlier good copy is kept.
+        Or `name` leads out of the source.
     """
+    _check_name(name)
     patience = patience or Patience()
     if source.folder is not None:
         return _in_folder(source.folder, name)
@@ -170,9 +176,16 @@ def fetch_file(
 
 def cached_file(source: Source, name: str, *, root: Path | None = None) -> File | None:
     """Return the file of a folder, or the downloaded copy of a URL's file, without asking any server; or None."""
+    _check_name(name)
     if source.folder is not None:
         return _in_folder(source.folder, name)
     return _Sidecar.current((root or disk.cache_dir()) / "downloads" / source.id / name, name)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that would lead out of the source and of the cache: species' names come from servers, too."""
+    if not all(is_file_name(part) for part in name.split("/")):
+        raise FetchError(f"{name!r} is no name of a file below a source: only letters, digits, _, - and . may be in it")
 
 
 def forget_validators(file: File) -> None:
@@ -296,14 +309,19 @@ class _Download:
                 return have
             if status in {404, 410}:
                 return None
-            if status == 416:  # the part is no part of what the server has now
-                self._drop_part()
+            sent = _Validators.of(response.headers)
+            # Killed between the last byte and the check, a part is whole, and nothing is left to ask for.
+            whole = status == 416 and offset and _size_of_unmet_range(response.headers) == offset
+            if status == 416 and not (whole and sent.for_range in {"", known.for_range}):
+                self._drop_part()  # it is no part of what the server has now
                 raise _Again(web.bad_status(self.url, response), 0.0)
+            if status == 416:
+                self._tell(offset, offset)
+                return self._accept(known, offset)
             if status in web.AGAIN:
                 raise _Again(web.bad_status(self.url, response), web.retry_after(response.headers))
             if status not in {200, 206}:
                 raise web.bad_status(self.url, response)
-            sent = _Validators.of(response.headers)
             if status == 206:
                 start, total = _content_range(response.headers)
                 if start != offset or (sent.for_range and sent.for_range != known.for_range):
@@ -376,6 +394,13 @@ class _Download:
 def _length(headers: httpx.Headers) -> int | None:
     value = headers.get("Content-Length", "")
     return int(value) if value.isdecimal() else None
+
+
+def _size_of_unmet_range(headers: httpx.Headers) -> int | None:
+    """Read the whole size out of the `Content-Range: bytes */10` of a 416."""
+    unit, _, rest = headers.get("Content-Range", "").partition(" ")
+    span, _, total = rest.strip().partition("/")
+    return int(total) if unit == "bytes" and span == "*" and total.isdecimal() else None
 
 
 def _content_range(headers: httpx.Headers) -> tuple[int, int | None]:

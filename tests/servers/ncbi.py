@@ -119,14 +119,14 @@ class NcbiServer:
         Limits of E-utilities; `rates.refused` counts what came too fast.
     api_keys
         Keys that E-utilities accept.
-    etags, ranges
-        Whether the bulk files carry ETags, and whether ranges are served.
+    etags, ranges, unmet_ranges
+        Whether the bulk files carry ETags, whether ranges are served, and whether a 416 tells the file's size.
     """
 
     def __init__(self, folder: Path, *, etags: bool = True, ranges: bool = True) -> None:
         inner = folder / "gene" / "DATA"
         self.folder = inner if inner.is_dir() else folder
-        self.etags, self.ranges = etags, ranges
+        self.etags, self.ranges, self.unmet_ranges = etags, ranges, True
         self.log: list[Entry] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.rates = Rates()
@@ -243,7 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         start, span = self._range(size, validators), {}
         if start >= size > 0:
-            self._say(416)
+            unmet = {"Content-Range": f"bytes */{size}", **validators} if owner.unmet_ranges else {}
+            self._say(416, extra=unmet)
             return
         if start:
             span = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
