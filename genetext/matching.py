@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genetext import names
-from genetext.errors import ResolveError
+from genetext.errors import ResolveError, TooFewMatched
 
 if TYPE_CHECKING:
     from genetext.resolution import MatchReport
@@ -73,27 +73,30 @@ def match(
     ResolveError
         There are no names, or their species cannot be told.
     TooFewMatched
-        Fewer names mean a gene than `min_match` asks for; the message holds the report.
+        Fewer names mean a gene than `min_match` asks for; the message holds the report, `report` what would have been
+        returned.
     """
-    from genetext.resolution import resolve
+    from genetext.resolution import Resolvers
 
-    options: dict[str, Any] = {
-        "to": to,
-        "made_unique": made_unique,
-        "r_names": r_names,
-        "snapshot": snapshot,
-        "root": root,
-    }
+    if min_match is not None and not 0 <= min_match <= 1:
+        raise ResolveError(f"min_match is a share of the names, 0 to 1, not {min_match}")
+    options: dict[str, Any] = {"to": to, "made_unique": made_unique, "r_names": r_names}
+    columns = names.candidates(data, column=column)
+    resolvers = Resolvers(species, snapshot=snapshot, root=root)
     reports, refused = [], []
-    for found in names.candidates(data, column=column):
+    for found in columns:
         try:
-            reports.append((found, resolve(found.names, species, **options)))
+            reports.append((found, resolvers.resolve(found.names, gene_ids=found.gene_ids, **options)))
         except ResolveError as error:
             refused.append(error)
     if not reports:
         raise refused[0]
     best, report = max(reports, key=lambda pair: pair[1].n_matched)
-    if min_match is not None and not min_match <= report.matched:
-        # That this is not enough is for the resolver to say, in its own words.
-        report = resolve(best.names, species, min_match=min_match, **options)
-    return Matched(best.label, {one.label: found.n_matched for one, found in reports}, report)
+    matched = Matched(best.label, {one.label: found.n_matched for one, found in reports}, report)
+    if min_match is not None:
+        try:
+            report.demand(min_match)
+        except TooFewMatched as error:
+            error.report = matched
+            raise
+    return matched

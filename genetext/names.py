@@ -5,6 +5,7 @@ This module only finds lists of names. Which of them means genes is for the reso
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ COLUMNS = (
     *("ncbi_gene_id", "ncbi_gene_ids", "entrez", "entrez_id", "entrez_gene_id", "entrezgene", "entrezgene_id"),
 )
 """Columns of `var` that are looked at, in any letter case; the earlier one wins between equally good ones."""
+_NUMBERED = frozenset(column for column in COLUMNS if column.startswith(("ncbi", "entrez")))
+# Counters of genes end below this; GeneIDs of a whole annotation do not, but those of a short list may.
+_SMALL = 100_000
+# So many small numbers in order are no accident in a column, and so many in any order none anywhere.
+_RUN, _MANY = 10, 20
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,13 @@ class NameColumn:
         `var_names`, `var['gene_ids']`, `raw.var['gene_ids']` or `names`.
     names
         One string per gene; empty where there was none.
+    gene_ids
+        Whether the column is called so that numbers in it are NCBI GeneIDs.
     """
 
     label: str
     names: list[str]
+    gene_ids: bool = False
 
 
 def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
@@ -46,7 +55,8 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
     data
         An AnnData (in memory or backed), its `var` frame, or a sequence of names.
     column
-        Look only there: a column of `var`, or `"var_names"`.
+        Look only there: a column of `var`, or `"var_names"`. Default: where names may be, and numbers that may only
+        count the genes (AnnData's default `var_names`, or a subset of them) are left out.
 
     Returns
     -------
@@ -55,7 +65,7 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
     Raises
     ------
     ResolveError
-        There is no such column, or nothing that could be names.
+        There is no such column, or nothing that could be names but numbers that may only count the genes.
     """
     if isinstance(data, str):
         raise ResolveError(f"{data!r} is one string: give a list of names, an AnnData, or open the file first")
@@ -66,18 +76,25 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
     else:
         if column is not None:
             raise ResolveError(f"a list of names has no column {column!r}")
-        return [NameColumn("names", strings(data))]
+        given = strings(data)
+        if _is_counter(given, run=None):
+            raise ResolveError(
+                f"the names are the numbers {_range(given)} in order: they count genes and are no names. If they are "
+                f"NCBI GeneIDs all the same, write them as GeneID:1"
+            )
+        return [NameColumn("names", given)]
     if column is not None:
         return [_named(var, column)]
     found = list(_of_frame(var, ""))
     if raw is not None:
         found += _of_raw(raw.var, var)
-    usable = [one for one in found if not _is_counter(one.names)]
+    usable = [one for one in found if not _is_counter(one.names, run=_run(one))]
     if usable or not len(var):
         return usable or [NameColumn("var_names", [])]
     raise ResolveError(
-        f"var_names are the numbers 0 to {len(var) - 1:,}, not names of genes, and var has no column with names "
-        f"(it has {first_ten(list(var.columns)) or 'none'}): put the names into var_names, or say which column has them"
+        f"var_names are the numbers {_range(strings(var.index))}, which may only count the genes, and var has no "
+        f"column with names (it has {first_ten(list(var.columns)) or 'none'}): put the names into var_names, or say "
+        f"which column has them (column='var_names' if these are NCBI GeneIDs)"
     )
 
 
@@ -154,7 +171,7 @@ def _of_frame(var: pd.DataFrame, prefix: str) -> Iterator[NameColumn]:
     for known in COLUMNS:
         if known in by_lower:
             column = by_lower[known]
-            yield NameColumn(f"{prefix}var[{column!r}]", strings(var[column]))
+            yield NameColumn(f"{prefix}var[{column!r}]", strings(var[column]), known in _NUMBERED)
 
 
 def _of_raw(raw_var: pd.DataFrame, var: pd.DataFrame) -> list[NameColumn]:
@@ -171,12 +188,35 @@ def _named(var: pd.DataFrame, column: str) -> NameColumn:
         return NameColumn(column, strings(var.index))
     if column not in var.columns:
         raise ResolveError(f"var has no column {column!r}: it has {first_ten(list(var.columns)) or 'none'}")
-    return NameColumn(f"var[{column!r}]", strings(var[column]))
+    return NameColumn(f"var[{column!r}]", strings(var[column]), str(column).lower() in _NUMBERED)
 
 
-def _is_counter(names: Sequence[str]) -> bool:
-    """Whether the names only count the genes (AnnData's default); such numbers would pass for NCBI GeneIDs."""
-    return len(names) > 0 and all(name == str(number) for number, name in enumerate(names))
+def _run(column: NameColumn) -> int | None:
+    """Return how many small numbers in order, with gaps, are a counter; None: gaps are those of GeneIDs."""
+    if column.gene_ids:
+        return None
+    return 2 if column.label == "var_names" else _RUN
+
+
+def _is_counter(names: Sequence[str], *, run: int | None) -> bool:
+    """Whether the names may only count the genes, or some of them; most small numbers would pass for NCBI GeneIDs."""
+    plain = [name.removesuffix(".0") for name in names]
+    if not plain or not all(name.isascii() and name.isdigit() for name in plain):
+        return False
+    # Not as numbers of a fixed size: a digit string may have any length.
+    numbers = [int(name) if len(name) < 10 else _SMALL for name in plain]
+    first = numbers[0]
+    if numbers == list(range(first, first + len(numbers))) and (first == 0 or (first == 1 and len(numbers) >= _RUN)):
+        return True
+    if run is None or max(numbers) >= _SMALL:
+        return False
+    in_order = all(one < other for one, other in pairwise(numbers))
+    return len(numbers) >= (run if in_order else _MANY)
+
+
+def _range(names: Sequence[str]) -> str:
+    numbers = [int(float(name)) for name in names]
+    return f"{min(numbers):,} to {max(numbers):,}"
 
 
 def _string(value: Any) -> str:

@@ -34,8 +34,45 @@ def test_counters_are_no_names():
     assert labels(names.candidates(adata)) == ["var['gene_ids']"]
     with pytest.raises(ResolveError, match=r"0 to 2.*\(it has n\)"):
         names.candidates(data(["0", "1", "2"], n=[1, 2, 3]))
-    # Numbers that do not count may be GeneIDs.
-    assert labels(names.candidates(data(["1", "2", "9"]))) == ["var_names"]
+
+
+def test_what_a_subset_leaves_of_a_counter_is_no_name_either():
+    rng = np.random.default_rng(0)
+    whole = data([str(number) for number in range(4_000)])
+    chosen = rng.choice(4_000, 1_000, replace=False)
+    for some in (whole[:, np.sort(chosen)], whole[:, chosen], whole[:, 1:], whole[:, [7, 19]]):
+        with pytest.raises(ResolveError, match=r"may only count the genes.*column='var_names' if these are"):
+            names.candidates(some)
+        assert len(names.candidates(some, column="var_names")[0].names) == some.n_vars
+    with_names = data(["3", "7", "900"], symbol=["TP53", "RHO", "OPN4"])
+    assert labels(names.candidates(with_names)) == ["var['symbol']"]
+
+
+def test_a_counter_in_a_column_is_left_out_unless_it_is_named():
+    n = 50
+    adata = data(
+        [f"G{i}" for i in range(n)],
+        gene_ids=[str(i) for i in range(3, 3 + 2 * n, 2)],
+        entrez_id=[str(i) for i in range(1, n + 1)],
+        n_cells=[1] * n,
+    )
+    assert labels(names.candidates(adata)) == ["var_names"]
+    assert len(names.candidates(adata, column="gene_ids")[0].names) == n
+    # Small GeneIDs with gaps, under a name that says what they are.
+    adata.var["entrez_id"] = [str(i) for i in range(3, 3 + 2 * n, 2)]
+    assert [one.gene_ids for one in names.candidates(adata)] == [False, True]
+
+
+@pytest.mark.parametrize("index", [["7157", "672", "94233"], ["1", "100506658"], ["7157.5", "8000.5"], ["1", "2", "x"]])
+def test_numbers_that_count_nothing_may_be_geneids(index):
+    assert labels(names.candidates(data(index))) == ["var_names"]
+
+
+def test_a_list_that_counts_is_refused():
+    for first in (0, 1):
+        with pytest.raises(ResolveError, match=f"the numbers {first} to 1,999 in order"):
+            names.candidates([str(number) for number in range(first, 2_000)])
+    assert names.candidates(["1", "2", "9"])[0].names == ["1", "2", "9"]
 
 
 def test_raw_adds_only_what_var_has_lost_in_the_order_of_var():

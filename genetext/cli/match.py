@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter("choose one of --json and --tsv")
         from genetext import names
         from genetext.errors import TooFewMatched
+        from genetext.matching import Matched
         from genetext.matching import match as run
 
         try:
@@ -64,7 +65,8 @@ def register(app: typer.Typer) -> None:
         except TooFewMatched as error:
             # What a program asked for comes out all the same: it says which names to look at.
             if as_json or as_tsv:
-                _print(error.report, as_json=as_json)
+                assert isinstance(error.report, Matched)
+                _print(error.report if as_json else error.report.report, as_json=as_json)
             raise
         if as_json or as_tsv:
             _print(found if as_json else found.report, as_json=as_json)

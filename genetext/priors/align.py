@@ -17,6 +17,7 @@ from genetext.species import Species
 
 if TYPE_CHECKING:
     from genetext.resolution import MatchReport, Resolver
+    from genetext.resolution.tables import Glance
     from genetext.text.snapshot import Snapshot
 
 NO_TEXT = "no text"
@@ -261,6 +262,7 @@ class _Names:
         recorded = priors.manifest["species"]
         self._species = Species(recorded["tax_id"], recorded["name"], recorded["latin"])
         self._resolvers: dict[int, Resolver] = {}
+        self._glances: list[Glance] | None = None
         own = priors.distinct[0]
         has_id = priors.gene_ids[own] != NO_GENE
         self._with_id, self._without_id = own[has_id], own[~has_id]
@@ -274,7 +276,9 @@ class _Names:
         if self._snapshot is not None:
             whose = self._snapshot.species
         elif whose is None:
-            whose, guessed = guess.species_of(column.names, root=self._root)
+            if self._glances is None:
+                self._glances = guess.known_glances(root=self._root)
+            whose, guessed = guess.species_of(column.names, gene_ids=column.gene_ids, glances=self._glances)
         resolver = self._resolver(whose)
         other = whose.tax_id != self._species.tax_id
         if other and not self._orthologs:
@@ -309,7 +313,7 @@ class _Names:
             # GeneIDs are the index's own: the bundled mouse facts, for one, lend some from human.
             same = self._built_from() if whose.tax_id == self._species.tax_id else None
             snapshot = self._snapshot or same or guess.default_snapshot(whose, root=self._root)
-            self._resolvers[whose.tax_id] = Resolver(snapshot)
+            self._resolvers[whose.tax_id] = Resolver(snapshot, root=self._root)
         return self._resolvers[whose.tax_id]
 
     def _built_from(self) -> "Snapshot | None":

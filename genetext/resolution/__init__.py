@@ -5,7 +5,7 @@ network: what a snapshot of the species says is what counts.
 """
 
 from genetext.resolution.report import MatchReport
-from genetext.resolution.resolver import Resolver, resolve
+from genetext.resolution.resolver import Resolver, Resolvers, resolve
 from genetext.resolution.tables import STATUSES
 
-__all__ = ["STATUSES", "MatchReport", "Resolver", "resolve"]
+__all__ = ["STATUSES", "MatchReport", "Resolver", "Resolvers", "resolve"]

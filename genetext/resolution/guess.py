@@ -47,20 +47,35 @@ def known_snapshots(*, root: Path | None = None) -> list[Snapshot]:
     return list(found.values())
 
 
+def known_glances(*, root: Path | None = None) -> list[Glance]:
+    """Read what `species_of` goes by, of each species that has a snapshot: once for many lists."""
+    return [Glance.of(snapshot) for snapshot in known_snapshots(root=root)]
+
+
 def species_of(
-    names: Sequence[str], *, snapshots: Sequence[Snapshot] | None = None, root: Path | None = None
+    names: Sequence[str],
+    *,
+    gene_ids: bool = False,
+    snapshots: Sequence[Snapshot] | None = None,
+    glances: Sequence[Glance] | None = None,
+    root: Path | None = None,
 ) -> tuple[Species, str]:
     """Guess the species from the names.
 
-    Evidence is an Ensembl id's prefix, a reference genome's prefix, a GeneID, or a current symbol in its exact letter
-    case, which only one of the species with a snapshot has.
+    Evidence is an Ensembl id's prefix, a reference genome's prefix, a GeneID written as one (`GeneID:7157`), or a
+    current symbol in its exact letter case, which only one of the species with a snapshot has. Bare numbers are none:
+    nearly every small one is a human GeneID, whatever it counts.
 
     Parameters
     ----------
     names
         Names of genes.
+    gene_ids
+        Whether numbers are known to be GeneIDs, say by the name of their column; then they are evidence.
     snapshots
         The species to choose from. Default: those in the cache, human and mouse.
+    glances
+        The same, read already by `known_glances`.
     root
         The cache root.
 
@@ -73,11 +88,13 @@ def species_of(
     ResolveError
         Two species have evidence, or hardly any name is evidence; the message says what was found.
     """
-    glances = [Glance.of(snapshot) for snapshot in (known_snapshots(root=root) if snapshots is None else snapshots)]
+    if glances is None:
+        glances = known_glances(root=root) if snapshots is None else [Glance.of(snapshot) for snapshot in snapshots]
     votes: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
     distinct = set(filter(None, names))
-    for name in distinct:
+    numbers = set() if gene_ids else {name for name in distinct if name.removesuffix(".0").isdigit()}
+    for name in distinct - numbers:
         found = _evidence(name, glances)
         if found is not None:
             species, kind = found
@@ -89,6 +106,8 @@ def species_of(
         for species, _ in ranked
     )
     ask = "name it (species=..., --species ...)"
+    if numbers:
+        ask += f"; {len(numbers):,} are bare numbers, which may be GeneIDs of any species or only count genes"
     if not votes:
         raise ResolveError(
             f"none of the {len(distinct):,} names ({first_ten(sorted(distinct))}) tells the species: {ask}"

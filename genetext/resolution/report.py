@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext import disk
-from genetext.errors import first_ten
+from genetext.errors import TooFewMatched, first_ten
 from genetext.resolution.tables import AMBIGUOUS, CONTESTED, STATUSES, UNKNOWN
 
 NO_GENE = 0
@@ -91,6 +91,15 @@ class MatchReport:
     def matched(self) -> float:
         """Share of the names that have a gene, 0 to 1; 0 for an empty list."""
         return self.n_matched / len(self) if len(self) else 0.0
+
+    def demand(self, min_match: float) -> None:
+        """Raise `TooFewMatched`, with this report, where a smaller share of the names than `min_match` has a gene."""
+        if self.matched < min_match:
+            raise TooFewMatched(
+                f"{self.n_matched:,} of {len(self):,} names have a gene, and at least {min_match:.0%} must: is "
+                f"{self.species} the species of the data, and are these the names of its genes?\n{self}",
+                report=self,
+            )
 
     @property
     def n_genes(self) -> int:

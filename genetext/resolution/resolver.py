@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genetext import names as name_lists
 from genetext import species as known_species
-from genetext.errors import ResolveError, TooFewMatched
+from genetext.errors import ResolveError
 from genetext.resolution import guess
 from genetext.resolution.orthologs import Orthologs
 from genetext.resolution.reading import Options, Reader
@@ -22,6 +22,7 @@ from genetext.resolution.tables import (
     STATUSES,
     SYNONYM,
     UNKNOWN,
+    Glance,
     Tables,
 )
 from genetext.species import Species
@@ -50,6 +51,7 @@ class Resolver:
         self._snapshot = snapshot
         self._tables = Tables.of(snapshot)
         self._reader = Reader(self._tables, others, root=root)
+        self._orthologs: dict[tuple[int, str], Orthologs] = {}
 
     @property
     def species(self) -> Species:
@@ -102,7 +104,7 @@ class Resolver:
         columns = self._columns(distinct, Options(made_unique, r_names))
         to_species = self.species if to is None else known_species.find(to)
         if to_species.tax_id != self.species.tax_id:
-            _carry_over(columns, Orthologs.of(self._snapshot, to_species, target=target), to_species.name)
+            _carry_over(columns, self._orthologs_to(to_species, target), to_species.name)
         report = MatchReport(
             names=texts,
             **{name: column[inverse] for name, column in columns.items()},
@@ -112,17 +114,19 @@ class Resolver:
             snapshot=self._tables.digest,
             _nearest=self._reader.nearest,
         )
-        if min_match is not None and report.matched < min_match:
-            raise TooFewMatched(
-                f"{report.n_matched:,} of {len(report):,} names have a gene, and at least {min_match:.0%} must: is "
-                f"{self.species.name} the species of the data, and are these the names of its genes?\n{report}",
-                report=report,
-            )
+        if min_match is not None:
+            report.demand(min_match)
         return report
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return up to three names of the species that are one letter, or letter case and punctuation, away."""
         return self._reader.nearest(name)
+
+    def _orthologs_to(self, species: Species, target: Snapshot | None) -> Orthologs:
+        key = species.tax_id, "" if target is None else target.digest
+        if key not in self._orthologs:
+            self._orthologs[key] = Orthologs.of(self._snapshot, species, target=target)
+        return self._orthologs[key]
 
     def _columns(self, names: NDArray[np.object_], options: Options) -> dict[str, NDArray[Any]]:
         """Return the columns of a report on distinct names."""
@@ -168,6 +172,68 @@ class Resolver:
         }
 
 
+class Resolvers:
+    """Resolves several lists of names, of which not even the species need be known; everything is read once.
+
+    Parameters
+    ----------
+    species
+        Whose genes they are. Default: guessed from each list.
+    snapshot
+        Resolve by this snapshot. Default: the newest one in the cache, else the facts that ship with genetext.
+    root
+        The cache root. Default: `disk.cache_dir()`.
+
+    Raises
+    ------
+    ResolveError
+        `snapshot` is of another species, or there is none of `species`.
+    """
+
+    def __init__(
+        self,
+        species: str | int | Species | None = None,
+        *,
+        snapshot: Snapshot | None = None,
+        root: Path | None = None,
+    ) -> None:
+        if snapshot is not None and species is not None:
+            if known_species.find(species).tax_id != snapshot.species.tax_id:
+                raise ResolveError(
+                    f"the snapshot {snapshot.path} is of {snapshot.species.name}, and species={species!r} was asked for"
+                )
+        elif species is not None:
+            snapshot = guess.default_snapshot(known_species.find(species), root=root)
+        self._snapshot, self._root = snapshot, root
+        self._made: dict[int, Resolver] = {}
+        self._glances: list[Glance] | None = None
+
+    def resolve(self, names: Sequence[str], *, gene_ids: bool = False, **options: Any) -> MatchReport:
+        """Resolve a list of names with the resolver of its species.
+
+        Parameters
+        ----------
+        names
+            Strings.
+        gene_ids
+            Whether numbers among them are known to be GeneIDs, and so evidence of the species.
+        options
+            As in `Resolver.resolve`.
+        """
+        snapshot, guessed = self._snapshot, ""
+        if snapshot is None:
+            if self._glances is None:
+                self._glances = guess.known_glances(root=self._root)
+            found, guessed = guess.species_of(names, gene_ids=gene_ids, glances=self._glances)
+            if found.tax_id in self._made:
+                return self._made[found.tax_id].resolve(names, guessed=guessed, **options)
+            snapshot = guess.default_snapshot(found, root=self._root)
+        tax_id = snapshot.species.tax_id
+        if tax_id not in self._made:
+            self._made[tax_id] = Resolver(snapshot, root=self._root)
+        return self._made[tax_id].resolve(names, guessed=guessed, **options)
+
+
 def _carry_over(columns: dict[str, NDArray[Any]], orthologs: Orthologs, to: str) -> None:
     """Replace genes by their one-to-one orthologs, in place; where there is none, say why."""
     for row in np.flatnonzero(columns["gene_id"] != NO_GENE).tolist():
@@ -208,7 +274,8 @@ def resolve(
     names
         Strings; numbers are taken for GeneIDs; null is a name that is unknown.
     species
-        Whose genes they are. Default: guessed from the names, which the report says with the evidence.
+        Whose genes they are. Default: guessed from the names, which the report says with the evidence. Bare numbers
+        are no evidence of it.
     to
         Give genes of this species instead, through one-to-one orthologs.
     snapshot
@@ -236,20 +303,8 @@ def resolve(
     ['TP53', 'OPN4', 'SEPTIN2', '']
     """
     texts = _strings(names)
-    guessed = ""
-    if snapshot is not None:
-        if species is not None and known_species.find(species).tax_id != snapshot.species.tax_id:
-            raise ResolveError(
-                f"the snapshot {snapshot.path} is of {snapshot.species.name}, and species={species!r} was asked for"
-            )
-    elif species is not None:
-        snapshot = guess.default_snapshot(known_species.find(species), root=root)
-    else:
-        found, guessed = guess.species_of(texts, root=root)
-        snapshot = guess.default_snapshot(found, root=root)
-    return Resolver(snapshot, root=root).resolve(
-        texts, to=to, made_unique=made_unique, r_names=r_names, min_match=min_match, guessed=guessed
-    )
+    resolvers = Resolvers(species, snapshot=snapshot, root=root)
+    return resolvers.resolve(texts, to=to, made_unique=made_unique, r_names=r_names, min_match=min_match)
 
 
 def _strings(names: Iterable[Any]) -> list[str]:

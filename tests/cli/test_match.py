@@ -82,6 +82,10 @@ def test_too_few_matched_is_exit_1_and_the_report_comes_out(h5ad):
     assert status == 1
     assert err.startswith("Error: 3 of 5 names have a gene, and at least 90%")
     assert len(out.splitlines()) == 6
+    status, out, _ = run("match", h5ad, "--species", "human", "--min-match", "0.9", "--json")
+    assert status == 1
+    assert json.loads(out) == json.loads(run("match", h5ad, "--species", "human", "--json")[1])
+    assert json.loads(out)["considered"] == {"var_names": 3, "var['gene_ids']": 1}
     assert run("match", h5ad, "--species", "human", "--min-match", "0.6")[0] == 0
 
 

@@ -169,6 +169,15 @@ def test_names_that_only_raw_still_has(human):
 def test_numbers_that_count_genes_are_not_taken_for_geneids(human):
     with pytest.raises(ResolveError, match="var_names are the numbers 0 to 9"):
         human.align(data([str(i) for i in range(10)]), species="human")
+    whole = data([str(i) for i in range(8_000)])
+    chosen = np.sort(np.append(np.random.default_rng(0).choice(8_000, 1_000, replace=False), 7157))
+    for species in (None, "human"):
+        with pytest.raises(ResolveError, match="may only count the genes"):
+            human.align(whole[:, chosen], species=species)
+    with pytest.raises(ResolveError, match="bare numbers"):
+        human.align(whole[:, chosen], column="var_names")
+    # Who says what the numbers are is believed.
+    assert 7157 in human.align(whole[:, chosen], column="var_names", species="human").gene_ids
 
 
 def test_duplicated_names_share_a_vector_and_are_counted(human):

@@ -455,13 +455,24 @@ def test_the_species_is_guessed_and_said(snapshots: Snapshots) -> None:
         (["pax6a", "pax6b"], "zebrafish", "2 symbols"),
         (["ENSRNOG00000010756.5"], "rat", "1 Ensembl ids"),
         (["FBgn0003996"], "fruit-fly", "1 Ensembl ids"),
-        (["22059", "30044"], "mouse", "2 GeneIDs"),
+        (["GeneID:22059", "ENTREZ:30044"], "mouse", "2 GeneIDs"),
         (["mm10_Actb", "mm10_Zzz"], "mouse", "2 names with the prefix of a genome"),
         (["ENSG00000141510", "ENSG00000111640", "TP53"], "human", "2 Ensembl ids, 1 symbols"),
     ):
         found, evidence = guess.species_of(names, snapshots=choice)
         assert found.name == species
         assert told in evidence
+
+
+def test_bare_numbers_decide_no_species_unless_their_column_says_what_they_are(snapshots: Snapshots) -> None:
+    choice = [snapshots["human"], snapshots["mouse"]]
+    with pytest.raises(ResolveError, match="name it .*; 2 are bare numbers"):
+        guess.species_of(["22059", "30044.0"], snapshots=choice)
+    with pytest.raises(ResolveError, match=r"only 1 of 4 names tell the species \(human: 1 symbols\)"):
+        guess.species_of(["22059", "30044", "30045", "TP53"], snapshots=choice)
+    found, evidence = guess.species_of(["22059", "30044"], gene_ids=True, snapshots=choice)
+    assert found.name == "mouse"
+    assert "2 GeneIDs" in evidence
 
 
 def test_a_tie_or_too_little_evidence_asks(snapshots: Snapshots) -> None:
@@ -533,7 +544,7 @@ def test_real_data_sets(real_data: Path, file: str, column: str | None, species:
     with h5py.File(real_data / "cells" / f"{file}.h5ad") as handle:
         var = read_elem(handle["var"])
     names = var.index if column is None else var[column]
-    report = resolve(names)
+    report = resolve(names, species if column == "ncbi_gene_ids" else None)
     print(f"\n{file} {column or 'var_names'}\n{report}")
     assert report.species == species
     assert report.matched >= least
