@@ -238,7 +238,7 @@ def _mean_weights(
     shape = (len(labels.categories), len(plan.vectors))
 
     def work(start: int, tile: Any) -> tuple[NDArray[np.intp], Floats, Any]:
-        check(tile, start=start, names=names, where=rows.label)
+        check(tile, start=start, names=names, where=rows.label, whole=job.options.whole)
         weights: Weights = plan.weigh(tile)
         own = codes[start : start + len(weights.status)]
         cells = np.flatnonzero((weights.status == 0) & (own >= 0))

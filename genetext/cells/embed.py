@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from genetext.cells import expression as expressions
 from genetext.cells import weighting as weightings
 from genetext.cells.product import STATUSES, CellVectors, Plan, Scale, check, measure
 from genetext.cells.stream import Progress, Rows, over_tiles
-from genetext.cells.weighting import Background, GeneTerms, Weighting
+from genetext.cells.weighting import Background, GeneTerms, Weighting, digest_of
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 
@@ -57,6 +57,11 @@ class Options:
     def kind(self) -> Weighting:
         """The weighting."""
         return weightings.find(self.weighting, self.top_n)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing but whole numbers may stand in the matrix."""
+        return expressions.is_whole(self.expression)
 
     @property
     def scale(self) -> Scale:
@@ -115,6 +120,12 @@ class Job:
             raise CellsError(
                 f"the background is of {len(background):,} genes, {found.label} has {len(found.columns):,}: measure it "
                 f"on cells with the same genes"
+            )
+        if background is not None and background.genes and background.genes != digest_of(found.names):
+            raise CellsError(
+                f"the background is of other genes than those of {found.label}, or of another order of them: measure "
+                f"it on cells whose genes stand in the same order, for example measure_background(train[:, "
+                f"data.var_names])"
             )
         return cls(options, fitted, found, n_duplicated, background)
 
@@ -192,7 +203,8 @@ def embed_cells(
     top_n
         Keep only the genes of largest weight in each cell. Ties go to the gene that stands first in `var`.
     expression
-        `counts` (checked), `linear` (CPM, TPM, corrected counts) or `log` (log-normalised: taken as it is).
+        `counts` (whole numbers, which is checked in every cell), `linear` (CPM, TPM, corrected counts) or `log`
+        (log-normalised: taken as it is).
     layer
         Where it is: a layer, or `"raw"`. Default: for counts `layers["counts"]`, `X`, `raw.X`, the first that holds
         counts; for others `X`, `raw.X`. With `raw.X` all its genes count for the depth of a cell.
@@ -233,7 +245,10 @@ def embed_cells(
     """
     options = Options(weighting, top_n, expression, layer, target_sum, pca, unit)
     keys = Keys(key_added)
-    target = adata.copy() if copy else adata
+    if copy and getattr(adata, "isbacked", False):
+        raise CellsError(
+            "copy=True cannot copy a backed AnnData: leave copy out, or use embed_file, which writes a file"
+        )
     job = Job.of(adata, priors, options, background=background)
     if hasattr(job.found.matrix, "dask"):
         from genetext.cells import lazy
@@ -241,6 +256,7 @@ def embed_cells(
         cells = lazy.embed(job, compute=compute)
     else:
         cells = embed(job, names=adata.obs_names, block_size=block_size, threads=threads, progress=progress)
+    target = adata.copy() if copy else adata  # not before: what is refused has cost no memory
     if isinstance(cells, CellVectors):
         target.obsm[keys.cells] = cells.vectors
         for column, values in columns(keys, cells).items():
@@ -269,13 +285,17 @@ def measure_background(
     cells to be compared need the same genes in the same order.
     """
     found = expressions.find(adata, expression=expression, layer=layer)
+    whole = expressions.is_whole(expression)
     scale = expressions.scale(expression, target_sum)
     if hasattr(found.matrix, "dask"):
         from genetext.cells import lazy
 
-        return lazy.background(found.matrix, scale)
-    rows = Rows.of(found.matrix, found.label)
-    return _background(rows, scale, names=adata.obs_names, block_size=block_size, threads=threads, progress=progress)
+        measured = lazy.background(found.matrix, scale, whole=whole)
+    else:
+        how: dict[str, Any] = {"block_size": block_size, "threads": threads, "progress": progress}
+        rows = Rows.of(found.matrix, found.label)
+        measured = _background(rows, scale, names=adata.obs_names, whole=whole, **how)
+    return replace(measured, genes=digest_of(found.names))
 
 
 def embed(
@@ -309,7 +329,7 @@ def stream(
     rows, plan = prepare(job, names=names, **how)
 
     def work(start: int, tile: Any) -> CellVectors:
-        check(tile, start=start, names=names, where=rows.label)
+        check(tile, start=start, names=names, where=rows.label, whole=job.options.whole)
         return plan.embed(tile)
 
     yield from over_tiles(rows, work, **how)
@@ -320,7 +340,7 @@ def prepare(job: Job, *, names: Any, **how: Any) -> tuple[Rows, Plan]:
     rows = Rows.of(job.found.matrix, job.found.label)
     background = job.background
     if job.options.kind.needs_background and background is None:
-        background = _background(rows, job.options.scale, names=names, **how)
+        background = _background(rows, job.options.scale, names=names, whole=job.options.whole, **how)
     return rows, job.plan(background)
 
 
@@ -367,9 +387,9 @@ def aligned(priors: Any, adata: Any, **align: Any) -> "GenePriors":
     )
 
 
-def _background(rows: Rows, scale: Scale, *, names: Any, **how: Any) -> Background:
+def _background(rows: Rows, scale: Scale, *, names: Any, whole: bool, **how: Any) -> Background:
     def work(start: int, tile: Any) -> Background:
-        check(tile, start=start, names=names, where=rows.label)
+        check(tile, start=start, names=names, where=rows.label, whole=whole)
         return measure(tile, scale)
 
     total = Background.empty(rows.shape[1])

@@ -29,11 +29,14 @@ class Found:
         `X`, `layers['counts']` or `raw.X`.
     columns
         For each of its columns the position in `adata.var`, or -1: `(n_columns,) int64`.
+    names
+        The names of its columns.
     """
 
     matrix: Any
     label: str
     columns: NDArray[np.int64]
+    names: Any
 
 
 def find(adata: Any, *, expression: str = "counts", layer: str | None = None) -> Found:
@@ -61,7 +64,8 @@ def find(adata: Any, *, expression: str = "counts", layer: str | None = None) ->
     for label, matrix, names in _places(adata, expression, layer):
         kind, example = _kind(matrix, label, adata.obs_names)
         if kind in _ACCEPTED[expression]:
-            return Found(matrix, label, _columns(adata, names, label))
+            own = adata.var_names if names is None else names
+            return Found(matrix, label, _columns(adata, names, label), own)
         seen.append(f"{label} holds {_WORDS[kind].format(example)}")
     if not seen:
         raise CellsError("there is no expression matrix: X is empty, and there is neither layers['counts'] nor raw")
@@ -88,6 +92,11 @@ _WORDS = {
     "negative": "negative values (down to {:g}), so scaled or corrected data",
     "zero": "nothing but zeros",
 }
+
+
+def is_whole(expression: str) -> bool:
+    """Tell whether `expression` says that nothing but whole numbers stands in the matrix."""
+    return expression == "counts"
 
 
 def scale(expression: str, target_sum: float) -> Scale:
@@ -129,7 +138,11 @@ def _columns(adata: Any, names: Any, label: str) -> NDArray[np.int64]:
 
 
 def _kind(matrix: Any, label: str, cells: Any) -> tuple[str, float]:
-    """Tell what a matrix holds from its first, middle and last rows, and its largest (or most negative) value there."""
+    """Tell what a matrix holds from its first, middle and last rows, and its largest (or most negative) value there.
+
+    This chooses between places and gives a wrong choice an early end. Every cell is checked as it is read
+    (`genetext.cells.product.check`).
+    """
     values = probe(matrix, label, cells)
     values = values[values != 0]
     if not len(values):

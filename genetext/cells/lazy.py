@@ -30,13 +30,13 @@ def embed(job: "Job", *, compute: bool) -> Any:
     matrix = job.found.matrix
     known = job.background
     if job.options.kind.needs_background and known is None:
-        known = background(matrix, job.options.scale)
+        known = background(matrix, job.options.scale, whole=job.options.whole)
     # One task holds the plan, so that a worker gets the vectors once, not with every block.
     plan = dask.delayed(job.plan(known), pure=True)
     heights = _heights(matrix)
     starts = np.concatenate([[0], np.cumsum(heights)[:-1]]).astype(int)
     tasks = [
-        dask.delayed(_embed)(parts, plan, int(start), job.found.label)
+        dask.delayed(_embed)(parts, plan, int(start), job.found.label, whole=job.options.whole)
         for parts, start in zip(_row_blocks(matrix), starts, strict=True)
     ]
     if compute:
@@ -51,10 +51,10 @@ def embed(job: "Job", *, compute: bool) -> Any:
     )
 
 
-def background(matrix: Any, scale: Scale) -> Background:
+def background(matrix: Any, scale: Scale, *, whole: bool) -> Background:
     """Measure the background of a Dask array of cells by genes."""
     dask = importlib.import_module("dask")
-    partial = [dask.delayed(_measure)(parts, scale) for parts in _row_blocks(matrix)]
+    partial = [dask.delayed(_measure)(parts, scale, whole=whole) for parts in _row_blocks(matrix)]
     while len(partial) > 1:
         pairs = [partial[at : at + 2] for at in range(0, len(partial), 2)]
         partial = [dask.delayed(_fold)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
@@ -86,22 +86,22 @@ def _csr(parts: list[Any]) -> Any:
     return rows[0] if len(rows) == 1 else sparse.hstack(rows, format="csr")
 
 
-def _embed(parts: list[Any], plan: Plan, start: int, where: str) -> CellVectors:
+def _embed(parts: list[Any], plan: Plan, start: int, where: str, *, whole: bool) -> CellVectors:
     block = _csr(parts)
     done = []
     for at in range(0, max(block.shape[0], 1), TILE):
         tile = block[at : at + TILE]
-        check(tile, start=start + at, where=where)
+        check(tile, start=start + at, where=where, whole=whole)
         done.append(plan.embed(tile))
     return CellVectors(*(np.concatenate(arrays) for arrays in zip(*map(_fields, done), strict=True)))
 
 
-def _measure(parts: list[Any], scale: Scale) -> Background:
+def _measure(parts: list[Any], scale: Scale, *, whole: bool) -> Background:
     block = _csr(parts)
     total = Background.empty(block.shape[1])
     for at in range(0, block.shape[0], TILE):
         tile = block[at : at + TILE]
-        check(tile, start=at, where="a block of the Dask array")
+        check(tile, start=at, where="a block of the Dask array", whole=whole)
         total = total + measure(tile, scale)
     return total
 

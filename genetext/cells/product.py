@@ -205,21 +205,28 @@ def measure(tile: Any, scale: Scale) -> Background:
     )
 
 
-def check(tile: Any, *, start: int = 0, names: Any = None, where: str = "the matrix") -> None:
-    """Raise `CellsError` where a CSR tile holds what expression cannot be: NaN, infinity or less than zero."""
-    # One minimum finds all three: NaN spreads, and infinity shows in the sum.
-    if not tile.nnz or (float(tile.data.min()) >= 0 and np.isfinite(tile.data.sum(dtype=np.float64))):
+def check(tile: Any, *, start: int = 0, names: Any = None, where: str = "the matrix", whole: bool = False) -> None:
+    """Raise `CellsError` where a CSR tile holds what expression cannot be.
+
+    That is NaN, infinity, less than zero, and, where it is said to be `whole` (counts), anything between two integers.
+    """
+    # One minimum finds the first three: NaN spreads, and infinity shows in the sum.
+    sound = not tile.nnz or (float(tile.data.min()) >= 0 and np.isfinite(tile.data.sum(dtype=np.float64)))
+    if sound and not (whole and tile.data.dtype.kind == "f" and (tile.data != np.floor(tile.data)).any()):
         return
-    rows = np.repeat(np.arange(tile.shape[0]), np.diff(tile.indptr))
     bad = ~np.isfinite(tile.data)
-    what = "NaN or infinite values" if bad.any() else "negative values"
+    what, why = "NaN or infinite values", "scaled or corrected data cannot be weights"
     if not bad.any():
-        bad = tile.data < 0
+        bad, what = tile.data < 0, "negative values"
+    if not bad.any():
+        bad, what = tile.data != np.floor(tile.data), "values that are not whole"
+        why = "these are no counts; amounts that are not whole need expression='linear'"
+    rows = np.repeat(np.arange(tile.shape[0]), np.diff(tile.indptr))
     cells = np.unique(rows[bad]) + start
     named = [str(names[cell]) if names is not None else f"row {cell}" for cell in cells]
     raise CellsError(
-        f"{where} holds {what} in {first_ten(named)} (rows further on were not read): scaled or corrected data cannot "
-        f"be weights. Pass layer= with the counts, or expression='log' with a layer of log-normalised values"
+        f"{where} holds {what} in {first_ten(named)} (rows further on were not read): {why}. Pass layer= with the "
+        f"counts, or expression='log' with a layer of log-normalised values"
     )
 
 

@@ -57,7 +57,7 @@ def cell_sentences(
     usable = np.array([column >= 0 and bool(called[column]) for column in found.columns], bool)
 
     def work(start: int, tile: Any) -> list[str]:
-        check(tile, start=start, names=adata.obs_names, where=found.label)
+        check(tile, start=start, names=adata.obs_names, where=found.label, whole=expressions.is_whole(expression))
         return [separator.join(_ranked(tile, cell, n, found.columns, usable, called)) for cell in range(tile.shape[0])]
 
     return [sentence for _, part in over_tiles(rows, work) for sentence in part]

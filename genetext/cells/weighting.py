@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genetext import disk
 from genetext.errors import CellsError
 
 CLIP = 10.0
@@ -90,6 +91,11 @@ def find(name: str, top_n: int | None) -> Weighting:
     return WEIGHTINGS[name]
 
 
+def digest_of(names: Any) -> str:
+    """Return the sha256 that stands for these names of genes in this order."""
+    return disk.sha256_json([str(name) for name in names])
+
+
 @dataclass(frozen=True)
 class Background:
     """What genes are like over a data set: sums that blocks of cells can be added up to.
@@ -105,12 +111,16 @@ class Background:
         Sum of `w` and of `w²`: `(n_genes,) float64`.
     expressed
         Number of cells with `x > 0`: `(n_genes,) int64`.
+    genes
+        `digest_of` the names of the genes, in their order: what tells that cells measured elsewhere have the same.
+        Empty: not known.
     """
 
     n_cells: int
     total: Floats
     squares: Floats
     expressed: NDArray[np.int64]
+    genes: str = ""
 
     @classmethod
     def empty(cls, n_genes: int) -> "Background":
@@ -118,11 +128,14 @@ class Background:
         return cls(0, np.zeros(n_genes), np.zeros(n_genes), np.zeros(n_genes, np.int64))
 
     def __add__(self, other: "Background") -> "Background":
+        if self.genes and other.genes and self.genes != other.genes:
+            raise CellsError("backgrounds of other genes, or of another order of genes, cannot be added up")
         return Background(
             self.n_cells + other.n_cells,
             self.total + other.total,
             self.squares + other.squares,
             self.expressed + other.expressed,
+            self.genes or other.genes,
         )
 
     def __getitem__(self, genes: Any) -> "Background":

@@ -2,6 +2,7 @@
 
 import logging
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -183,6 +184,13 @@ def test_background_of_other_cells(x, priors):
     assert np.array_equal(own, both[:25], equal_nan=True)
     with pytest.raises(CellsError, match="background is of 30 genes, X has 29"):
         embed_cells(adata[:, :29].copy(), priors.take(slice(29)), weighting="contrast", background=known)
+    turned = adata[:, ::-1].copy()
+    with pytest.raises(CellsError, match="background is of other genes than those of X, or of another order"):
+        embed_cells(turned, priors.take(np.arange(30)[::-1]), weighting="contrast", background=known)
+    with pytest.raises(CellsError, match="another order"):
+        known + measure_background(turned)
+    parts = measure_background(adata[:9]) + measure_background(adata[9:25])
+    np.testing.assert_allclose(embedded(held_out, priors, weighting="contrast", background=parts), both[25:], **CLOSE)
 
 
 # -- what must not change the numbers ------------------------------------------------------------------------------
@@ -255,6 +263,40 @@ def test_log_data_where_counts_are_expected(x, priors):
     scaled = reference.data(x - x.mean(axis=0))
     with pytest.raises(CellsError, match="X holds negative values"):
         embed_cells(scaled, priors)
+
+
+@pytest.mark.parametrize("weighting", ["mean", "contrast"])
+def test_one_value_that_is_not_whole_is_found_where_no_probe_looks(weighting):
+    x = reference.counts(3000, 10)
+    x[2000, 3] = 1.5
+    adata = reference.data(x)
+    own = reference.priors(list(adata.var_names))
+    with pytest.raises(CellsError, match=r"not whole in cell2000 .*expression='linear'"):
+        embed_cells(adata, own, weighting=weighting)
+    if weighting == "contrast":
+        with pytest.raises(CellsError, match="not whole in cell2000"):
+            measure_background(adata)
+    embed_cells(adata, own, weighting=weighting, expression="linear")
+    assert (adata.obs["genetext_status"] == "ok").any()
+
+
+def test_what_is_refused_was_not_copied_first(priors, x, monkeypatch):
+    adata = reference.data(np.log1p(x))
+    copies = []
+    monkeypatch.setattr(type(adata), "copy", lambda self: copies.append(self))
+    with pytest.raises(CellsError, match="no counts found"):
+        embed_cells(adata, priors, copy=True)
+    assert copies == []
+
+
+def test_a_backed_copy_is_refused_before_any_work(tmp_path, priors, x):
+    reference.data(x).write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    told = []
+    with pytest.raises(CellsError, match="cannot copy a backed AnnData"):
+        embed_cells(backed, priors, copy=True, progress=lambda *it: told.append(it))
+    assert told == []
+    backed.file.close()
 
 
 def test_counts_where_log_data_are_expected(x, priors):
