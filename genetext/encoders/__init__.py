@@ -13,6 +13,7 @@ from typing import Any
 
 from genetext.encoders import presets, stack, weights
 from genetext.encoders.base import Encoded, Encoder, EncoderSpec
+from genetext.encoders.openai import DIMENSIONS, PREFIX, named
 from genetext.errors import EncoderError, first_ten
 
 __all__ = ["Encoded", "Encoder", "EncoderSpec", "Row", "available", "load", "pull", "spec", "specs"]
@@ -79,19 +80,21 @@ def spec(
     Parameters
     ----------
     name
-        A preset (`genetext encoders` lists them), a hub id (`org/model`) or a local folder. A hub id or folder is read
-        by its own sentence-transformers configuration; without one, vectors are the attention-masked mean of the
-        last layer.
+        A preset (`genetext encoders` lists them), a hub id (`org/model`), a local folder, or `openai:<model>` for a
+        model of the server at `OPENAI_BASE_URL`. A hub id or folder is read by its own sentence-transformers
+        configuration; without one, vectors are the attention-masked mean of the last layer.
     precision
-        `auto`, `float32`, `bfloat16`, `float16` (GPU), `bfloat16/openvino`; transformers only.
+        `auto`, or one of `genetext.encoders.precision.KNOWN`; transformers only.
     long_texts
         `truncate`, `window-mean` or `error`. Default: as the preset says.
     dimensions
         Shortened output dimension, where the model has it (OpenAI v3).
     max_tokens
-        A smaller window than the model's own.
+        A smaller window than the model's own; not for `lexical`, which has none.
     options
-        Further options of the kind (lexical: n-grams, SVD size ...), over the preset's.
+        Further options of the kind, over the preset's. lexical: those of `genetext.encoders.lexical.OPTIONS`; openai:
+        `dim`, the length of the vectors of a model that genetext does not know; transformers with a query model:
+        `query_max_tokens`.
     device
         Where it will run, for `precision="auto"`.
 
@@ -102,7 +105,7 @@ def spec(
     MissingWeights
         A hub id whose configuration is neither on this machine nor to be had.
     """
-    found = _presets().get(name) or _from_configuration(name)
+    found = _found(name)
     changes: dict[str, Any] = {}
     if long_texts is not None and found.kind != "lexical":
         changes["long_texts"] = long_texts
@@ -111,10 +114,15 @@ def spec(
             raise EncoderError(f"{name} has no shortened dimensions; reduce the index instead (--post truncate)")
         changes["dimensions"] = dimensions
     if max_tokens is not None:
+        if found.kind == "lexical":
+            raise EncoderError(f"{name} has no window: leave max_tokens out")
         if found.max_tokens is not None and not 0 < max_tokens <= found.max_tokens:
             raise EncoderError(f"the window of {name} is {found.max_tokens} tokens, {max_tokens} were asked for")
         changes["max_tokens"] = max_tokens
     if options:
+        if unknown := sorted(set(options) - set(_options(found))):
+            known = ", ".join(_options(found)) or "none"
+            raise EncoderError(f"{name} does not have the options {first_ten(unknown)}; known: {known}")
         changes["options"] = {**found.options, **options}
     if found.kind == "transformer":
         from genetext.encoders import precision as precisions
@@ -129,15 +137,26 @@ def spec(
 def specs(names: str, **options: Any) -> list[EncoderSpec]:
     """Name several encoders joined by `+` (`biobert+lexical`), each with the options of `spec` that apply to it."""
     parts = [part.strip() for part in names.split("+")]
-    shortened = options.pop("dimensions", None)
+    shortened, window, further = (options.pop(name, None) for name in ("dimensions", "max_tokens", "options"))
     if not all(parts) or len(set(parts)) != len(parts):
         raise EncoderError(f"{names!r} is not a list of different encoders joined by '+'")
-    found = [spec(part, **options) for part in parts]
-    if shortened is None:
-        return found
-    if not any(one.kind == "openai" for one in found):
+    plain = [_found(part) for part in parts]
+    if shortened is not None and not any(one.kind == "openai" for one in plain):
         raise EncoderError(f"{names} has no shortened dimensions; reduce the index instead (--post truncate)")
-    return [replace(one, dimensions=shortened) if one.kind == "openai" else one for one in found]
+    if window is not None and all(one.kind == "lexical" for one in plain):
+        raise EncoderError(f"{names} has no window: leave max_tokens out")
+    if unknown := sorted(set(further or ()) - {name for one in plain for name in _options(one)}):
+        raise EncoderError(f"no encoder of {names} has the options {first_ten(unknown)}")
+    return [
+        spec(
+            part,
+            **options,
+            dimensions=shortened if one.kind == "openai" else None,
+            max_tokens=window if one.kind != "lexical" else None,
+            options={name: value for name, value in (further or {}).items() if name in _options(one)},
+        )
+        for part, one in zip(parts, plain, strict=True)
+    ]
 
 
 def load(spec: EncoderSpec, **options: Any) -> Encoder:
@@ -201,7 +220,8 @@ def pull(name: str) -> Path:
     EncoderError
         The encoder has no weights to fetch.
     """
-    found = _presets().get(name) or EncoderSpec(kind="transformer", model=name)
+    found = _presets().get(name) or (_found(name) if name.startswith(PREFIX) else None)
+    found = found or EncoderSpec(kind="transformer", model=name)
     if found.kind != "transformer" or weights.is_local(found.model):
         raise EncoderError(f"{name} has no weights on the hub to fetch")
     if "/" not in found.model:
@@ -224,11 +244,27 @@ def _presets() -> dict[str, EncoderSpec]:
     return found
 
 
+def _found(name: str) -> EncoderSpec:
+    """Return the spec that a name stands for, before any option."""
+    if name.startswith(PREFIX):
+        return named(name.removeprefix(PREFIX))
+    return _presets().get(name) or _from_configuration(name)
+
+
+def _options(found: EncoderSpec) -> tuple[str, ...]:
+    """Names of the options that decide the vectors of an encoder of this kind."""
+    if found.kind == "transformer":
+        return () if found.query_model is None else ("query_max_tokens",)
+    if found.model in DIMENSIONS:
+        return ()
+    return tuple(import_module(_KINDS[found.kind][0]).OPTIONS)
+
+
 def _from_configuration(name: str) -> EncoderSpec:
     if not weights.is_local(name) and "/" not in name:
         raise EncoderError(
             f"encoder {name!r} is unknown: give a preset ({first_ten(list(_presets()))}), a hub id (org/model) or a "
-            f"local folder"
+            f"local folder, or {PREFIX}<model> for a model of the server at OPENAI_BASE_URL"
         )
     found = weights.configuration(name, None)
     recipe = stack.recipe(found.folder)

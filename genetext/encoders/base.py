@@ -35,7 +35,7 @@ class EncoderSpec:
     long_texts
         What is done with longer texts: `truncate`, `window-mean` or `error`.
     precision
-        `float32`, `bfloat16` or `int8`, and after a slash the runtime where it is not torch (`bfloat16/openvino`).
+        One of `genetext.encoders.precision.KNOWN`.
     prefix, query_prefix
         Put before each gene text, and before each query.
     query_model, query_revision

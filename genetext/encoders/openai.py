@@ -6,10 +6,10 @@ most the requests that were under way.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Event
+from threading import Event, Lock, Thread
 from typing import ClassVar
 
 import numpy as np
@@ -34,7 +34,17 @@ PRICES = {"text-embedding-ada-002": 0.10, "text-embedding-3-small": 0.02, "text-
 BATCH_DISCOUNT = 0.5
 
 
-def _preset(model: str) -> EncoderSpec:
+OPTIONS = ("dim",)
+"""What may stand in `EncoderSpec.options`: `dim`, the length of the vectors of a model that is not in `DIMENSIONS`."""
+
+PREFIX = "openai:"
+"""Before the name of a model of whatever server speaks as OpenAI does."""
+
+
+def named(model: str) -> EncoderSpec:
+    """Return the spec of a model by the name that its server gives it."""
+    if not model:
+        raise EncoderError(f"{PREFIX!r} wants the name of a model behind it")
     return EncoderSpec(
         kind="openai",
         model=model,
@@ -46,9 +56,9 @@ def _preset(model: str) -> EncoderSpec:
 
 
 PRESETS = {
-    "ada": _preset("text-embedding-ada-002"),
-    "openai-3-small": _preset("text-embedding-3-small"),
-    "openai-3-large": _preset("text-embedding-3-large"),
+    "ada": named("text-embedding-ada-002"),
+    "openai-3-small": named("text-embedding-3-small"),
+    "openai-3-large": named("text-embedding-3-large"),
 }
 
 
@@ -182,8 +192,8 @@ class OpenAIEncoder(Encoder):
     Parameters
     ----------
     spec
-        Of kind `openai`. Models that are not in `DIMENSIONS` need `dimensions`, or `options={"dim": ...}` where the
-        server shall not be asked to shorten.
+        Of kind `openai`. The length of the vectors of a model that is not in `DIMENSIONS` is taken from the first
+        reply, unless `dimensions` (which the server is asked for) or `options={"dim": ...}` say it.
     concurrency
         Requests under way at once.
     base_url, api_key, timeout, retries
@@ -221,17 +231,17 @@ class OpenAIEncoder(Encoder):
         full = DIMENSIONS.get(spec.model)
         if full is not None and spec.dimensions is not None and not 0 < spec.dimensions <= full:
             raise EncoderError(f"{spec.model} has {full} dimensions, it cannot be shortened to {spec.dimensions}")
-        dim = spec.dimensions or spec.options.get("dim") or full
-        if dim is None:
+        dim = next((said for said in (spec.dimensions, spec.options.get("dim"), full) if said is not None), None)
+        if dim is not None and (type(dim) is not int or dim < 1):
             raise EncoderError(
-                f"the length of the vectors of {spec.model} is not known: give dimensions, or the option dim where the "
-                f"server cannot shorten (known: {first_ten(list(DIMENSIONS))})"
+                f"vectors of {spec.model} cannot have the length {dim!r}: it is a whole number from 1 on"
             )
         if concurrency < 1:
             raise EncoderError(f"at least one request must be under way, not {concurrency}")
         self.spec = spec
         self.api = Api(base_url=base_url, api_key=api_key, timeout=timeout, retries=retries)
-        self._dim = int(dim)
+        self._dim = dim
+        self._first = Lock()
         self._concurrency = concurrency
         self._given_table = table
 
@@ -240,7 +250,9 @@ class OpenAIEncoder(Encoder):
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Length of a vector. Where nothing tells it, and no reply came yet, one word is sent to learn it."""
+        if self._dim is None:
+            return self._ask(["gene"], Event())[0].shape[1]
         return self._dim
 
     def close(self) -> None:
@@ -272,19 +284,18 @@ class OpenAIEncoder(Encoder):
 
         The next request is sent when the caller comes back for more. If a request fails for good, or on Ctrl-C, nothing
         more is sent, what is under way is awaited and yielded (it is paid for), and then the error is raised; a second
-        Ctrl-C does not wait.
+        Ctrl-C does not wait, and neither does the end of the process.
         """
         waiting = iter(batches)
         running: dict[Future[Encoded], NDArray[np.int64]] = {}
         failure: BaseException | None = None
         stop = Event()
-        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="genetext-openai")
         try:
             while True:
                 while (
                     failure is None and len(running) < self._concurrency and (batch := next(waiting, None)) is not None
                 ):
-                    running[pool.submit(self._encode, [texts[row] for row in batch], stop)] = batch
+                    running[self._begin([texts[row] for row in batch], stop)] = batch
                 if not running:
                     break
                 try:
@@ -307,7 +318,19 @@ class OpenAIEncoder(Encoder):
                 raise failure
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, texts: Sequence[str], stop: Event) -> Future[Encoded]:
+        """Encode in a thread that the end of the process does not wait for, as it does for those of an executor."""
+        future: Future[Encoded] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(self._encode(texts, stop))
+            except BaseException as error:  # whatever it is, it belongs to the one who waits
+                future.set_exception(error)
+
+        Thread(target=run, daemon=True, name="genetext-openai").start()
+        return future
 
     def pieces(self, texts: Sequence[str], *, prefix: str | None = None) -> Pieces:
         """Make of each text what is sent: itself, or by the spec's `long_texts` its beginning or its windows."""
@@ -367,7 +390,7 @@ class OpenAIEncoder(Encoder):
         """
         n = len(pieces.cut)
         weights = pieces.sizes.astype(np.float64)
-        sums = np.zeros((n, self._dim))
+        sums = np.zeros((n, vectors.shape[1]))
         np.add.at(sums, pieces.owner, vectors * weights[:, None])
         sums /= np.bincount(pieces.owner, weights=weights, minlength=n)[:, None]
         if self.spec.normalize:
@@ -384,15 +407,26 @@ class OpenAIEncoder(Encoder):
 
     def _encode(self, texts: Sequence[str], stop: Event, *, prefix: str | None = None) -> Encoded:
         pieces = self.pieces(texts, prefix=prefix)
-        vectors = np.empty((len(pieces.inputs), self._dim), np.float32)
+        parts = []
         billed = np.zeros(len(pieces.inputs), np.int64)
-        for rows in pack(pieces.sizes, np.ones_like(pieces.sizes)):
-            inputs = [pieces.inputs[row] for row in rows]
-            vectors[rows], counted = self.api.embed(
-                inputs, model=self.spec.model, dim=self._dim, dimensions=self.spec.dimensions, stop=stop
-            )
+        for rows in pack(pieces.sizes, np.ones_like(pieces.sizes)):  # runs, in the order of the inputs
+            vectors, counted = self._ask([pieces.inputs[row] for row in rows], stop)
+            parts.append(vectors)
             billed[rows] = share_out(counted, pieces.sizes[rows])
-        return self.join(pieces, vectors, billed)
+        return self.join(pieces, np.concatenate(parts or [np.empty((0, self.dim), np.float32)]), billed)
+
+    def _ask(self, inputs: Sequence[str], stop: Event) -> tuple[NDArray[np.float32], int]:
+        vectors, counted = self.api.embed(
+            inputs, model=self.spec.model, dim=self._dim, dimensions=self.spec.dimensions, stop=stop
+        )
+        with self._first:
+            if self._dim is None:
+                self._dim = vectors.shape[1]
+        if vectors.shape[1] != self._dim:
+            raise EncoderError(
+                f"{self.spec.model} gave vectors of {self._dim} dimensions first, then of {vectors.shape[1]}"
+            )
+        return vectors, counted
 
     @cached_property
     def _table(self) -> tokens.Table:

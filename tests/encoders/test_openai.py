@@ -16,6 +16,7 @@ import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genetext import encoders
 from genetext.encoders import openai_api, tokens
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, EncoderSpec
 from genetext.encoders.openai import (
@@ -30,7 +31,7 @@ from genetext.encoders.openai import (
 from genetext.encoders.openai_api import Retries
 from genetext.errors import CostLimit, EncoderError
 from genetext.store import VectorStore
-from tests.servers.openai import OpenAIServer, body, status, vector
+from tests.servers.openai import Fault, OpenAIServer, body, status, vector
 
 MODEL = "text-embedding-3-small"
 DIM = 24
@@ -153,7 +154,7 @@ def test_shortened_vectors_have_unit_length(server, make, monkeypatch):
         ({"long_texts": "ignore"}, "not 'ignore'"),
         ({"model": "text-embedding-ada-002"}, "cannot shorten"),
         ({"dimensions": 1537}, "has 1536 dimensions"),
-        ({"model": "nomic", "dimensions": None}, "length of the vectors of nomic is not known"),
+        ({"model": "nomic", "dimensions": None, "options": {"dim": 0}}, "vectors of nomic cannot have the length 0"),
     ],
 )
 def test_specs_that_cannot_be_served_are_refused_before_any_request(changes, message):
@@ -161,7 +162,41 @@ def test_specs_that_cannot_be_served_are_refused_before_any_request(changes, mes
         OpenAIEncoder(EncoderSpec.from_json({**SPEC.to_json(), **changes}))
 
 
-def test_another_servers_model_needs_its_length_told(make, server):
+def test_another_servers_model_is_named_by_its_own_name(server, monkeypatch):
+    """The way of docs/openai.md: an address, `openai:<model>`, and the length of its vectors from the first reply."""
+    server.dimensions["nomic-embed-text"] = 10
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", server.key)
+    spec = encoders.spec("openai:nomic-embed-text")
+    encoder = encoders.load(spec, concurrency=2)
+    some = texts(9)
+    got = {}
+    for batch, encoded in encoder.stream(some, batches(9, 3)):
+        got.update(zip(batch.tolist(), encoded.vectors, strict=True))
+    np.testing.assert_allclose([got[row] for row in range(9)], expected(some, 10), atol=1e-6)
+    assert encoder.dim == 10
+    assert sorted(server.texts) == sorted(some)
+    assert "dimensions" not in server.received[0].body
+    server.script(None, body('{"data": [{"index": 0, "embedding": [1.0, 2.0]}]}'))
+    encoder.encode(texts(1))
+    with pytest.raises(EncoderError, match="vectors of 10 dimensions, 2 came back"):
+        encoder.encode(texts(1))
+    encoder.close()
+
+    before = encoders.load(spec)
+    assert before.dim == 10
+    assert server.texts[-1] == "gene"
+    before.close()
+    assert encoders.spec("openai:text-embedding-3-small") == PRESETS["openai-3-small"]
+    for changes in ({"dimensions": 4}, {"options": {"dim": 4}}):
+        assert encoders.load(encoders.spec("openai:nomic-embed-text", **changes)).dim == 4
+    with pytest.raises(EncoderError, match="wants the name of a model"):
+        encoders.spec("openai:")
+    with pytest.raises(EncoderError, match="no weights on the hub"):
+        encoders.pull("openai:nomic-embed-text")
+
+
+def test_another_servers_model_can_have_its_length_told(make, server):
     server.dimensions["nomic"] = 10
     spec = EncoderSpec(kind="openai", model="nomic", pooling="none", max_tokens=2048, options={"dim": 10})
     np.testing.assert_allclose(make(spec).encode(texts(2)).vectors, expected(texts(2), 10), atol=1e-6)
@@ -597,6 +632,44 @@ def test_ctrl_c_gives_what_is_under_way_before_it_ends(make, server, monkeypatch
         for batch, _ in make(concurrency=2).stream(texts(40), batches(40, 4)):
             got.append(batch)
     assert 2 <= len(got) == len(server.received) < 10
+
+
+INTERRUPTED = """
+import sys
+import numpy as np
+from genetext import encoders
+encoder = encoders.load(encoders.spec("openai-3-small", dimensions=24), timeout=60)
+some = [f"Gene number {row}." for row in range(8)]
+try:
+    for batch, _ in encoder.stream(some, [np.arange(row, row + 2) for row in range(0, 8, 2)]):
+        print("arrived", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    raise
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait(server):
+    """Not even for the threads whose requests still hang when the process ends."""
+    server.script(*[Fault("hang", seconds=30)] * 4)
+    environment = {**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": server.key}
+    command = [sys.executable, "-c", INTERRUPTED]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while len(server.received) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.7)
+        assert process.poll() is None, "the first waits for what is under way"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.communicate()
+    assert out.split() == ["interrupted"], err
+    assert process.returncode != 0
 
 
 def test_threads_are_gone_afterwards(make, server):

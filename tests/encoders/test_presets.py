@@ -103,6 +103,31 @@ def test_unknown_names_precisions_and_options_are_refused(tmp_path):
         encoders.pull("lexical")
 
 
+def test_options_that_would_do_nothing_are_refused():
+    with pytest.raises(EncoderError, match="minilm does not have the options foo; known: none"):
+        encoders.spec("minilm", options={"foo": 1})
+    with pytest.raises(EncoderError, match="medcpt does not have the options foo; known: query_max_tokens"):
+        encoders.spec("medcpt", options={"foo": 1})
+    with pytest.raises(EncoderError, match="ada does not have the options dim; known: none"):
+        encoders.spec("ada", options={"dim": 7})
+    with pytest.raises(EncoderError, match="lexical does not have the options foo; known: dims, ngrams"):
+        encoders.spec("lexical", options={"foo": 1})
+    with pytest.raises(EncoderError, match="lexical has no window"):
+        encoders.spec("lexical", max_tokens=7)
+    with pytest.raises(EncoderError, match="lexical has no window"):
+        encoders.specs("lexical", max_tokens=7)
+    with pytest.raises(EncoderError, match=r"no encoder of minilm\+lexical has the options foo"):
+        encoders.specs("minilm+lexical", options={"foo": 1})
+
+
+def test_joined_encoders_take_the_options_that_they_have():
+    minilm, lexical = encoders.specs("minilm+lexical", precision="float32", max_tokens=64, options={"dims": 7})
+    assert (minilm.max_tokens, minilm.options) == (64, {})
+    assert (lexical.max_tokens, lexical.options["dims"]) == (None, 7)
+    _, other = encoders.specs("lexical+openai:x", max_tokens=64, dimensions=5, options={"dim": 5, "dims": 7})
+    assert (other.max_tokens, other.dimensions, other.options) == (64, 5, {"dim": 5})
+
+
 def test_options_of_other_kinds_do_no_harm():
     encoder = encoders.load(encoders.spec("lexical"), device="cpu", threads=1, concurrency=2)
     assert encoder.spec.kind == "lexical"
