@@ -8,7 +8,7 @@ SETUP  := $(VENV)/.setup
 export GENETEXT_CACHE ?= $(CURDIR)/cache
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup index test lint bench docs clean
+.PHONY: setup index test lint clean
 
 setup: $(SETUP)
 
@@ -21,6 +21,10 @@ $(SETUP): pyproject.toml constraints.txt
 
 index: $(SETUP)
 	$(BIN)/genetext build-index --species human
+	@echo
+	@echo "To ask it, in this shell:"
+	@echo "  source $(BIN)/activate && export GENETEXT_CACHE=$(GENETEXT_CACHE)"
+	@echo "  genetext search \"photopigment of retinal ganglion cells\""
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

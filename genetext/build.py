@@ -6,21 +6,24 @@ not change is not written again.
 """
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from genetext import disk, manifest
-from genetext.embedding import EmbeddingSpec, TextEmbedding
+from genetext.embedding import EmbeddingSpec, TextEmbedding, without_hub
 from genetext.encode import Progress, encode
 from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded, Encoder, EncoderSpec
-from genetext.errors import GeneIndexError
+from genetext.errors import EncoderError, GeneIndexError, first_ten
 from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
 from genetext.species import Species
 from genetext.store import VectorStore
@@ -28,6 +31,8 @@ from genetext.text.compose import GeneTexts, Template
 from genetext.text.snapshot import Snapshot
 
 log = logging.getLogger("genetext")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}")
 
 Confirm = Callable[[EncoderSpec, dict[str, str]], None]
 """Called with a paid encoder and the texts, by digest, that it would be sent; raises to stop."""
@@ -47,6 +52,8 @@ class BuildReport:
         Texts that this build encoded, summed over the encoders; the others were in the store.
     n_truncated, n_windowed
         Texts longer than the encoder's window, by what was done with them.
+    padding
+        Share of padding in what went through a transformer.
     unchanged
         Whether the index was there already, made from the same inputs.
     seconds
@@ -58,6 +65,7 @@ class BuildReport:
     n_encoded: int = 0
     n_truncated: int = 0
     n_windowed: int = 0
+    padding: float = 0.0
     unchanged: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -81,9 +89,10 @@ def build(
     post: str = "",
     precision: str = "auto",
     long_texts: str | None = None,
+    dimensions: int | None = None,
     name: str | None = None,
     output: Path | None = None,
-    snapshot: Snapshot | None = None,
+    snapshot: Snapshot | str | None = None,
     offline: bool = False,
     root: Path | None = None,
     progress: Progress | None = None,
@@ -114,12 +123,14 @@ def build(
     precision, long_texts
         See `genetext.encoders.spec`. Default: the fastest precision that is faithful on this machine, and what the
         encoder's preset does with long texts.
+    dimensions
+        Shortened vectors, of paid encoders that have them.
     name
-        Name of the index within its species. Default: the encoder's.
+        Name of the index within its species. Default: the encoder's, and whatever else is not as by default.
     output
         Write the index to this folder and not into the cache.
     snapshot
-        Use this snapshot and fetch nothing.
+        Use this snapshot and fetch nothing: opened, its folder, or the beginning of its digest.
     offline
         Open no connection.
     root
@@ -140,46 +151,60 @@ def build(
     from genetext.text.fetch import fetch
 
     root = root or disk.cache_dir()
+    template = template or Template()
+    if name is None:
+        name = default_name(encoder, genes, post=post, template=template, gene_types=gene_types)
+    elif not _NAME.fullmatch(name):
+        raise GeneIndexError(f"{name!r} cannot name an index: letters, digits and +-._ only, and no dot in front")
     report = BuildReport()
     clock = _Clock(report.seconds)
-    spec = embedding_spec(encoder, post=post, precision=precision, long_texts=long_texts, device=device)
-    if snapshot is None:
-        snapshot = fetch(species, source=source, genes=genes, offline=offline, root=root, progress=progress)
-    clock("text")
-    path = output or root / "indices" / snapshot.species.name / (name or default_name(encoder, genes))
-    with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
-        if waited:
-            log.info("waited for another build of %s", path)
-        texts = compose(snapshot, template or Template(), gene_types=gene_types if genes is None else None)
-        report.coverage = dict(texts.coverage)
-        clock("compose")
-        embedding = TextEmbedding.load(spec, device=device, threads=threads)
-        inputs = _inputs(snapshot, texts, gene_types, embedding.spec)
-        current = _current(path, inputs)
-        if current is not None:
-            report.n_texts, report.unchanged = current.manifest["n_texts"], True
-            return Built(current, report)
-        vectors, rows = _vectors(embedding, texts, root, report, progress, confirm, batch_api=batch_api)
-        clock("encode")
-        frame = texts.frame.assign(**rows)
-        index = GeneIndex.write(
-            path,
-            genes=frame,
-            vectors=vectors,
-            embedding=embedding,
-            content={
-                **inputs,
-                "coverage": report.coverage,
-                "n_texts": report.n_texts,
-                "n_truncated": report.n_truncated,
-                "n_windowed": report.n_windowed,
-                "libraries": {
-                    name: version(name) for name in ("genetext", "numpy", "faiss-cpu", "torch", "transformers")
+    with disk.cache_in_use(root), without_hub(offline):
+        spec = encoder
+        if not isinstance(spec, EmbeddingSpec):
+            spec = EmbeddingSpec.parse(
+                spec, post=post, precision=precision, long_texts=long_texts, dimensions=dimensions, device=device
+            )
+        if not isinstance(snapshot, Snapshot):
+            snapshot = fetch(
+                species, source=source, genes=genes, offline=offline, root=root, progress=progress, snapshot=snapshot
+            )
+        pa.default_memory_pool().release_unused()  # what parsing took is not needed for encoding
+        clock("text")
+        path = (output or root / "indices" / snapshot.species.name / name).absolute()
+        with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
+            if waited:
+                log.info("waited for another build of %s", path)
+            kinds = gene_types if genes is None else None
+            texts = compose(snapshot, template, gene_types=kinds)
+            report.coverage = dict(texts.coverage)
+            clock("compose")
+            inputs = _inputs(snapshot, texts, kinds, spec)
+            current = _current(path, inputs)
+            if current is not None:
+                report.n_texts, report.unchanged = current.manifest["n_texts"], True
+                return Built(current, report)
+            embedding = TextEmbedding.load(spec, device=device, threads=threads)
+            buy = partial(_buy, root=root, progress=progress, confirm=confirm, batch_api=batch_api, offline=offline)
+            vectors, rows = _vectors(embedding, texts, root, report, progress, buy)
+            clock("encode")
+            index = GeneIndex.write(
+                path,
+                genes=texts.frame.assign(**rows),
+                vectors=vectors,
+                embedding=embedding,
+                content={
+                    **inputs,
+                    "coverage": report.coverage,
+                    "n_texts": report.n_texts,
+                    "n_truncated": report.n_truncated,
+                    "n_windowed": report.n_windowed,
+                    "libraries": {
+                        name: version(name) for name in ("genetext", "numpy", "faiss-cpu", "torch", "transformers")
+                    },
                 },
-            },
-        )
-        clock("write")
-    return Built(index, report)
+            )
+            clock("write")
+        return Built(index, report)
 
 
 def build_index(species: str | int | Species = "human", **options: Any) -> GeneIndex:
@@ -187,31 +212,31 @@ def build_index(species: str | int | Species = "human", **options: Any) -> GeneI
     return build(species, **options).index
 
 
-def embedding_spec(
+def default_name(
     encoder: str | EmbeddingSpec,
+    genes: Sequence[str] | None = None,
     *,
     post: str = "",
-    precision: str = "auto",
-    long_texts: str | None = None,
-    device: str = "auto",
-) -> EmbeddingSpec:
-    """Return the spec of `minilm`, `biobert+lexical` ...; a misspelt name or chain is refused before any work."""
-    from genetext import encoders
-    from genetext.encoders import postprocess
+    template: Template | None = None,
+    gene_types: Sequence[str] | None = ("protein-coding",),
+) -> str:
+    """Return the name of an index whose caller gives none: the encoder's, and whatever is not as by default.
 
-    if isinstance(encoder, EmbeddingSpec):
-        return encoder
-    postprocess.parse(post)
-    return EmbeddingSpec(
-        tuple(encoders.specs(encoder, precision=precision, long_texts=long_texts, device=device)), post
-    )
-
-
-def default_name(encoder: str | EmbeddingSpec, genes: Sequence[str] | None = None) -> str:
-    """Return the name of an index whose caller gives none: the encoder's, and a digest of a hand-picked gene list."""
+    Different choices have different names, so that no index takes the place of another one unasked.
+    """
     named = encoder if isinstance(encoder, str) else "+".join(spec.model for spec in encoder.encoders)
-    plain = "".join(letter if letter.isalnum() or letter in "+-._" else "-" for letter in named).strip("-.")
-    return plain if genes is None else f"{plain}-genes-{disk.sha256_json(sorted(genes))[:8]}"
+    parts = [named.strip("/.").replace("/", "--")]
+    if post:
+        parts.append(post.replace(",", "-").replace(":", ""))
+    if genes is not None:
+        parts.append(f"genes-{disk.sha256_json(sorted(genes))[:8]}")
+    elif gene_types is None or tuple(gene_types) != ("protein-coding",):
+        parts.append("all-genes" if gene_types is None else "+".join(gene_types))
+    if template is not None and template != Template():
+        parts.append(f"text-{template.digest[:6]}")
+    return "".join(letter if letter.isalnum() or letter in "+-._" else "-" for letter in "-".join(parts))[-120:].lstrip(
+        ".-"
+    )
 
 
 def _vectors(
@@ -220,13 +245,10 @@ def _vectors(
     root: Path,
     report: BuildReport,
     progress: Progress | None,
-    confirm: Confirm | None,
-    *,
-    batch_api: bool,
+    buy: Callable[[Encoder, dict[str, str], VectorStore], int],
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
     """Encode the distinct texts; return a vector for each gene that has any, and columns on what became of each."""
-    digests = texts.frame["text_digest"].to_numpy()
-    distinct = {digest: text for digest, text in zip(digests, texts.frame["text"], strict=True) if digest}
+    digests, distinct = texts.frame["text_digest"].to_numpy(), texts.texts
     if not distinct:
         raise GeneIndexError(
             f"not one of {len(texts.frame):,} genes has a text: use other sections, more gene types, or another source"
@@ -235,9 +257,7 @@ def _vectors(
     blocks: list[Encoded] = []
     with VectorStore(root / "vectors") as store:
         for encoder in embedding.encoders:
-            n_bought = (
-                _buy(encoder, distinct, store, root, progress, confirm, batch_api=batch_api) if encoder.paid else 0
-            )
+            n_bought = buy(encoder, distinct, store) if encoder.paid else 0
             encoding = encode(
                 encoder,
                 list(distinct.values()),
@@ -248,10 +268,14 @@ def _vectors(
             )
             blocks.append(encoding.encoded)
             report.n_encoded += encoding.n_made + n_bought
-    joined = embedding.join([block.vectors for block in blocks])
+            report.padding = max(report.padding, _padding(encoder))
     longest = np.max([block.n_tokens for block in blocks], axis=0)
     cut = np.max([block.cut for block in blocks], axis=0)
     report.n_truncated, report.n_windowed = int((cut == TRUNCATED).sum()), int((cut == WINDOWED).sum())
+    raw = [block.vectors for block in blocks]
+    blocks.clear()
+    joined = embedding.join(raw)
+    raw.clear()
 
     place = {digest: position for position, digest in enumerate(distinct)}
     text_of_gene = np.array([place.get(digest, -1) for digest in digests], np.int64)
@@ -264,18 +288,30 @@ def _vectors(
         "n_tokens": np.where(text_of_gene >= 0, longest[text_of_gene], 0).astype(np.int32),
         "cut": np.where(text_of_gene >= 0, cut[text_of_gene], 0).astype(np.int8),
     }
-    return joined[text_of_gene[has_vector]], columns
+    taken = text_of_gene[has_vector]
+    one_each = len(taken) == len(joined) and bool((taken == np.arange(len(joined))).all())
+    return joined if one_each else joined[taken], columns
+
+
+def _padding(encoder: Encoder) -> float:
+    """Return the share of padding in what went through a transformer in this process; 0 for other encoders."""
+    if encoder.spec.kind != "transformer":
+        return 0.0
+    from genetext.encoders.transformer import TransformerEncoder
+
+    return encoder.statistics.padding_share if isinstance(encoder, TransformerEncoder) else 0.0
 
 
 def _buy(
     encoder: Encoder,
     distinct: dict[str, str],
     store: VectorStore,
+    *,
     root: Path,
     progress: Progress | None,
     confirm: Confirm | None,
-    *,
     batch_api: bool,
+    offline: bool,
 ) -> int:
     """Ask before a paid encoder is sent anything; with the batch service, fill the store by it and count the texts."""
     from genetext.encoders import openai_batch
@@ -283,6 +319,11 @@ def _buy(
 
     known = store.contains(encoder.spec.fingerprint, list(distinct))
     missing = {digest: text for (digest, text), there in zip(distinct.items(), known, strict=True) if not there}
+    if missing and offline:
+        raise EncoderError(
+            f"offline, and {len(missing):,} of {len(distinct):,} texts have no vector by {encoder.spec.model} yet: "
+            "build once where there is a network, with the same GENETEXT_CACHE"
+        )
     if missing and confirm is not None:
         confirm(encoder.spec, missing)
     if not missing or not batch_api or not isinstance(encoder, OpenAIEncoder):
@@ -315,7 +356,13 @@ def _current(path: Path, inputs: dict[str, Any]) -> GeneIndex | None:
             raise
         log.warning("%s; building it again", error)
         return None
-    if any(recorded.get(key) != value for key, value in inputs.items()):
+    differs = [key for key, value in inputs.items() if recorded.get(key) != value]
+    if differs:
+        log.warning("replacing the index %s, which was made from another %s", path, first_ten(differs))
+        return None
+    problems = manifest.verify(path, recorded)
+    if problems:
+        log.warning("%s; building it again", problems[0])
         return None
     return GeneIndex.open(path)
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from genetext.errors import DiskError
 
-_TEMPORARY = ".tmp-"
+_TEMPORARY, _ASIDE, _USER = ".tmp-", ".old-", "user-"
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -30,6 +30,10 @@ _REASONS = {
     errno.EPERM: "permission is denied",
     errno.EFBIG: "the file would be larger than is allowed here",
     errno.EIO: "the disk reports an input/output error",
+    errno.EEXIST: "a file of that name is in the way",
+    errno.ENOTDIR: "a part of that path is a file, not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
 }
 
 
@@ -107,7 +111,15 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it. Call it while holding the lock that guards `path`."""
+    """Remove what killed writers of `path` left beside it. Call it while holding the lock that guards `path`.
+
+    A directory that was set aside for a new one which never took its place is put back.
+    """
+    for aside in sorted(path.parent.glob(f"{path.name}{_ASIDE}*")):
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(path)
     for leftover in path.parent.glob(f"{path.name}{_TEMPORARY}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -117,7 +129,7 @@ def remove_leftovers(path: Path) -> None:
 
 def is_temporary(path: Path) -> bool:
     """Whether `path` is the unfinished work of a writer that runs, or was killed."""
-    return _TEMPORARY in path.name
+    return _TEMPORARY in path.name or _ASIDE in path.name
 
 
 @contextmanager
@@ -155,6 +167,44 @@ def lock(name: str, *, root: Path | None = None, timeout: float = -1) -> Iterato
         yield waited
     finally:
         guard.release()
+
+
+@contextmanager
+def cache_in_use(root: Path | None = None) -> Iterator[None]:
+    """Keep the cache from being cleaned up meanwhile; any number of processes may do so at once."""
+    folder = (root or cache_dir()) / "locks"
+    mine = FileLock(folder / f"{_USER}{os.getpid()}-{secrets.token_hex(4)}.lock")
+    with lock("cleaning", root=root):
+        mine.acquire()
+    try:
+        yield
+    finally:
+        mine.release()
+        Path(mine.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def cache_alone(root: Path | None = None) -> Iterator[None]:
+    """Hold the cache for cleaning it up; nobody begins to use it meanwhile.
+
+    Raises
+    ------
+    DiskError
+        A build or a fetch is using it.
+    """
+    with lock("cleaning", root=root):
+        for path in sorted(((root or cache_dir()) / "locks").glob(f"{_USER}*.lock")):
+            user = FileLock(path)
+            try:
+                user.acquire(timeout=0)
+            except Timeout:
+                raise DiskError(
+                    f"{root or cache_dir()} is in use by another process ({path.stem.removeprefix(_USER)}); wait for "
+                    "its end, and run again"
+                ) from None
+            user.release()
+            path.unlink(missing_ok=True)
+        yield
 
 
 def sha256_file(path: Path) -> str:
@@ -196,7 +246,11 @@ def _exchange(new: Path, old: Path) -> None:
     at_fdcwd, exchange = -100, 2
     if renameat2 is not None and renameat2(at_fdcwd, os.fsencode(new), at_fdcwd, os.fsencode(old), exchange) == 0:
         return
-    aside = old.with_name(f"{old.name}{_TEMPORARY}{secrets.token_hex(6)}")
+    aside = old.with_name(f"{old.name}{_ASIDE}{secrets.token_hex(6)}")
     old.rename(aside)
-    new.rename(old)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
     shutil.rmtree(aside, ignore_errors=True)

@@ -6,7 +6,9 @@ inner product of two of them is their cosine.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.base import Encoder, EncoderSpec
-from genetext.errors import EncoderError, IndexMismatch, first_ten
+from genetext.errors import IndexMismatch, NoDirection, first_ten
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,30 @@ class EmbeddingSpec:
     encoders: tuple[EncoderSpec, ...]
     post: str = ""
 
+    @classmethod
+    def parse(
+        cls,
+        encoders: str,
+        *,
+        post: str = "",
+        precision: str = "auto",
+        long_texts: str | None = None,
+        dimensions: int | None = None,
+        device: str = "auto",
+    ) -> "EmbeddingSpec":
+        """Read `minilm`, `biobert+lexical` ...; options as for `genetext.encoders.spec`.
+
+        Raises
+        ------
+        EncoderError
+            A name, chain or option is unknown; found before any work.
+        """
+        from genetext.encoders import postprocess, specs
+
+        postprocess.parse(post)
+        options = {"precision": precision, "long_texts": long_texts, "dimensions": dimensions, "device": device}
+        return cls(tuple(specs(encoders, **options)), post)
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a JSON object."""
         return {"encoders": [encoder.to_json() for encoder in self.encoders], "post": self.post}
@@ -49,11 +75,14 @@ class EmbeddingSpec:
         return disk.sha256_json(self.to_json())
 
     def __str__(self) -> str:
-        named = "+".join(
-            f"{spec.model}@{spec.revision.removeprefix('sha256:')[:7]}" if spec.revision else spec.model
-            for spec in self.encoders
-        )
+        named = "+".join(_named(spec) for spec in self.encoders)
         return f"{named} [{self.post}]" if self.post else named
+
+
+def _named(spec: EncoderSpec) -> str:
+    revision = f"@{spec.revision.removeprefix('sha256:')[:7]}" if spec.revision else ""
+    precision = f" ({spec.precision})" if spec.kind == "transformer" else ""
+    return f"{spec.model}{revision}{precision}"
 
 
 @dataclass
@@ -126,14 +155,16 @@ class TextEmbedding:
 
         Raises
         ------
+        NoDirection
+            No encoder knows a word of a query. In a joined index it is enough that one does.
         EncoderError
-            An encoder knows no word of a query.
+            An encoder failed: never passed over, since the answer would be another index's.
         """
         blocks, refusals = [], []
         for encoder in self.encoders:
             try:
                 blocks.append(encoder.encode_queries(texts))
-            except EncoderError as error:
+            except NoDirection as error:
                 if len(self.encoders) == 1:
                     raise
                 refusals.append(error)
@@ -142,7 +173,7 @@ class TextEmbedding:
         empty = [text for text, vector in zip(texts, vectors, strict=True) if not vector.any()]
         if empty:
             reason = f" ({refusals[0]})" if refusals else ""
-            raise EncoderError(f"no vector for the query {first_ten(empty)}{reason}: use other words")
+            raise NoDirection(f"no vector for the query {first_ten(empty)}{reason}: use other words")
         return vectors
 
     def save(self, directory: Path) -> None:
@@ -179,6 +210,21 @@ class TextEmbedding:
                 f"{what} was built with {recorded} ({recorded.fingerprint[:12]}), the encoder at hand is {self.spec} "
                 f"({self.spec.fingerprint[:12]}): use the one it was built with, or build an index with the other"
             )
+
+
+@contextmanager
+def without_hub(wanted: bool) -> Iterator[None]:
+    """Keep encoders from asking a model hub meanwhile, where that is wanted."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if wanted and before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        elif wanted and before is not None:
+            os.environ["HF_HUB_OFFLINE"] = before
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genetext import disk
-from genetext.errors import GenetextError
+from genetext.errors import GeneIndexError, GenetextError
 from genetext.index import GeneIndex, list_indices
 from genetext.store import Holding, VectorStore
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots
 
-FOLDERS = ("downloads", "snapshots", "vectors", "indices", "journals", "batches")
+FOLDERS = ("downloads", "entrez", "snapshots", "vectors", "indices", "journals", "batches", "bench", "runtimes")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Entry:
     Attributes
     ----------
     kind
-        `download`, `snapshot`, `vectors` or `index`.
+        `download`, `snapshot`, `vectors`, `index` or `damaged index`.
     name
         Its name below that folder; for vectors, the encoder.
     size
@@ -42,7 +42,7 @@ class Entry:
 def entries(*, root: Path | None = None) -> list[Entry]:
     """Return everything in the cache: downloads, snapshots, vectors by encoder, indices."""
     root = root or disk.cache_dir()
-    indices = {f"{path.parent.name}/{path.name}": GeneIndex.open(path) for path in list_indices(root=root)}
+    indices, damaged = _indices(root)
     by_snapshot: dict[str, list[str]] = {}
     by_encoder: dict[str, list[str]] = {}
     for name, index in indices.items():
@@ -65,7 +65,7 @@ def entries(*, root: Path | None = None) -> list[Entry]:
                     Entry("vectors", _label(fingerprint, kept), kept.size, store.directory / fingerprint, used)
                 )
     found += [Entry("index", name, _size(index.path), index.path) for name, index in indices.items()]
-    return found
+    return found + [Entry("damaged index", f"{path.parent.name}/{path.name}", _size(path), path) for path in damaged]
 
 
 def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
@@ -76,43 +76,66 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     Returns
     -------
     One line for each thing that was (or with `dry_run` would be) removed.
+
+    Raises
+    ------
+    DiskError
+        A build or a fetch is using the cache.
     """
     root = root or disk.cache_dir()
-    removed = []
-    with disk.lock("prune", root=root):
+    doomed: list[tuple[str, Path]] = []
+    with disk.cache_alone(root):
         for entry in entries(root=root):
             if entry.kind == "snapshot" and not entry.used_by:
-                removed.append(f"snapshot {entry.name} ({entry.size / 1e6:.1f} MB)")
-                if not dry_run:
-                    shutil.rmtree(entry.path)
+                doomed.append((f"snapshot {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
         for pattern in ("journals/*.json", "*/*.tmp-*", "*/*/*.tmp-*"):
-            for path in sorted(root.glob(pattern)):
-                removed.append(path.relative_to(root).as_posix())
-                if not dry_run:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if (root / "vectors").is_dir():
-            used = {
-                spec.fingerprint
-                for path in list_indices(root=root)
-                for spec in GeneIndex.open(path).embedding_spec.encoders
-            }
-            with VectorStore(root / "vectors") as store:
-                for fingerprint, kept in store.fingerprints().items():
-                    if fingerprint not in used and not _was_paid(kept):
-                        removed.append(f"{_label(fingerprint, kept)} ({kept.size / 1e6:.1f} MB)")
-                        if not dry_run:
-                            store.remove(fingerprint)
-    return removed
+            doomed += [(path.relative_to(root).as_posix(), path) for path in sorted(root.glob(pattern))]
+        if not dry_run:
+            for _, path in doomed:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return [line for line, _ in doomed] + _prune_vectors(root, dry_run=dry_run)
 
 
 def clear(*, root: Path | None = None) -> None:
-    """Remove everything genetext keeps in the cache; other files in that folder stay."""
+    """Remove everything genetext keeps in the cache; other files in that folder stay.
+
+    Raises
+    ------
+    DiskError
+        A build or a fetch is using the cache.
+    """
     root = root or disk.cache_dir()
-    for folder in FOLDERS:
-        if (root / folder).exists():
-            shutil.rmtree(root / folder)
-    if (root / "locks").exists() and not any((root / folder).exists() for folder in FOLDERS):
-        shutil.rmtree(root / "locks")
+    with disk.cache_alone(root):
+        for folder in FOLDERS:
+            if (root / folder).exists():
+                shutil.rmtree(root / folder)
+    shutil.rmtree(root / "locks", ignore_errors=True)
+
+
+def _prune_vectors(root: Path, *, dry_run: bool) -> list[str]:
+    if not (root / "vectors").is_dir():
+        return []
+    indices, _ = _indices(root)
+    used = {spec.fingerprint for index in indices.values() for spec in index.embedding_spec.encoders}
+    removed = []
+    with VectorStore(root / "vectors") as store:
+        for fingerprint, kept in store.fingerprints().items():
+            if fingerprint not in used and not _was_paid(kept):
+                removed.append(f"{_label(fingerprint, kept)} ({kept.size / 1e6:.1f} MB)")
+                if not dry_run:
+                    store.remove(fingerprint)
+    return removed
+
+
+def _indices(root: Path) -> tuple[dict[str, GeneIndex], list[Path]]:
+    """Open the indices of the cache; return those that open by name, and the paths of those that do not."""
+    opened, damaged = {}, []
+    for path in list_indices(root=root):
+        try:
+            opened[f"{path.parent.name}/{path.name}"] = GeneIndex.open(path)
+        except GeneIndexError:
+            damaged.append(path)
+    return opened, damaged
 
 
 def _label(fingerprint: str, kept: Holding) -> str:

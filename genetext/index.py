@@ -77,7 +77,13 @@ class GeneIndex:
             It was built with another encoder than `encoder`; the message holds both.
         """
         path = locate(name, root=root)
-        index = cls(path, manifest.read(path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError))
+        recorded = manifest.read(path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError)
+        lacking = [
+            key for key in ("species", "snapshot", "embedding", "dim", "n_vectors") if key not in recorded.content
+        ]
+        if lacking:
+            raise GeneIndexError(f"{path / manifest.FILE} lacks {', '.join(lacking)}: build the index again")
+        index = cls(path, recorded)
         index._check_shape()
         if encoder is not None:
             index._refuse_other_encoder(encoder)
@@ -110,8 +116,7 @@ class GeneIndex:
         """
         import faiss
 
-        if path.exists() and not (path / manifest.FILE).exists() and any(path.iterdir()):
-            raise GeneIndexError(f"{path} exists and is not a {FORMAT}: name another folder, or empty it")
+        _refuse_to_replace(path)
         with disk.atomic_directory(path) as temporary:
             pq.write_table(
                 pa.Table.from_pandas(genes, preserve_index=False).replace_schema_metadata(None),
@@ -171,13 +176,13 @@ class GeneIndex:
     @cached_property
     def genes(self) -> pd.DataFrame:
         """One row per gene, vectors or not, ordered by `gene_id`; `row` is its place in `matrix`, or -1."""
-        frame: pd.DataFrame = pq.read_table(self.path / "genes.parquet").to_pandas()
+        frame: pd.DataFrame = self._table().to_pandas()
         return frame
 
     @cached_property
     def gene_ids(self) -> NDArray[np.int64]:
         """GeneIDs of the rows of `matrix`: `(n,) int64`."""
-        table = pq.read_table(self.path / "genes.parquet", columns=["gene_id", "row"])
+        table = self._table(columns=["gene_id", "row"])
         ids, rows = table["gene_id"].to_numpy(), table["row"].to_numpy()
         ordered = np.empty(int((rows >= 0).sum()), np.int64)
         ordered[rows[rows >= 0]] = ids[rows >= 0]
@@ -261,10 +266,22 @@ class GeneIndex:
         GeneIndexError
             A name is unknown or its gene has no vector. For names that may be missing, align priors instead.
         """
-        rows = np.array([int(self.genes["row"].iloc[self._position(gene)]) for gene in genes], np.int64)
-        if (rows < 0).any():
-            missing = [gene for gene, row in zip(genes, rows, strict=True) if row < 0]
-            raise GeneIndexError(f"no vector in {self.path} for {first_ten(missing)}: nothing is written about them")
+        rows, unknown, silent = [], [], []
+        for gene in genes:
+            try:
+                row = int(self.genes["row"].iloc[self._position(gene)])
+            except GeneIndexError:
+                unknown.append(gene)
+                continue
+            rows.append(row)
+            if row < 0:
+                silent.append(gene)
+        if unknown or silent:
+            parts = [f"not among its genes: {first_ten(unknown)}"] if unknown else []
+            parts += [f"nothing is written about: {first_ten(silent)}"] if silent else []
+            raise GeneIndexError(
+                f"no vector in {self.path} for {len(unknown) + len(silent):,} names; {'; '.join(parts)}"
+            )
         return self.matrix[rows]
 
     def gene(self, gene: str | int) -> dict[str, Any]:
@@ -287,6 +304,21 @@ class GeneIndex:
             return faiss.read_index(str(self.path / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise GeneIndexError(f"{self.path / 'index.faiss'} cannot be read: {error}") from error
+
+    def _table(self, columns: list[str] | None = None) -> pa.Table:
+        path = self.path / "genes.parquet"
+        try:
+            return pq.read_table(path, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise GeneIndexError(f"{path} is damaged ({error}): build the index again") from error
+
+    @cached_property
+    def _position_of_row(self) -> NDArray[np.int64]:
+        """Where in `genes` the gene of each vector stands: `(n,) int64`."""
+        rows = self.genes["row"].to_numpy()
+        positions = np.empty(len(self), np.int64)
+        positions[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+        return positions
 
     @cached_property
     def _names(self) -> dict[str, list[int]]:
@@ -323,9 +355,15 @@ class GeneIndex:
             raise GeneIndexError(f"{self.path} holds no vectors")
         scores, rows = self._searcher.search(np.ascontiguousarray(vector[None], np.float32), min(k, len(self)))
         found = rows[0] >= 0
-        position = pd.Series(np.arange(len(self.genes)), index=self.genes["row"].to_numpy())
-        frame = self.genes.iloc[position.loc[rows[0][found]].to_numpy()]
-        frame = frame[["gene_id", "symbol", "name", "source", "text"]].assign(score=scores[0][found])
+        if not (np.abs(scores[0][found]) < 1.01).all():
+            raise GeneIndexError(
+                f"{self.path} is damaged (a cosine of {np.abs(scores[0]).max():g}): genetext verify says where; "
+                "build it again"
+            )
+        position = self._position_of_row[rows[0][found]]
+        frame = (
+            self.genes[["gene_id", "symbol", "name", "source", "text"]].take(position).assign(score=scores[0][found])
+        )
         # Equal scores (genes that share a text) come in the order of their GeneIDs.
         frame = frame.sort_values(["score", "gene_id"], ascending=[False, True], kind="stable")
         ordered: pd.DataFrame = frame[["gene_id", "symbol", "name", "score", "source", "text"]]
@@ -351,6 +389,25 @@ class GeneIndex:
                 f"index {self.path} was built with {self.embedding_spec} ({self.dim} dimensions), the query encoder "
                 f"{encoder} is {EmbeddingSpec(asked)}: leave --encoder out, or build an index with {encoder}"
             )
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Raise where something else than an index, and nothing but that index, stands at `path`."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise GeneIndexError(f"{path} is a file: name a folder for the index")
+    if manifest.kind(path) != FORMAT:
+        if any(path.iterdir()):
+            raise GeneIndexError(f"{path} exists and is not a {FORMAT}: name another folder, or empty it")
+        return
+    ours = {"genes.parquet", "index.faiss", manifest.FILE, "embedding"}
+    others = sorted(child.name for child in path.iterdir() if child.name not in ours)
+    if others:
+        raise GeneIndexError(
+            f"{path} holds files that are not the index's and would be lost: {first_ten(others)}; move them, or name "
+            "another folder"
+        )
 
 
 class _Mapped:

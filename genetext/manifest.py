@@ -1,6 +1,6 @@
 """The `manifest.json` of every directory that outlives a command: format, version, and a sha256 for each file.
 
-A manifest holds no wall-clock time, no user name and no path, so that the same input gives the same bytes.
+A manifest holds no wall-clock time, so that the same input gives the same bytes.
 """
 
 import json
@@ -101,6 +101,8 @@ def read(directory: Path, *, format: str, format_version: int, error: type[Genet
     manifest = Manifest(format=format, format_version=format_version, content=content, files=raw.get("files", {}))
     for name, entry in manifest.files.items():
         file = directory / name
+        if ".." in Path(name).parts or Path(name).is_absolute() or not {"sha256", "size"} <= set(entry):
+            raise error(f"{path} names the file {name!r} in a way that genetext never writes: do not use this {format}")
         size = file.stat().st_size if file.is_file() else None
         if size != entry["size"]:
             found = "is missing" if size is None else f"has {size:,} bytes"

@@ -1,5 +1,6 @@
 """Compare what is in the cache with its manifests, byte by byte."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     places = [*list_indices(root=root), *list_snapshots(root=root)]
     problems = [problem for place in places for problem in verify_directory(place)]
     checked = len(places)
+    downloads = sorted((root / "downloads").rglob("*.gz"))
+    problems += [problem for path in downloads for problem in _verify_download(path)]
+    checked += len(downloads)
     if (root / "vectors").is_dir():
         with VectorStore(root / "vectors") as store:
             problems += store.verify()
@@ -52,6 +56,17 @@ def verify_directory(path: Path) -> list[str]:
     except GeneIndexError as error:
         return [str(error)]
     return manifest.verify(path, recorded)
+
+
+def _verify_download(path: Path) -> list[str]:
+    """Compare a downloaded file with the sha256 that was written down beside it."""
+    note = path.with_name(f"{path.name}.json")
+    if not note.is_file():
+        return []
+    recorded, found = json.loads(note.read_text(encoding="utf-8")).get("sha256"), disk.sha256_file(path)
+    if recorded in (None, found):
+        return []
+    return [f"{path} has sha256 {found[:12]}, it came with {recorded[:12]}: delete it, and fetch again"]
 
 
 def list_snapshots(*, root: Path | None = None) -> list[Path]:

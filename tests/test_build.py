@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from genetext.build import build, build_index
-from genetext.errors import DiskError, GeneIndexError, IndexMismatch, TextError
+from genetext.errors import DiskError, EncoderError, GeneIndexError, GenetextError, TextError
 from genetext.index import GeneIndex
 from genetext.text.compose import Template
 from tests.factory import edit_summaries, write_ncbi
@@ -137,7 +137,7 @@ def test_an_index_whose_encoder_changed_on_the_disk_is_refused_with_both_values(
     folder = bert_folder(tmp_path / "model")
     index = build_index("human", encoder=str(folder), source=str(ncbi), root=tmp_path, name="tiny")
     bert_folder(folder, seed=1)
-    with pytest.raises((IndexMismatch, Exception), match="built with|are not the ones|sha256"):
+    with pytest.raises(GenetextError, match="sha256|revision|are not the ones"):
         GeneIndex.open(index.path).search("light")
 
 
@@ -163,6 +163,95 @@ def test_only_the_template_changes_what_it_says(ncbi, tmp_path):
 def test_what_cannot_be_built_is_said_in_a_sentence(ncbi, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         build("human", encoder="lexical", source=str(ncbi), root=tmp_path, **options)
+
+
+def test_a_damaged_index_is_built_again_though_its_size_is_right(ncbi, tmp_path, caplog):
+    index = build_index("human", encoder="lexical", source=str(ncbi), root=tmp_path)
+    before = digests(index.path)
+    for name in ("index.faiss", "genes.parquet", "embedding/block0/components.npy"):
+        file = index.path / name
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 255
+        file.write_bytes(content)
+        again = build("human", encoder="lexical", source=str(ncbi), root=tmp_path)
+        assert not again.report.unchanged
+        assert digests(again.index.path) == before
+        assert "building it again" in caplog.text
+
+
+def test_files_of_the_user_in_an_index_folder_are_not_lost(ncbi, tmp_path):
+    out = tmp_path / "out"
+    build("human", encoder="lexical", source=str(ncbi), root=tmp_path, output=out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(GeneIndexError, match=r"would be lost: notes.txt"):
+        build("human", encoder="lexical", source=str(ncbi), root=tmp_path, output=out, post="center")
+    assert (out / "notes.txt").read_text() == "mine"
+    assert GeneIndex.open(out).verify() == []
+
+
+def test_the_cache_is_not_cleaned_up_under_a_build(ncbi, tmp_path):
+    from genetext import disk, housekeeping
+
+    build("human", encoder="lexical", source=str(ncbi), root=tmp_path)
+    with disk.cache_in_use(tmp_path):
+        for clean in (housekeeping.prune, housekeeping.clear):
+            with pytest.raises(DiskError, match="is in use by another process"):
+                clean(root=tmp_path)
+    assert housekeeping.prune(root=tmp_path) == []
+    housekeeping.clear(root=tmp_path)
+    assert not (tmp_path / "indices").exists()
+
+
+def test_one_damaged_index_does_not_hide_the_others(ncbi, tmp_path):
+    from genetext import housekeeping
+
+    build("human", encoder="lexical", source=str(ncbi), root=tmp_path, name="good")
+    bad = build("human", encoder="lexical", source=str(ncbi), root=tmp_path, name="bad").index
+    (bad.path / "index.faiss").write_bytes(b"")
+    kinds = {entry.name: entry.kind for entry in housekeeping.entries(root=tmp_path)}
+    assert kinds["human/good"] == "index"
+    assert kinds["human/bad"] == "damaged index"
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "", ".hidden"])
+def test_a_name_that_leaves_the_cache_is_refused(ncbi, tmp_path, name):
+    with pytest.raises(GeneIndexError, match="cannot name an index"):
+        build("human", encoder="lexical", source=str(ncbi), root=tmp_path, name=name)
+
+
+def test_other_choices_have_other_names(ncbi, tmp_path):
+    choices = [{}, {"post": "center"}, {"gene_types": None}, {"template": Template(go=())}, {"genes": ["OPN4", "RHO"]}]
+    paths = [
+        build_index("human", encoder="lexical", source=str(ncbi), root=tmp_path, **choice).path for choice in choices
+    ]
+    assert len(set(paths)) == len(choices)
+    assert paths[0].name == "lexical"
+    assert all(path.name.startswith("lexical-") for path in paths[1:])
+
+
+def test_offline_opens_no_connection(ncbi, tmp_path, monkeypatch):
+    import socket
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"a connection was opened: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    build("human", encoder="lexical", source=str(ncbi), root=tmp_path, offline=True)
+    with pytest.raises(EncoderError, match="encoders pull"):
+        build("human", encoder="biobert", source=str(ncbi), root=tmp_path, offline=True)
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_a_snapshot_can_be_pinned(model, tmp_path):
+    folder = write_ncbi(tmp_path / "ncbi")
+    old = build_index("human", encoder="lexical", source=str(folder), root=tmp_path, name="old")
+    edit_summaries(folder, {94233: "Something else."})
+    new = build_index("human", encoder="lexical", source=str(folder), root=tmp_path, name="new")
+    digest = old.manifest["snapshot"]["digest"]
+    again = build_index("human", encoder="lexical", snapshot=digest[:16], root=tmp_path, name="again")
+    assert digests(again.path) == digests(old.path)
+    assert digests(again.path) != digests(new.path)
 
 
 def command(root: Path, ncbi: Path, model: Path | str, *more: str) -> list[str]:

@@ -45,6 +45,35 @@ def test_the_exchange_works_without_the_system_call(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_failed_exchange_leaves_the_old_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk.ctypes, "CDLL", lambda *_, **__: object())
+    path = tmp_path / "index"
+    with disk.atomic_directory(path) as temporary:
+        (temporary / "a").write_bytes(b"one")
+    rename = Path.rename
+
+    def fail(self, target):
+        if ".tmp-" in self.name:
+            raise OSError(5, "broken")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(DiskError), disk.atomic_directory(path) as temporary:
+        (temporary / "a").write_bytes(b"two")
+    assert (path / "a").read_bytes() == b"one"
+
+
+def test_a_directory_set_aside_by_a_killed_writer_is_put_back(tmp_path):
+    aside = tmp_path / "index.old-abc"
+    aside.mkdir()
+    (aside / "a").write_bytes(b"one")
+    disk.remove_leftovers(tmp_path / "index")
+    assert (tmp_path / "index" / "a").read_bytes() == b"one"
+    aside.mkdir()
+    disk.remove_leftovers(tmp_path / "index")
+    assert not aside.exists()
+
+
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "index"
     leftover = tmp_path / "index.tmp-abc"

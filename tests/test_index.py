@@ -59,12 +59,6 @@ def test_every_gene_is_in_the_table_with_or_without_a_vector(index):
     assert (genes.loc[genes["text"] != "", "n_tokens"] > 0).all()
 
 
-def test_genes_that_share_a_text_share_a_vector_and_both_are_there(index):
-    assert np.array_equal(index.vectors(["OPN1LW"])[0], index.vectors(["OPN1MW"])[0]) is False
-    both = index.genes[index.genes["symbol"].isin(["HBA1", "HBA2"])]
-    assert (both["row"] >= 0).all()
-
-
 def test_search_by_text(index):
     found = index.search("light sensor of retinal ganglion cells for the body clock", k=3)
     assert found["gene_id"].iloc[0] == OPN4
@@ -102,7 +96,7 @@ def test_neighbors_leave_the_gene_out(index):
         (lambda index: index.neighbors("Opn4"), r"did you mean OPN4\? Letter case matters"),
         (lambda index: index.neighbors("NOTAGENE"), "no gene of"),
         (lambda index: index.neighbors("LOC100130705"), "has no vector"),
-        (lambda index: index.vectors(["OPN4", "LOC100130705"]), "no vector in .* for LOC100130705"),
+        (lambda index: index.vectors(["OPN4", "LOC100130705"]), "nothing is written about: LOC100130705"),
         (lambda index: index.neighbors("AIM1"), r"may be AURKB \(9212\), SLC45A2 \(51151\)"),
         (lambda index: index.search("  "), "the query is empty"),
         (lambda index: index.search("light", k=0), "k is 0"),
@@ -165,7 +159,7 @@ def test_vectors_of_another_shape_than_the_manifest_says_are_refused(copy):
 
 def test_there_is_no_pickle_in_it(index):
     names = {path.suffix for path in index.path.rglob("*") if path.is_file()}
-    assert names <= {".parquet", ".faiss", ".json", ".safetensors", ".txt"}
+    assert names <= {".parquet", ".faiss", ".json", ".safetensors", ".npy"}
     for path in index.path.rglob("*"):
         if path.is_file():
             assert not path.read_bytes().startswith(b"\x80")
@@ -195,7 +189,7 @@ def test_beyond_the_exact_limit_it_is_a_graph_that_finds_nearly_the_same(tmp_pat
             "row": np.arange(3000, dtype=np.int32),
         }
     )
-    content = {"species": index.manifest["species"]}
+    content = {key: index.manifest[key] for key in ("species", "snapshot")}
     found = {}
     for limit in (10_000, 100):
         monkeypatch.setattr(genetext.index, "EXACT_LIMIT", limit)
@@ -220,3 +214,46 @@ def test_vectors_outlive_the_index_they_came_from(index):
     rows = [GeneIndex.open(index.path).matrix for _ in range(3)]
     gc.collect()
     assert all(np.array_equal(matrix, expected) for matrix in rows)
+
+
+def test_all_unknown_names_are_told_at_once(index):
+    with pytest.raises(GeneIndexError, match="3 names; not among its genes: NO1, NO2; nothing is written about: LOC10"):
+        index.vectors(["OPN4", "NO1", "LOC100130705", "NO2"])
+
+
+def test_a_manifest_without_what_it_needs_is_refused(copy):
+    path = copy / "manifest.json"
+    recorded = json.loads(path.read_text())
+    del recorded["embedding"]
+    path.write_text(json.dumps(recorded))
+    with pytest.raises(GeneIndexError, match="lacks embedding"):
+        GeneIndex.open(copy)
+    recorded["files"]["../../secret"] = {"sha256": "", "size": 0}
+    path.write_text(json.dumps(recorded))
+    with pytest.raises(GeneIndexError, match="never writes"):
+        GeneIndex.open(copy)
+
+
+def test_a_damaged_table_is_one_sentence(copy):
+    file = copy / "genes.parquet"
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(GeneIndexError, match="genes.parquet is damaged"):
+        GeneIndex.open(copy).neighbors("OPN4")
+
+
+def test_an_encoder_that_fails_is_not_passed_over_in_a_joined_index(root, monkeypatch):
+    from genetext.embedding import EmbeddingSpec, TextEmbedding
+
+    index = build("human", encoder="lexical", source=str(root / "ncbi"), root=root, name="again").index
+    one = index.embedding
+    joined = TextEmbedding(EmbeddingSpec(one.spec.encoders * 2), one.encoders * 2, one.chains * 2)
+    assert joined.queries(["light"]).shape == (1, 2 * index.dim)
+    with pytest.raises(EncoderError, match="qqqzzz"):
+        joined.queries(["qqqzzz"])
+
+    def fail(texts):
+        raise EncoderError("the server is down")
+
+    monkeypatch.setattr(one.encoders[0], "encode_queries", fail)
+    with pytest.raises(EncoderError, match="the server is down"):
+        joined.queries(["light"])

@@ -1,5 +1,6 @@
 """`genetext build-index`: from a species to a searchable index, in one command."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,13 @@ def register(app: typer.Typer) -> None:
             typer.Option("--long-texts", help="Texts past the encoder's window: truncate, window-mean, error."),
         ] = None,
         device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,cuda:1.")] = "auto",
+        dimensions: Annotated[
+            int | None, typer.Option("--dimensions", min=1, help="Shortened vectors, of OpenAI's v3 models.")
+        ] = None,
         name: Annotated[str | None, typer.Option("--name", help="Name of the index. Default: the encoder's.")] = None,
+        snapshot: Annotated[
+            str | None, typer.Option("--snapshot", help="Fetch nothing; use this snapshot: its folder, or digest.")
+        ] = None,
         output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the index to this folder.")] = None,
         offline: Offline = False,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")] = False,
@@ -73,7 +80,23 @@ def register(app: typer.Typer) -> None:
         What was fetched, parsed or encoded before is not done again; a build that was stopped goes on where it was.
         """
         from genetext.build import build
+        from genetext.embedding import EmbeddingSpec, without_hub
+        from genetext.errors import EncoderError, MissingWeights
 
+        try:
+            with without_hub(offline):
+                EmbeddingSpec.parse(
+                    encoder,
+                    post=post,
+                    precision=precision,
+                    long_texts=long_texts,
+                    dimensions=dimensions,
+                    device=device,
+                )
+        except MissingWeights:
+            raise
+        except EncoderError as error:
+            raise typer.BadParameter(str(error)) from error
         template = _template(sections, facts, ranking, drop_templates=drop_templates)
         with console.progress(quiet=quiet) as progress:
             built = build(
@@ -86,7 +109,9 @@ def register(app: typer.Typer) -> None:
                 post=post,
                 precision=precision,
                 long_texts=long_texts,
+                dimensions=dimensions,
                 name=name,
+                snapshot=snapshot,
                 output=output,
                 offline=offline,
                 progress=progress,
@@ -110,7 +135,7 @@ def report(built: "Built") -> str:
     for kind, words in (
         ("summary", "with a summary of their own"),
         ("ortholog", "with the text of their human ortholog"),
-        ("facts", "with facts only (gene groups, GO terms)"),
+        ("facts", "with facts only (GO terms, gene families)"),
         ("name", "with a name only"),
         ("none", "without any text: in the table, not in the index"),
     ):
@@ -126,6 +151,8 @@ def report(built: "Built") -> str:
         for number, words in ((did.n_truncated, "truncated"), (did.n_windowed, "averaged over windows")):
             if number:
                 lines.append(f"{number:,} texts longer than the encoder's window: {words}")
+    if did.padding:
+        lines.append(f"{did.padding:.1%} of what went through the transformer was padding")
     lines.append(f"{len(index):,} vectors of dimension {index.dim} by {index.embedding_spec}")
     lines.append(f"{sum(did.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in did.seconds.items())})")
     return "\n".join(lines)
@@ -161,8 +188,12 @@ def _ask(*, yes: bool, max_cost: float | None, batch_api: bool) -> "Confirm":
 
     def confirm(spec: "EncoderSpec", missing: dict[str, str]) -> None:
         from genetext.encoders import openai, openai_batch
-        from genetext.errors import CostLimit
+        from genetext.errors import CostLimit, EncoderError
 
+        if not os.environ.get("OPENAI_API_KEY"):
+            raise EncoderError(
+                f"{spec.model} is paid, and OPENAI_API_KEY is not set: put your key there; nothing was sent"
+            )
         cost = openai.estimate(spec, list(missing.values()), max_cost=max_cost, batch_api=batch_api)
         console.note(str(cost))
         waiting = set() if batch_api else openai_batch.under_way(spec.fingerprint) & set(missing)
@@ -171,7 +202,11 @@ def _ask(*, yes: bool, max_cost: float | None, batch_api: bool) -> "Confirm":
                 f"{len(waiting):,} of these texts are in a batch that is under way and would be paid twice: "
                 "--batch-api waits for it"
             )
-        if not yes and not typer.confirm("Go on?", err=True):
+        try:
+            agreed = yes or typer.confirm("Go on?", err=True)
+        except typer.Abort:
+            agreed = False
+        if not agreed:
             raise CostLimit("nothing was sent; pass --yes to go on without the question")
 
     return confirm

@@ -50,6 +50,11 @@ def run(app: typer.Typer, *, debug: bool) -> int:
         # The reader of stdout (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        _say(f"Error: {error.strerror or error}: {error.filename}" if error.filename else f"Error: {error}")
+        return 1
     return 0
 
 

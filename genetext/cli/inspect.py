@@ -17,11 +17,16 @@ def register(app: typer.Typer) -> None:
         """List the indices in the cache."""
         import pandas as pd
 
+        from genetext.errors import GeneIndexError
         from genetext.index import GeneIndex, list_indices
 
         rows = []
         for path in list_indices():
-            index = GeneIndex.open(path)
+            try:
+                index = GeneIndex.open(path)
+            except GeneIndexError as error:
+                console.note(f"left out: {error}")
+                continue
             rows.append(
                 {
                     "index": f"{path.parent.name}/{path.name}",
@@ -58,16 +63,22 @@ def register(app: typer.Typer) -> None:
         target: Annotated[
             str | None, typer.Argument(help="An index (human/minilm) or a folder. Default: everything in the cache.")
         ] = None,
+        as_json: console.Json = False,
     ) -> None:
         """Compare every byte of an index, a snapshot or the whole cache with its manifest."""
         from genetext import verify as verifying
+        from genetext.index import locate
 
-        targets = [Path(target)] if target and Path(target).exists() else None
-        if target and targets is None:
-            from genetext.index import locate
-
-            targets = [locate(target)]
+        targets = None
+        if target is not None:
+            there = Path(target) if (Path(target) / "manifest.json").is_file() else locate(target)
+            targets = [there]
         checked, problems = verifying.verify(targets)
+        if as_json:
+            console.emit({"checked": checked, "problems": problems})
+            if problems:
+                raise typer.Exit(1)
+            return
         for problem in problems:
             typer.echo(problem)
         if problems:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Index = Annotated[
-    str | None, typer.Option("--index", "-i", help="human/minilm, human, or a folder. Default: the only or newest one.")
+    str | None, typer.Option("--index", "-i", help="human/minilm, human, or a folder. Default: the only one.")
 ]
 K = Annotated[int, typer.Option("-k", min=1, help="How many genes.")]
 
@@ -47,19 +47,20 @@ def register(app: typer.Typer) -> None:
 
 
 def choose(name: str | None) -> str:
-    """Return the index that is meant when none is named: the newest in the cache."""
+    """Return the index that is meant when none is named: the only one of all genes, or the only one."""
     if name is not None:
         return name
-    from genetext.errors import GeneIndexError
+    from genetext.errors import GeneIndexError, first_ten
     from genetext.index import list_indices
 
     there = list_indices()
     if not there:
         raise GeneIndexError("no index was built yet: genetext build-index --species human")
-    newest = max(there, key=lambda path: (path / "manifest.json").stat().st_mtime)
-    if len(there) > 1:
-        console.note(f"using the newest index, {newest.parent.name}/{newest.name}; name another with --index")
-    return str(newest)
+    whole = [path for path in there if "-genes-" not in path.name] or there
+    if len(whole) > 1:
+        names = [f"{path.parent.name}/{path.name}" for path in whole]
+        raise GeneIndexError(f"there are several indices: say which with --index ({first_ten(names)})")
+    return str(whole[0])
 
 
 def _show(found: "pd.DataFrame", *, as_json: bool) -> None:

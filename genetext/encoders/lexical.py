@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.base import WHOLE, Encoded, Encoder, EncoderSpec
-from genetext.errors import EncoderError, first_ten
+from genetext.errors import EncoderError, NoDirection, first_ten
 
 #: What may stand in `EncoderSpec.options`, with its defaults.
 #:
@@ -47,7 +47,7 @@ PRESETS: Mapping[str, EncoderSpec] = {
     )
 }
 
-_VOCABULARY, _ARRAYS = "vocabulary.json", "lexical.safetensors"
+_VOCABULARY, _IDF, _COMPONENTS = "vocabulary.json", "idf.npy", "components.npy"
 _BATCH = 1024
 _PAIR_MIN_DF = 5
 _OVERSAMPLES = 10
@@ -211,21 +211,22 @@ class LexicalEncoder(Encoder):
                     why = f"none of its words ({first_ten(asked)}) is among the {self.vocabulary_size:,} of the index"
                 else:
                     why = f"its words ({first_ten(known)}) are too rare in the index to have a direction"
-                raise EncoderError(
+                raise NoDirection(
                     f"the lexical encoder cannot place the query {text!r}: {why}. Use other words, or an index built "
                     f"with another encoder."
                 )
         return vectors
 
     def save(self, directory: Path) -> None:
-        """Write `vocabulary.json` and `lexical.safetensors` (`idf`, `components`) into a directory."""
-        from safetensors.numpy import save
+        """Write `vocabulary.json`, `idf.npy` and `components.npy` into a directory.
 
+        Plain arrays are written without a copy in memory, and read memory-mapped.
+        """
         fitted = self._fitted
         disk.write_json(directory / _VOCABULARY, list(fitted.vocabulary))
-        arrays = {"idf": fitted.idf, "components": fitted.components}
-        with disk.atomic_file(directory / _ARRAYS) as handle:
-            handle.write(save(arrays))
+        for name, values in ((_IDF, fitted.idf), (_COMPONENTS, fitted.components)):
+            with disk.atomic_file(directory / name) as handle:
+                np.save(handle, values, allow_pickle=False)
 
     def restore(self, directory: Path) -> None:
         """Read what `save` wrote; the same text then gives the same vector, to the bit.
@@ -235,14 +236,12 @@ class LexicalEncoder(Encoder):
         EncoderError
             A file is absent, damaged, or does not fit the other.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         try:
             terms = json.loads((directory / _VOCABULARY).read_text(encoding="utf-8"))
-            arrays = load_file(directory / _ARRAYS)
-            idf, components = arrays["idf"], arrays["components"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            idf, components = (
+                np.load(directory / name, mmap_mode="r", allow_pickle=False) for name in (_IDF, _COMPONENTS)
+            )
+        except (OSError, ValueError) as error:
             raise EncoderError(
                 f"the lexical encoder cannot be read from {directory} ({error}): build the index again"
             ) from error

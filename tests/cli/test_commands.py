@@ -155,7 +155,7 @@ def test_export_refuses_an_unknown_key_and_leaves_nothing_behind(place, tmp_path
     [
         (["build-index", "--species", "humna"], 2, "did you mean human"),
         (["build-index", "--sections", "symbol,summry"], 2, "summry"),
-        (["build-index", "--post", "abt", "--source", "facts"], 1, "abt"),
+        (["build-index", "--post", "abt", "--source", "facts"], 2, "abt"),
         (["build-index", "--encoder", "lexical", "--source", "/no/such/folder"], 1, "/no/such/folder"),
         (["search"], 2, "Missing argument"),
         (["search", "x", "--index", "nobody/nothing"], 1, "no index 'nobody/nothing'"),
@@ -208,6 +208,22 @@ def test_clear_asks_and_removes_only_its_own(tmp_path):
     assert (tmp_path / "cache" / "snapshots").exists()
     assert genetext(tmp_path, "cache", "clear", "--yes").returncode == 0
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["README.md"]
+
+
+def test_among_several_indices_one_has_to_be_named(place, tmp_path):
+    for name in ("one", "two"):
+        build = ("build-index", "--encoder", "lexical", "--source", str(place / "ncbi"), "--name", name)
+        assert genetext(tmp_path, *build).returncode == 0
+    ran = genetext(tmp_path, "search", "light")
+    assert ran.returncode == 1
+    assert "say which with --index (human/one, human/two)" in ran.stderr
+
+
+def test_an_index_that_takes_the_place_of_another_says_so(tmp_path):
+    write_ncbi(tmp_path / "ncbi")
+    build = ("build-index", "--encoder", "lexical", "--source", str(tmp_path / "ncbi"), "--name", "same")
+    assert "replacing" not in genetext(tmp_path, *build).stderr
+    assert "replacing the index" in genetext(tmp_path, *build, "--post", "center").stderr
 
 
 def test_search_without_any_index_says_what_to_do(tmp_path):

@@ -155,7 +155,7 @@ def test_saved_and_restored_gives_the_same_bits(tmp_path: Path) -> None:
     assert again.dim == encoder.dim
     queries = [*CORPUS, "light", "p53 damage"]
     assert again.encode_queries(queries).tobytes() == encoder.encode_queries(queries).tobytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lexical.safetensors", "vocabulary.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["components.npy", "idf.npy", "vocabulary.json"]
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut", "other"])
@@ -165,7 +165,7 @@ def test_a_damaged_copy_is_refused(tmp_path: Path, damage: str) -> None:
     if damage == "absent":
         (tmp_path / "vocabulary.json").unlink()
     elif damage == "cut":
-        path = tmp_path / "lexical.safetensors"
+        path = tmp_path / "components.npy"
         path.write_bytes(path.read_bytes()[:-40])
     else:
         (tmp_path / "vocabulary.json").write_text(json.dumps(["a", "b"]))
