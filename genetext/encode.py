@@ -6,7 +6,7 @@ one finds that plan and goes on with the same batches, not with a new division o
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.encoders.base import Encoded, Encoder
 from genetext.errors import StoreError, first_ten
+from genetext.progress import Progress as Progress
 from genetext.store import VectorStore
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with the name of a stage or file, how much is done, and of how much (None: unknown)."""
 
 _ROWS_PER_WRITE = 512
 

@@ -12,13 +12,14 @@ import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from genetext import disk
 from genetext.errors import FetchError
+from genetext.progress import Progress
 from genetext.species import is_file_name
 from genetext.text import web
 from genetext.text.integrity import GZIP, BadContent, describe, read_through
@@ -33,13 +34,6 @@ class _Again(Exception):
     def __init__(self, error: FetchError, wait: float | None = None) -> None:
         super().__init__(str(error))
         self.error, self.wait = error, wait
-
-
-class Progress(Protocol):
-    """Told how far the work on a file is."""
-
-    def __call__(self, name: str, done: int, total: int | None, /) -> None:
-        """Take note: `done` of `total` bytes (None where the server does not tell) of the file `name`."""
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,22 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from genetext.errors import FetchError, SpeciesError, first_ten
+from genetext.progress import Progress
 from genetext.species import HUMAN, Species
 from genetext.text import hygiene, web
-from genetext.text.download import Progress
 from genetext.text.eutils import Eutils
 from genetext.text.snapshot import SCHEMAS
 
 BATCH = 200
+_PAGE = 2_000  # ids of one answer
+_MOST = 20_000  # ids of one query
 _REPLACED = 5  # how often in a row
 
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{6,}|FBgn\d+|WBGene\d+)(\.\d+)?", re.IGNORECASE)
@@ -218,11 +220,12 @@ class _Search:
         left = self._match(left, "Gene Name", lambda record: record.synonyms)
         self.not_found |= {name: "unknown name" for name in left if name not in self.not_found}
 
-    def _match(self, names: Sequence[str], in_field: str, names_of: Any) -> list[str]:
+    def _match(self, names: Sequence[str], in_field: str, names_of: Callable[[_Record], Sequence[str]]) -> list[str]:
         """Take the names that exactly one gene has in a field (letter case decides only where it must)."""
-        terms = [f'"{_quotable(name)}"[{in_field}]' for name in names if name not in self.not_found]
+        asked = [name for name in names if name not in self.not_found and _quotable(name)]
+        terms = [f'"{_quotable(name)}"[{in_field}]' for name in asked]
         if not terms:
-            return []
+            return list(names)
         found = self.search(f"({' OR '.join(terms)})")
         left = []
         for name in names:
@@ -246,8 +249,28 @@ class _Search:
         return {uid: record for uid, record in self.summaries(ids).items() if record.live}
 
     def ids(self, term: str) -> list[int]:
-        found = self.eutils.ask(self.client, "esearch", "IdList", db="gene", term=term, retmax=10 * BATCH)
-        return [int(uid) for uid in found]
+        """Return all ids that match an Entrez query, however many pages they come in; none is left out unnoticed."""
+        found: dict[int, None] = {}
+        came = 0
+        while True:
+            answer = self.eutils.ask(
+                self.client, "esearch", needs=("Count", "IdList"), db="gene", term=term, retmax=_PAGE, retstart=came
+            )
+            count, page = int(answer["Count"]), [int(uid) for uid in answer["IdList"]]
+            if count > _MOST:
+                raise FetchError(
+                    f"{self.eutils.where}esearch finds {count:,} genes where a handful was asked for: "
+                    f"give fewer names, or fetch the whole species"
+                )
+            found |= dict.fromkeys(page)
+            came += len(page)
+            if came >= count or not page:
+                break
+        if len(found) < count:
+            raise FetchError(
+                f"{self.eutils.where}esearch gave {len(found):,} of the {count:,} genes that it found: try again"
+            )
+        return list(found)
 
     def summaries(self, ids: Iterable[int]) -> dict[int, _Record]:
         records = {}

@@ -5,11 +5,14 @@ Biopython's `Entrez.read`, which knows NCBI's DTDs. Biopython's own request func
 is fixed, they put the key into the URL (and so into exceptions), and they ignore `Retry-After`.
 """
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from genetext.text import web
 from genetext.text.web import Patience, Tries
 
 EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
+FOLDER = "entrez"  # below the cache root
 # NCBI allows 3 and 10 requests a second; requests that leave evenly do not arrive evenly, so stay a little below.
 INTERVAL, INTERVAL_WITH_KEY = 0.37, 0.11
 
@@ -43,6 +47,9 @@ class _Limiter:
 # NCBI counts requests per address, whoever in this process makes them: the one thing here that has to be shared.
 _LIMITERS: dict[str, _Limiter] = {}
 _LIMITERS_LOCK = threading.Lock()
+# Biopython has one folder for DTDs in a process.
+_BIOPYTHON = threading.Lock()
+_log = logging.getLogger("genetext")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,13 @@ class Eutils:
         Seconds between requests. Default: what NCBI allows with or without a key.
     patience
         Timeouts and retries.
+    root
+        The cache root; DTDs that Biopython lacks are kept in `<root>/entrez`. Default: `disk.cache_dir()`.
+
+    Raises
+    ------
+    FetchError
+        `url` is no URL.
     """
 
     url: str = EUTILS
@@ -68,14 +82,25 @@ class Eutils:
     api_key: str | None = field(default_factory=lambda: os.environ.get("NCBI_API_KEY") or None, repr=False)
     interval: float | None = None
     patience: Patience = field(default_factory=Patience)
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            web.public(httpx.URL(self.url))
+        except (ValueError, httpx.InvalidURL) as error:
+            raise FetchError(
+                f"the address of E-utilities is not a URL that can be read ({error}): check host and port"
+            ) from None
 
     @property
     def where(self) -> str:
         """The address as it may be shown and recorded."""
         return web.public(self.url)
 
-    def ask(self, client: web.Client, utility: str, /, *path: str, **fields: object) -> Any:
+    def ask(self, client: web.Client, utility: str, /, *path: str, needs: Sequence[str] = (), **fields: object) -> Any:
         """Call one utility and return its answer, or the part of it under the keys `path`, as Biopython reads it.
+
+        An answer without these keys, or without the keys `needs` in what is returned, is asked for again.
 
         Raises
         ------
@@ -88,6 +113,8 @@ class Eutils:
         form = {"tool": "genetext", "email": self.email, "api_key": self.api_key, **fields}
         data = {name: str(value) for name, value in form.items() if value is not None}
         interval = self.interval if self.interval is not None else INTERVAL_WITH_KEY if self.api_key else INTERVAL
+        if self.email is None:
+            _tell_of_email()
         tries = Tries(what, self.patience)
         while True:
             self._limiter.wait(interval)
@@ -99,7 +126,7 @@ class Eutils:
                 error = web.no_answer(what, cause, self.patience)
             else:
                 if answer.status_code == 200:
-                    record, problem = _read(answer.content, path)
+                    record, problem = _read(answer.content, path, needs, (self.root or disk.cache_dir()) / FOLDER)
                     if problem is None:
                         return record
                     error, content = FetchError(f"{what}: {self._scrub(problem)}"), True
@@ -120,15 +147,41 @@ class Eutils:
         return text.replace(self.api_key, "***") if self.api_key else text
 
 
-def _read(content: bytes, path: Sequence[str]) -> tuple[Any, str | None]:
-    """Parse an answer: the part of it under `path`, or what is wrong with it."""
+@cache
+def _tell_of_email() -> None:
+    """Say once in this process that NCBI wants to know whom to write to before it blocks an address."""
+    _log.warning(
+        "NCBI asks users of E-utilities for an e-mail address, and may block those who give none: set NCBI_EMAIL"
+    )
+
+
+@contextmanager
+def _keeping_dtds(folder: Path) -> Iterator[Any]:
+    """Yield Biopython's `Entrez`, which keeps DTDs in `folder` meanwhile; its own choice is the home directory."""
     from Bio import Entrez
 
     biopython: Any = Entrez
-    if biopython.local_cache is None:  # Biopython makes this folder, by default in the home directory
-        biopython.local_cache = str(disk.cache_dir() / "entrez")
+    with _BIOPYTHON, disk.saying_where(folder):
+        before, biopython.local_cache = biopython.local_cache, str(folder)
+        try:
+            from Bio.Entrez.Parser import DataHandler  # the first import of it makes the folder
+
+            handler: Any = DataHandler
+            places = {name: getattr(handler, name) for name in ("_directory", "local_dtd_dir", "local_xsd_dir")}
+            handler.directory = str(folder)
+            try:
+                yield biopython
+            finally:
+                for name, place in places.items():
+                    setattr(handler, name, place)
+        finally:
+            biopython.local_cache = before
+
+
+def _read(content: bytes, path: Sequence[str], needs: Sequence[str], folder: Path) -> tuple[Any, str | None]:
+    """Parse an answer: the part of it under `path`, or what is wrong with it."""
     try:
-        with disk.saying_where(Path(biopython.local_cache)):
+        with _keeping_dtds(folder) as biopython:
             record = biopython.read(BytesIO(content), validate=False, ignore_errors=True)
     except (ValueError, RuntimeError) as error:
         head = " ".join(content[:200].decode("utf-8", "replace").split())
@@ -139,4 +192,7 @@ def _read(content: bytes, path: Sequence[str]) -> tuple[Any, str | None]:
         if key not in record:
             return None, f"the answer has no {key}"
         record = record[key]
+    for key in needs:
+        if key not in record:
+            return None, f"the answer has no {key}"
     return record, None

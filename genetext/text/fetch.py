@@ -9,7 +9,7 @@ The digest in a snapshot's name is that of its input, so that input which was se
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -22,9 +22,10 @@ import genetext
 from genetext import disk, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable, first_ten
+from genetext.progress import Progress
 from genetext.species import HUMAN, Species
 from genetext.text import download, entrez, parse, web
-from genetext.text.download import NCBI, File, Progress, Source
+from genetext.text.download import NCBI, File, Source
 from genetext.text.eutils import EUTILS, Eutils
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot
 from genetext.text.subset import find_genes, keep_genes
@@ -93,7 +94,9 @@ def fetch(
     """
     root = root or disk.cache_dir()
     patience = patience or Patience()
-    eutils = Eutils(url=_base(eutils_url or os.environ.get("GENETEXT_EUTILS_URL") or EUTILS), patience=patience)
+    eutils = Eutils(
+        url=_base(eutils_url or os.environ.get("GENETEXT_EUTILS_URL") or EUTILS), patience=patience, root=root
+    )
     ask = eutils if not offline and source in {"auto", "ncbi"} else None
     if isinstance(snapshot, Snapshot):
         return snapshot
@@ -205,7 +208,7 @@ def _from_files(
         return _snapshot(species, source, files, root)
 
 
-def _collect(species: Species, source: Source, get: Any) -> dict[str, File]:
+def _collect(species: Species, source: Source, get: Callable[[str], File | None]) -> dict[str, File]:
     """Get each file by its logical name; `get` returns None for a file that the source lacks."""
     files: dict[str, File] = {}
     for name in species.gene_info:

@@ -54,9 +54,9 @@ class Database:
         """Answer a request; None for a utility or database that is not served."""
         match utility, form.get("db"):
             case "esearch", "gene":
-                return _search_result(sorted(self._query(form["term"])), int(form.get("retmax", 20)))
+                return _search_result(sorted(self._query(form["term"])), form)
             case "esearch", "taxonomy":
-                return _search_result(sorted(_taxa(form["term"])), int(form.get("retmax", 20)))
+                return _search_result(sorted(_taxa(form["term"])), form)
             case "esummary", "gene":
                 return self._summaries([int(uid) for uid in form["id"].split(",")])
             case "efetch", "taxonomy":
@@ -181,14 +181,16 @@ class Database:
         )
 
 
-def _search_result(ids: list[int], most: int) -> bytes:
-    listed = "\n".join(f"<Id>{uid}</Id>" for uid in ids[:most])
+def _search_result(ids: list[int], form: dict[str, str]) -> bytes:
+    start = int(form.get("retstart", 0))
+    page = ids[start : start + int(form.get("retmax", 20))]
+    listed = "\n".join(f"<Id>{uid}</Id>" for uid in page)
     errors = "" if ids else "<ErrorList><PhraseNotFound>that</PhraseNotFound></ErrorList>"
     return (
         f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE eSearchResult PUBLIC "-//NLM//DTD esearch 20060628//EN" '
         f'"{_DTD}/20060628/esearch.dtd">\n<eSearchResult><Count>{len(ids)}</Count>'
-        f"<RetMax>{min(len(ids), most)}</RetMax>"
-        f"<RetStart>0</RetStart><IdList>\n{listed}\n</IdList><TranslationSet/><QueryTranslation></QueryTranslation>"
+        f"<RetMax>{len(page)}</RetMax>"
+        f"<RetStart>{start}</RetStart><IdList>\n{listed}\n</IdList><TranslationSet/><QueryTranslation></QueryTranslation>"
         f"{errors}</eSearchResult>\n"
     ).encode()
 

@@ -3,16 +3,20 @@
 import io
 import json
 import logging
+import shutil
 import socket
 import threading
 import traceback
+from pathlib import Path
 
 import httpx
 import pytest
 
+from genetext import disk
 from genetext.errors import FetchError, SpeciesError, Unreachable
 from genetext.species import HUMAN, MOUSE, Species
-from genetext.text import web
+from genetext.text import entrez, web
+from genetext.text import eutils as eutils_module
 from genetext.text.entrez import fetch_genes, find_species
 from genetext.text.eutils import Eutils
 from genetext.text.snapshot import SCHEMAS
@@ -152,6 +156,114 @@ def test_many_names_go_in_batches_by_post(tmp_path):
         assert [len(entry.form["id"].split(",")) for entry in server.requests("esummary.fcgi")] == [200, 200, 50]
         assert {entry.method for entry in server.log} == {"POST"}
         assert told == [("E-utilities", done, 450) for done in (200, 400, 450)]
+
+
+def test_an_answer_of_several_pages_is_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(entrez, "_PAGE", 7)
+    with NcbiServer(write_ncbi(tmp_path / "ncbi", n_extra=40)) as server:
+        server.rates.without_key = 10_000
+        eutils = Eutils(url=server.eutils_url, interval=0, patience=QUICK)
+        names = [f"EXTRA{number}" for number in range(40)]
+        found = fetch_genes(names, HUMAN, eutils=eutils)
+        assert found.not_found == {}
+        assert [row["symbol"] for row in rows(found, "genes")] == names
+        assert {row["gene_type"] for row in rows(found, "genes")} == {"protein-coding"}
+        starts = [int(entry.form["retstart"]) for entry in server.requests("esearch.fcgi")]
+        assert starts[:6] == [0, 7, 14, 21, 28, 35]
+
+
+def listing(count, *ids):
+    """An answer of esearch that announces `count` ids."""
+    listed = "".join(f"<Id>{uid}</Id>" for uid in ids)
+    return Fault(
+        body=b'<?xml version="1.0" ?>\n<!DOCTYPE eSearchResult PUBLIC "-//NLM//DTD esearch 20060628//EN" '
+        b'"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd">\n'
+        + f"<eSearchResult><Count>{count}</Count><RetMax>9</RetMax><RetStart>0</RetStart><IdList>{listed}</IdList>"
+        f"</eSearchResult>".encode()
+    )
+
+
+@pytest.mark.parametrize("second", [listing(3), listing(3, 3630, 3630)], ids=["nothing more", "the same again"])
+def test_a_cut_answer_is_no_unknown_name(server, eutils, second):
+    server.fault("esearch.fcgi", listing(3, 3630), second)
+    with pytest.raises(FetchError, match="esearch gave 1 of the 3 genes that it found: try again"):
+        fetch_genes(["INS", "TP53"], HUMAN, eutils=eutils)
+
+
+def test_a_query_that_finds_a_genome_is_told(server, eutils):
+    server.fault("esearch.fcgi", listing(193_000, 3630))
+    with pytest.raises(FetchError, match="finds 193,000 genes where a handful was asked for"):
+        fetch_genes(["INS"], HUMAN, eutils=eutils)
+
+
+def test_an_answer_without_its_count_is_asked_for_again(server, eutils):
+    whole = listing(1, 3630).body
+    server.fault("esearch.fcgi", Fault(body=whole.replace(b"<Count>1</Count>", b"")))
+    assert len(rows(fetch_genes(["INS"], HUMAN, eutils=eutils), "genes")) == 1
+
+
+def test_a_name_of_nothing_but_signs_is_unknown(eutils):
+    assert fetch_genes(["INS", "**"], HUMAN, eutils=eutils).not_found == {"**": "unknown name"}
+
+
+def test_dtds_are_kept_below_the_root_asked_for(server, tmp_path, monkeypatch):
+    from Bio import Entrez
+
+    # A DTD that Biopython does not bring: where it is not found on the disk, it would be loaded from NCBI.
+    (dtd,) = Path(Entrez.__path__[0]).glob("DTDs/eSearch_020511.dtd")
+    body = listing(1, 3630).body
+    new = b"20060628/esearch.dtd", b"20990101/esearch_of_another_year.dtd"
+
+    def refuse(url):
+        raise AssertionError(f"{url} is asked for, although it is here")
+
+    monkeypatch.setattr("Bio.Entrez.Parser.urlopen", refuse)
+    for root in (tmp_path / "one", tmp_path / "two"):
+        kept = root / eutils_module.FOLDER / "Bio" / "Entrez" / "DTDs"
+        kept.mkdir(parents=True)
+        shutil.copy(dtd, kept / new[1].partition(b"/")[2].decode())
+        server.fault("esearch.fcgi", Fault(body=body.replace(*new)))
+        eutils = Eutils(url=server.eutils_url, interval=0, patience=QUICK, root=root)
+        assert len(rows(fetch_genes(["INS"], HUMAN, eutils=eutils), "genes")) == 1
+        shutil.rmtree(root)
+    assert not (disk.cache_dir() / eutils_module.FOLDER).exists()
+    assert not (tmp_path / "one").exists()
+
+
+def test_biopythons_own_folder_is_left_to_others(server, tmp_path, monkeypatch):
+    from Bio import Entrez
+    from Bio.Entrez.Parser import DataHandler
+
+    before = DataHandler.directory
+    try:
+        DataHandler.directory = str(tmp_path / "mine")
+        monkeypatch.setattr(Entrez, "local_cache", str(tmp_path / "mine"))
+        fetch_genes(
+            ["INS"], HUMAN, eutils=Eutils(url=server.eutils_url, interval=0, patience=QUICK, root=tmp_path / "root")
+        )
+        assert DataHandler.directory == Entrez.local_cache == str(tmp_path / "mine")
+        assert DataHandler.local_dtd_dir.startswith(str(tmp_path / "mine"))
+        assert (tmp_path / "root" / eutils_module.FOLDER).is_dir()
+    finally:
+        DataHandler.directory = before
+
+
+@pytest.mark.parametrize("email", ["ann@example.org", None])
+def test_without_an_email_one_warning_says_so(server, monkeypatch, caplog, email):
+    eutils_module._tell_of_email.cache_clear()
+    monkeypatch.delenv("NCBI_EMAIL", raising=False)
+    if email:
+        monkeypatch.setenv("NCBI_EMAIL", email)
+    for _ in range(2):
+        fetch_genes(["INS", "TP53"], HUMAN, eutils=Eutils(url=server.eutils_url, interval=0, patience=QUICK))
+    assert caplog.text.count("set NCBI_EMAIL") == (0 if email else 1)
+
+
+@pytest.mark.parametrize("url", ["https://ann:s3cret@host:abc/", "http://[::1/"])
+def test_an_address_that_is_none(url):
+    with pytest.raises(FetchError, match="the address of E-utilities is not a URL") as caught:
+        Eutils(url=url)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_tool_and_email_are_sent(server, monkeypatch):

@@ -371,6 +371,14 @@ def test_a_handful_of_genes_through_eutils(server, caplog, request):
     assert fetch("human", genes=["NOPE", "TP53", "OPN4"], offline=True).path == few.path
 
 
+def test_a_handful_leaves_everything_below_the_root(server, tmp_path):
+    root = tmp_path / "elsewhere"
+    few = fetch("human", genes=["OPN4"], root=root, patience=QUICK, ncbi_url=server.url, eutils_url=server.eutils_url)
+    assert few.path.is_relative_to(root)
+    assert (root / "entrez").is_dir()
+    assert not disk.cache_dir().exists()
+
+
 def test_a_handful_when_ncbi_is_away(ncbi, nowhere, caplog):
     away = {"patience": QUICK, "ncbi_url": nowhere, "eutils_url": nowhere}
     few = fetch("human", genes=["OPN4"], **away)
