@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from genetext.text.snapshot import Snapshot
 
 NO_TEXT = "no text"
+SECOND_NAME = "second name"
 _SURE = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog")
 """How a name can be resolved, the surest way first."""
 _log = logging.getLogger("genetext")
@@ -225,10 +226,12 @@ def _with_ids(priors: GenePriors, species: Species, snapshot: "Snapshot | None")
             "%s of %s are second names of genes that others name more surely, and take no part: %s",
             *(f"{len(second):,}", priors.source, first_ten(list(priors.names[second]))),
         )
-    mask = priors.mask.copy()
-    mask[second] = False
+    # Copies: the vectors may be the caller's own array.
+    mask, status, vectors = priors.mask.copy(), priors.status.copy(), priors.vectors.copy()
+    mask[second], status[second], vectors[second] = False, SECOND_NAME, 0
     told = {"tax_id": species.tax_id, "name": species.name, "latin": species.latin}
-    return replace(priors, gene_ids=ids, mask=mask, manifest={**priors.manifest, "species": told})
+    manifest = {**priors.manifest, "species": told}
+    return replace(priors, vectors=vectors, gene_ids=ids, mask=mask, status=status, manifest=manifest)
 
 
 @dataclass(frozen=True)

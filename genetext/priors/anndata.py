@@ -47,7 +47,14 @@ def write(priors: GenePriors, adata: Any, *, key_added: str, copy: bool) -> Any:
     for column, values in var_columns(priors, keys).items():
         values.index = target.var_names
         target.var[column] = values
-    keys.record(target, PART, facts(priors))
+    if (priors.names.astype(str) != priors.owner_names.astype(str)).any():
+        target.var[_name_key(keys)] = priors.names.astype(str)
+        there = _name_key(keys)
+    else:
+        there = ""
+        if keys.recorded(target, PART).get("names") == _name_key(keys) and _name_key(keys) in target.var:
+            del target.var[_name_key(keys)]
+    keys.record(target, PART, {**facts(priors), "names": there})
     return target if copy else None
 
 
@@ -57,6 +64,11 @@ def var_columns(priors: GenePriors, keys: Keys) -> dict[str, "pd.Series[Any]"]:
     ids[priors.gene_ids == NO_GENE] = pd.NA
     status = pd.Categorical(priors.status.astype(str))
     return {keys.gene_id: pd.Series(ids), keys.status: pd.Series(status)}
+
+
+def _name_key(keys: Keys) -> str:
+    """`var`: the names aligned by, where they are not the `var_names`; rows without a GeneID are told apart by them."""
+    return f"{keys.base}_aligned_by"
 
 
 def read(adata: Any, *, key: str) -> GenePriors:
@@ -77,8 +89,15 @@ def read(adata: Any, *, key: str) -> GenePriors:
     recorded = keys.recorded(adata, PART)
     vectors = np.asarray(adata.varm[keys.vectors], np.float32).reshape(adata.n_vars, -1)
     status = adata.var[keys.status].astype(str).to_numpy(dtype=object)
+    var_names = adata.var_names.to_numpy(dtype=object)
+    by_others = recorded.get("names") == _name_key(keys)
+    if by_others and _name_key(keys) not in adata.var:
+        raise PriorsError(
+            f"the priors under {key!r} were aligned by the names in var[{_name_key(keys)!r}], which is gone"
+        )
     return GenePriors(
-        names=adata.var_names.to_numpy(dtype=object),
+        names=adata.var[_name_key(keys)].astype(str).to_numpy(dtype=object) if by_others else var_names,
+        var_names=var_names if by_others else None,
         vectors=vectors,
         mask=np.isin(status.astype(str), MATCHED) & (vectors.shape[1] > 0),
         gene_ids=adata.var[keys.gene_id].astype("Int64").fillna(NO_GENE).to_numpy(np.int64),
@@ -105,7 +124,7 @@ def _refuse_others(priors: GenePriors, adata: Any) -> None:
             f"the priors are aligned to {len(priors):,} genes, the AnnData has {adata.n_vars:,}: align again, or "
             f"take the same genes from both (priors.take)"
         )
-    expected = priors.names if priors.var_names is None else priors.var_names
+    expected = priors.owner_names
     other = np.flatnonzero(adata.var_names.to_numpy(dtype=object).astype(str) != expected.astype(str))
     if len(other):
         told = [f"{expected[row]} / {adata.var_names[row]}" for row in other]

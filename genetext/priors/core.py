@@ -53,7 +53,8 @@ class GenePriors:
         `(n,) int64`: NCBI GeneIDs as the index has them, 0 where a name was not resolved.
     status
         `(n,) object`: how a name found its vector (`gene_id`, `symbol`, `ensembl`, `previous`, `synonym`, `ortholog`;
-        `name` for an exact match with somebody's own vectors), or why it has none (`ambiguous`, `unknown`, `no text`).
+        `name` for an exact match with somebody's own vectors), or why it has none (`ambiguous`, `unknown`, `no text`;
+        `second name` for a name of somebody's own vectors whose gene another one names more surely).
     source
         What the vectors are, in a word: the name of the index.
     fingerprint
@@ -146,7 +147,8 @@ class GenePriors:
             `(len(names), dim)`, finite.
         species
             Whose genes they are. Then names are resolved to GeneIDs, and data with other names for the same genes,
-            or of another species, can be aligned. Default: names are matched letter by letter.
+            or of another species, can be aligned; of two names of one gene the surer one counts, and the other is
+            masked with status `second name`. Default: names are matched letter by letter.
         source
             What to call the vectors in reports.
         snapshot
@@ -252,6 +254,11 @@ class GenePriors:
         """Name of the species whose GeneIDs `gene_ids` are; empty where nobody said."""
         recorded = self.manifest.get("species")
         return str(recorded["name"]) if recorded else ""
+
+    @property
+    def owner_names(self) -> NDArray[np.object_]:
+        """`(n,) object`: what the AnnData aligned to calls its genes, by which it is known again."""
+        return self.names if self.var_names is None else self.var_names
 
     @property
     def description(self) -> str:
@@ -368,7 +375,8 @@ class GenePriors:
         Parameters
         ----------
         k
-            Neighbours per gene.
+            Neighbours per gene. A gene in several rows is one gene: all its rows have the same links, to all rows of
+            a neighbour, and none to each other.
         mode
             `directed`: row i holds the neighbours of gene i. `union`: linked if either is a neighbour of the other.
             `mutual`: if both are.
@@ -434,7 +442,8 @@ class GenePriors:
             The AnnData aligned to, in the same order.
         key_added
             Base of the keys: `varm[key_added]`, `var[f"{key_added}_id"]`, `var[f"{key_added}_status"]`,
-            `uns[key_added]["priors"]`.
+            `uns[key_added]["priors"]`; `var[f"{key_added}_aligned_by"]` too if they were aligned by names that are not
+            the `var_names`.
         copy
             Write into a copy and return it.
 

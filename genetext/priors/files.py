@@ -24,7 +24,8 @@ def save(priors: GenePriors, path: Path) -> list[Path]:
         Tensor `vectors (n_keys, dim)` of the genes that have one, and beside it a `.json` whose `keys` name its rows:
         `dict(zip(keys, vectors))` is the dict of arrays that scGPT-, GEARS- and scLAMBDA-like code takes.
     `.parquet`
-        One row per gene: `name`, `gene_id`, `status`, `has_vector`, `vector`.
+        One row per gene: `name`, `gene_id`, `status`, `has_vector`, `vector`; `var_name` too if they were aligned by
+        names that are not the `var_names`.
     """
     return _of(path)[0](priors, path)
 
@@ -80,6 +81,7 @@ def _save_safetensors(priors: GenePriors, path: Path) -> list[Path]:
         "keys": list(named),
         "index_fingerprint": priors.fingerprint,
         "names": [str(name) for name in priors.names],
+        "var_names": None if priors.var_names is None else [str(name) for name in priors.var_names],
         "has_vector": priors.mask.tolist(),
         "gene_ids": priors.gene_ids.tolist(),
         "status": [str(one) for one in priors.status],
@@ -109,6 +111,7 @@ def _load_safetensors(path: Path) -> GenePriors:
         vectors[~mask] = tensors["missing"]
     return GenePriors(
         names=np.array(told["names"], object),
+        var_names=None if told.get("var_names") is None else np.array(told["var_names"], object),
         vectors=vectors,
         mask=mask,
         gene_ids=np.array(told["gene_ids"], np.int64),
@@ -119,9 +122,12 @@ def _load_safetensors(path: Path) -> GenePriors:
 
 def _save_parquet(priors: GenePriors, path: Path) -> list[Path]:
     flat = pa.array(np.ascontiguousarray(priors.vectors).ravel())
+    others = priors.var_names is not None and bool((priors.names.astype(str) != priors.var_names.astype(str)).any())
+    called = {"var_name": pa.array([str(name) for name in priors.owner_names], pa.string())} if others else {}
     table = pa.table(
         {
             "name": pa.array([str(name) for name in priors.names], pa.string()),
+            **called,
             "gene_id": pa.array(priors.gene_ids, pa.int64(), mask=priors.gene_ids == 0),
             "status": pa.array([str(one) for one in priors.status], pa.string()),
             "has_vector": pa.array(priors.mask),
@@ -145,6 +151,7 @@ def _load_parquet(path: Path) -> GenePriors:
         vectors[:] = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, told["dim"])
     return GenePriors(
         names=np.array(table["name"].to_pylist(), object),
+        var_names=np.array(table["var_name"].to_pylist(), object) if "var_name" in table.column_names else None,
         vectors=vectors,
         mask=np.array(table["has_vector"].to_pylist(), bool),
         gene_ids=np.array([gene_id or 0 for gene_id in table["gene_id"].to_pylist()], np.int64),

@@ -27,13 +27,21 @@ def gene_graph(priors: GenePriors, k: int, *, mode: str = "union") -> Any:
         raise PriorsError(f"k is {k}: ask for one neighbour at least")
     if mode not in {"union", "mutual", "directed"}:
         raise PriorsError(f"unknown mode {mode!r}: union, mutual or directed")
-    n = len(priors)
-    rows = np.flatnonzero(priors.mask)
-    # In the order of GeneIDs (a name twice: by place), so that a smaller position is what wins a tie.
-    rows = rows[np.lexsort((rows, priors.keys[rows], priors.gene_ids[rows]))]
-    unit = unit_rows(priors.vectors[rows]) if priors.dim else np.zeros((len(rows), 1), np.float32)
+    # Among genes, not rows: one that stands twice would be its own neighbour, and crowd out another.
+    rows, back = priors.distinct
+    # In the order of GeneIDs, so that a smaller position is what wins a tie.
+    order = np.lexsort((priors.keys[rows], priors.gene_ids[rows]))
+    unit = unit_rows(priors.vectors[rows[order]]) if priors.dim else np.zeros((len(rows), 1), np.float32)
     sources, targets, cosines = _nearest(unit, k)
-    directed = scipy.sparse.csr_matrix((cosines, (rows[sources], rows[targets])), shape=(n, n), dtype=np.float32)
+    genes = scipy.sparse.csr_matrix(
+        (cosines, (order[sources], order[targets])), shape=(len(rows), len(rows)), dtype=np.float32
+    )
+    known = np.flatnonzero(priors.mask)
+    place = scipy.sparse.csr_matrix(
+        (np.ones(len(known), np.float32), (known, back)), shape=(len(priors), len(rows)), dtype=np.float32
+    )
+    # Each row of a gene has the links of the gene, to every row of its neighbours. One product per entry: exact.
+    directed = (place @ genes @ place.T).tocsr()
     directed.sort_indices()
     if mode == "directed":
         return directed

@@ -27,13 +27,14 @@ def apply(priors: GenePriors, chain: str) -> GenePriors:
 def permuted(priors: GenePriors, seed: int) -> GenePriors:
     """Deal the vectors out anew among the distinct genes; see `GenePriors.permuted`."""
     rows, back = priors.distinct
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(rows))
+    order = np.random.Generator(np.random.PCG64(_seed(seed))).permutation(len(rows))
     name = f"permuted(seed={seed})"
     return priors.with_vectors(priors.vectors[rows[order]][back], name, control=name)
 
 
 def random(priors: GenePriors, seed: int) -> GenePriors:
     """Give every gene a Gaussian direction and the norm of its vector; see `GenePriors.random`."""
+    _seed(seed)
     rows, back = priors.distinct
     drawn = np.empty((len(rows), priors.dim), np.float32)
     for position, row in enumerate(rows):
@@ -42,6 +43,12 @@ def random(priors: GenePriors, seed: int) -> GenePriors:
         drawn[position] = direction * (norm / max(float(np.linalg.norm(direction)), np.finfo(float).tiny))
     name = f"random(seed={seed})"
     return priors.with_vectors(drawn[back], name, control=name)
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise PriorsError(f"seed={seed!r}: a seed is a whole number, 0 or greater")
+    return int(seed)
 
 
 def _generator(seed: int, gene_id: int, name: str) -> np.random.Generator:

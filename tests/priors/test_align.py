@@ -324,6 +324,19 @@ def test_of_two_own_names_of_one_gene_the_surer_one_counts(caplog):
     assert own.align(["SEPT2", "SEPTIN2"], species="human").vectors.tolist() == [[0, 1], [0, 1]]
 
 
+def test_the_second_name_is_masked_zeroed_and_said_and_the_callers_array_is_left_alone():
+    vectors = np.ones((3, 2), np.float32)
+    own = GenePriors.from_arrays(["SEPT2", "SEPTIN2", "RHO"], vectors, species="human")
+    assert own.mask.tolist() == [False, True, True]
+    assert own.status.tolist() == ["second name", "name", "name"]
+    assert own.vectors.tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert (vectors == 1).all()
+    assert own.to_dict().keys() == {"SEPTIN2", "RHO"}
+    adata = data(own.names)
+    own.to_anndata(adata)
+    assert GenePriors.from_anndata(adata).mask.tolist() == own.mask.tolist()
+
+
 @pytest.mark.parametrize(
     ("names", "vectors", "message"),
     [

@@ -141,3 +141,19 @@ def test_participation_ratio_of_extremes():
         GenePriors.from_arrays(["A", "B"], np.ones((2, 3))).participation_ratio()
     with pytest.raises(PriorsError, match="two genes"):
         GenePriors.from_arrays(["A"], np.ones((1, 3))).participation_ratio()
+
+
+def test_a_gene_in_several_rows_is_no_neighbour_of_itself_and_takes_no_others_place():
+    once = own(60)
+    rng = np.random.default_rng(3)
+    rows = np.append(rng.permutation(60), [5, 5, 17])
+    for mode in ("directed", "union", "mutual"):
+        expected = once.gene_graph(4, mode=mode).toarray()
+        found = once.take(rows).gene_graph(4, mode=mode).toarray()
+        assert np.array_equal(found, expected[np.ix_(rows, rows)])
+    twice = GenePriors.from_arrays(["A", "B"], np.array([[1.0, 0.1], [1, 0.2]])).align(["A", "A", "B"])
+    assert (twice.gene_graph(1).toarray() > 0).tolist() == [
+        [False, False, True],
+        [False, False, True],
+        [True] * 2 + [False],
+    ]

@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from cellmodels import GenePriorEmbedding
+from genetext.cells import embed_cells
 from genetext.errors import PriorsError
 from genetext.priors import GenePriors
 from genetext.priors.files import to_scetm
@@ -108,6 +110,36 @@ def test_a_varm_of_another_column_is_aligned_by_it_and_written_by_var_names(huma
     assert priors.names.tolist() == ["ENSG00000141510", "ENSG00000163914"]
     priors.to_anndata(adata)
     assert adata.var["genetext_id"].tolist() == [7157, 6010]
+    assert adata.var["genetext_aligned_by"].tolist() == priors.names.tolist()
+    assert_same(priors, GenePriors.from_anndata(adata))
+
+
+@pytest.mark.parametrize("form", [".h5ad", ".safetensors", ".parquet"])
+def test_an_alignment_by_column_comes_back_whole(tmp_path, form):
+    """GeneIDs are not needed for it: these genes have none, so that their names are all that tells them apart."""
+    own = GenePriors.from_arrays(["g1", "g2", "g3"], np.random.default_rng(0).normal(size=(3, 4)), source="mine")
+    var = pd.DataFrame({"gene_ids": ["g3", "junk", "g1"]}, index=["x", "y", "z"])
+    adata = anndata.AnnData(np.ones((2, 3), np.float32), var=var)
+    priors = own.align(adata, column="gene_ids")
+    path = tmp_path / f"p{form}"
+    if form == ".h5ad":
+        priors.to_anndata(adata, copy=True).write_h5ad(path)
+        back = GenePriors.from_anndata(anndata.read_h5ad(path))
+    else:
+        back = GenePriors.load(priors.save(path)[0])
+    assert_same(priors, back)
+    assert back.var_names.tolist() == ["x", "y", "z"]
+    assert np.array_equal(back.random(1).vectors, priors.random(1).vectors)
+    back.to_anndata(adata)
+    assert_same(priors.take([2, 0]), GenePriors.from_anndata(adata[:, [2, 0]].copy()))
+    assert embed_cells(adata, back, copy=True) is not None
+    GenePriorEmbedding(back).load_state_dict(GenePriorEmbedding(priors).state_dict())
+    with pytest.raises(PriorsError, match="other genes"):
+        back.to_anndata(adata[:, [1, 0, 2]].copy())
+    # Priors of var_names leave no names of others behind.
+    GenePriors.from_arrays(["x", "y", "z"], np.eye(3)).align(adata, column="var_names").to_anndata(adata)
+    assert "genetext_aligned_by" not in adata.var
+    assert GenePriors.from_anndata(adata).names.tolist() == ["x", "y", "z"]
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])

@@ -137,3 +137,10 @@ def test_take_some_genes(priors, which):
     assert np.array_equal(some.vectors, priors.vectors[which])
     assert np.array_equal(some.mask, priors.mask[which])
     assert np.array_equal(some.gene_ids, priors.gene_ids[which])
+
+
+@pytest.mark.parametrize("control", ["permuted", "random"])
+@pytest.mark.parametrize("seed", [-1, 1.5, None, True])
+def test_a_seed_that_is_none_is_refused(priors, control, seed):
+    with pytest.raises(PriorsError, match="whole number, 0 or greater"):
+        getattr(priors, control)(seed)
