@@ -66,7 +66,8 @@ class GenePriorEmbedding(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if trainable not in (False, True, "residual"):
+        # 1 equals True and is not it: further down it would act as False.
+        if not (trainable is False or trainable is True or trainable == "residual"):
             raise PriorsError(f"trainable={trainable!r}: False, True or 'residual'")
         if proj is None and not priors.dim:
             raise PriorsError("priors of dimension 0 (without) do not tell the length of an embedding: pass proj=")
@@ -177,6 +178,5 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _digest(priors: GenePriors) -> Tensor:
-    names = priors.names if priors.var_names is None else priors.var_names
-    digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
+    digest = hashlib.sha256("\n".join(map(str, priors.owner_names)).encode()).digest()
     return torch.from_numpy(np.frombuffer(digest, np.uint8).copy())

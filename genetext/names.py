@@ -3,6 +3,7 @@
 This module only finds lists of names. Which of them means genes is for the resolver to tell.
 """
 
+import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -112,7 +113,7 @@ def read(path: Path) -> Any:
     ----------
     path
         `.h5ad` or `.zarr`: a stand-in for the AnnData with `var`, `var_names` and `raw`; anything else: text with a
-        gene name first on each line (what stands after a tab or a comma is not read).
+        gene name first on each line, in quotes or not (what stands after a tab or a comma is not read).
 
     Raises
     ------
@@ -126,7 +127,10 @@ def read(path: Path) -> Any:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (UnicodeDecodeError, OSError) as error:
             raise ResolveError(f"{path} is neither h5ad nor zarr nor a text of gene names: {error}") from error
-        return [line.split("\t")[0].split(",")[0].strip() for line in lines if line.strip()]
+        try:
+            return [_first_field(line) for line in lines if line.strip()]
+        except csv.Error as error:
+            raise ResolveError(f"{path} is no text of gene names: {error}") from error
     from anndata.io import read_elem
 
     try:
@@ -217,6 +221,11 @@ def _is_counter(names: Sequence[str], *, run: int | None) -> bool:
 def _range(names: Sequence[str]) -> str:
     numbers = [int(float(name)) for name in names]
     return f"{min(numbers):,} to {max(numbers):,}"
+
+
+def _first_field(line: str) -> str:
+    """Return what stands before the first tab, else comma; a line at a time, since a stray quote may open any."""
+    return next(csv.reader([line], delimiter="\t" if "\t" in line else ","))[0].strip()
 
 
 def _string(value: Any) -> str:

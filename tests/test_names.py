@@ -147,6 +147,14 @@ def test_text_files(tmp_path):
     path = tmp_path / "names.csv"
     path.write_bytes("\ufeffTP53,x\n\n RHO \n".encode())
     assert names.read(path) == ["TP53", "RHO"]
+    # As R's write.csv and write.table leave it.
+    path.write_text('"","x"\n"TP53",1\n"NKX2,5",2\n\'RHO,3\n"PAX6\n')
+    assert names.read(path) == ["", "TP53", "NKX2,5", "'RHO", "PAX6"]
+    path.write_text('"TP53"\t"a, b"\nRHO\t"open\nPAX6\t3\n')
+    assert names.read(path) == ["TP53", "RHO", "PAX6"]
+    path.write_text("x" * 200_000)
+    with pytest.raises(ResolveError, match="no text of gene names"):
+        names.read(path)
     with pytest.raises(ResolveError, match="there is no"):
         names.read(tmp_path / "absent.txt")
     path.write_bytes(b"\xff\xfe\x00\x01")

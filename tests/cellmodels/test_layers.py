@@ -201,7 +201,12 @@ def test_dropout_only_in_training():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"trainable": "yes"}, "trainable"), ({"proj": 0}, "one entry"), ({"trainable": 2}, "trainable")],
+    [
+        ({"trainable": "yes"}, "trainable"),
+        ({"proj": 0}, "one entry"),
+        ({"trainable": 2}, "trainable"),
+        ({"trainable": 1}, "trainable=1"),
+    ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(PriorsError, match=message):
