@@ -1,6 +1,7 @@
 """What runs over token ids: a transformer, its pooling, and whatever a sentence-transformers folder puts after it."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ _LEGACY = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+# Classes of torch, by name. Not every release of sentence-transformers looks at what a Dense module names before it
+# imports and calls it.
+_ACTIVATION = re.compile(r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z]\w*")
+_SEVERAL_ROUTES = ("Router", "Asym")
 _DOCUMENT, _QUERY = ("document", "passage", "corpus"), ("query",)
 
 
@@ -65,6 +70,10 @@ def recipe(folder: Path) -> Recipe:
         kinds.append(kind.rpartition(".")[2])
     if kinds[0] != "Transformer":
         raise EncoderError(f"{folder} starts with the module {kinds[0]}: only transformers are read")
+    if routes := sorted(set(kinds) & set(_SEVERAL_ROUTES)):
+        raise EncoderError(f"{folder} has the module {routes[0]}, of several routes: it will not be run")
+    for module in listed[1:]:
+        _refuse_code(folder / module["path"], folder)
     first = folder / listed[0]["path"]
     limit = read_json(first / "sentence_bert_config.json").get("max_seq_length")
     prompts = _prompts(folder)
@@ -118,6 +127,17 @@ def _cls(tokens: Any, mask: Any) -> Any:  # noqa: ARG001
 def _last(tokens: Any, mask: Any) -> Any:
     rows = range(len(tokens))
     return tokens[list(rows), mask.sum(1) - 1]
+
+
+def _refuse_code(module: Path, folder: Path) -> None:
+    """Refuse a module whose activation is anything else than a class of torch."""
+    if module == folder:
+        return
+    activation = read_json(module / "config.json").get("activation_function")
+    if activation is not None and not _ACTIVATION.fullmatch(str(activation)):
+        raise EncoderError(
+            f"{module} wants the activation {activation}, which is code of its own; it will not be run (torch.nn's are)"
+        )
 
 
 def _pooling(folder: Path) -> str:

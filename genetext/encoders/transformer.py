@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from genetext.encoders import batching, precision, stack, weights, workers
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec
+from genetext.encoders.presets import PRESETS
 from genetext.errors import EncoderError, first_ten
 
 BATCH_TOKENS = 1024
@@ -75,7 +76,8 @@ class TransformerEncoder(Encoder):
     MissingWeights
         The weights are not on this machine and the hub does not give them.
     EncoderError
-        The weights are not the ones that the spec names, or the device or precision cannot be had.
+        The weights are not the ones that the spec names, or say otherwise than the preset how they are to be pooled,
+        or the device or precision cannot be had.
     """
 
     def __init__(self, spec: EncoderSpec, *, device: str = "auto", threads: int | None = None) -> None:
@@ -85,6 +87,7 @@ class TransformerEncoder(Encoder):
         self.threads = threads
         self.statistics = Statistics()
         self._weights = weights.obtain(spec.model, spec.revision)
+        compare_with_repository(spec, self._weights.folder)
         query_revision = spec.query_revision
         if spec.query_model is not None:
             query_revision = weights.obtain(spec.query_model, query_revision).revision
@@ -168,7 +171,10 @@ class TransformerEncoder(Encoder):
         long = n_tokens > (self._capacity or np.iinfo(np.int32).max)
         windowed = self.spec.long_texts == "window-mean" and self._capacity is not None
         if windowed and self._capacity is not None:
-            parts = [batching.windows(ids, self._capacity) for ids in tokens]
+            parts = [
+                self._windows(text, ids, self._capacity) if len(ids) > self._capacity else [ids]
+                for text, ids in zip(texts, tokens, strict=True)
+            ]
         else:
             parts = [[ids[: self._capacity]] for ids in tokens]
         ids, mask = batching.pad([self._framed(piece) for part in parts for piece in part], self._pad_id)
@@ -179,6 +185,19 @@ class TransformerEncoder(Encoder):
             n_tokens=n_tokens,
             cut=np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8),
         )
+
+    def _windows(self, text: str, ids: NDArray[np.integer[Any]], capacity: int) -> list[NDArray[np.integer[Any]]]:
+        """Cut a long text into windows, each with the prefix before it."""
+        if not self.spec.prefix.strip():
+            return batching.windows(ids, capacity)
+        before, body = self._tokenize([self.spec.prefix, text], "")
+        room = capacity - len(before)
+        if room < 1:
+            raise EncoderError(
+                f"the prefix of {self.spec.model} has {len(before)} tokens and leaves no room for text in a window "
+                f"of {self.spec.max_tokens}"
+            )
+        return [np.concatenate([before, window]) for window in batching.windows(body, room)]
 
     def _conclude(self, job: "_Job", raw: NDArray[np.float32], seconds: float) -> Encoded:
         """Average the windows of each text, scale to unit length where the spec says so, and count."""
@@ -312,6 +331,28 @@ class TransformerEncoder(Encoder):
             query_revision=None,
         )
         return TransformerEncoder(spec, device=self.devices[0], threads=self.threads)
+
+
+def compare_with_repository(spec: EncoderSpec, folder: Path) -> None:
+    """Refuse a preset's value where the sentence-transformers configuration beside the weights has another.
+
+    What a caller has changed, or a hub id has taken from the configuration itself, is not the preset's.
+    """
+    preset = next((preset.spec for preset in PRESETS.values() if preset.spec.model == spec.model), None)
+    if preset is None or not (folder / "modules.json").is_file():
+        return
+    own = stack.recipe(folder)
+    names = ("pooling", "normalize", "max_tokens")
+    differ = [
+        f"{name} {getattr(preset, name)} here, {getattr(own, name)} there"
+        for name in names
+        if getattr(spec, name) == getattr(preset, name) != getattr(own, name)
+    ]
+    if differ:
+        raise EncoderError(
+            f"the preset of {spec.model} and the configuration in its repository differ: {'; '.join(differ)}. Name the "
+            f"encoder by its hub id ({spec.model}) to go by the repository"
+        )
 
 
 def _casing(folder: Path) -> dict[str, bool]:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from genetext import encoders
-from genetext.encoders import EncoderSpec, transformer
+from genetext.encoders import EncoderSpec, stack, transformer, weights
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED
+from genetext.encoders.presets import PRESETS
 from genetext.errors import EncoderError, MissingWeights
 from tests import models
 
@@ -219,6 +220,24 @@ def test_a_long_text_is_the_mean_of_its_windows(folder):
     np.testing.assert_allclose(encode_all(encoder, ["the gene", LONG])[0], encoded.vectors, rtol=0, atol=1e-5)
 
 
+def test_every_window_has_the_prefix_before_it(tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, normalize=False, prompts={"document": "gene and "})
+    encoder = load(folder, long_texts="window-mean")
+    encoded = encoder.encode([LONG, "kinase"])
+    assert encoded.cut.tolist() == [WINDOWED, WHOLE]
+    assert encoded.n_tokens.tolist() == [152, 3]
+    words = LONG.split()
+    starts = (0, 45, 90)  # 60 words beside the prefix's two, a quarter shared
+    assert words[starts[-1] + 60 :] == []
+    expected = encoder.encode([" ".join(words[start : start + 60]) for start in starts])
+    assert expected.n_tokens.tolist() == [62] * 3
+    np.testing.assert_allclose(encoded.vectors[0], expected.vectors.mean(0), rtol=0, atol=1e-5)
+    narrow = load(folder, long_texts="window-mean", max_tokens=4)
+    with pytest.raises(EncoderError, match="has 2 tokens and leaves no room for text in a window of 4"):
+        narrow.encode([LONG])
+
+
 def test_windowed_vectors_have_unit_length_where_the_model_says_so(tmp_path):
     folder = models.write_sentence_config(models.write_bert(tmp_path / "model"), pooling="mean", normalize=True)
     vectors = load(folder, long_texts="window-mean").encode([LONG, "gene"]).vectors
@@ -291,6 +310,27 @@ def test_queries_go_through_the_query_model(tmp_path):
     found = encoder.encode_queries(asked)
     np.testing.assert_allclose(found[1], expected[0], rtol=0, atol=1e-5)
     assert not np.allclose(found[0], encoder.encode(asked[:1]).vectors[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("activation", ["os.getcwd", "torch.hub.load", "torch.nn.functional.relu", "own.Tanh"])
+def test_an_activation_that_is_none_of_torch_is_refused(activation, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, dense=12)
+    path = folder / "2_Dense" / "config.json"
+    config = json.loads(path.read_text())
+    for good in ("torch.nn.modules.linear.Identity", "torch.nn.Tanh", "torch.nn.modules.activation.GELU"):
+        path.write_text(json.dumps({**config, "activation_function": good}))
+        assert encoders.spec(str(folder)).pooling == "none"
+    path.write_text(json.dumps({**config, "activation_function": activation}))
+    with pytest.raises(EncoderError, match=f"2_Dense wants the activation {activation}, which is code of its own"):
+        encoders.spec(str(folder))
+
+
+def test_a_choice_of_routes_is_refused(tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, module="sentence_transformers.models.Router")
+    with pytest.raises(EncoderError, match="the module Router, of several routes"):
+        encoders.spec(str(folder))
 
 
 def test_code_of_a_repository_is_not_run(tmp_path):
@@ -375,6 +415,21 @@ def test_minilm_on_real_summaries_agrees_with_sentence_transformers(real_data):
     fast, _, _ = encode_all(encoders.load(encoders.spec("minilm", precision="bfloat16"), device="cpu"), texts)
     assert centred(fast, expected).min() >= 0.99
     assert neighbours_kept(fast, expected) >= 0.98
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_agrees_with_its_repository(name):
+    """Pooling, unit length, window and dimension as the hub has them now; small files only."""
+    preset = PRESETS[name]
+    try:
+        folder = weights.configuration(preset.spec.model, None).folder
+    except MissingWeights as error:
+        pytest.skip(str(error))
+    transformer.compare_with_repository(preset.spec, folder)
+    assert stack.dimension(folder, pooling=preset.spec.pooling) == preset.dim
+    if not (folder / "modules.json").is_file():
+        assert "sentence-transformers configuration" not in preset.source
 
 
 @pytest.mark.network

@@ -129,6 +129,25 @@ def test_medcpt_needs_both_of_its_models(hub):
     assert not np.allclose(encoder.encode(["kinase"]).vectors, encoder.encode_queries(["kinase"]), atol=1e-2)
 
 
+def test_a_preset_that_its_repository_contradicts_is_refused(hub):
+    model = PRESETS["bge-small"].spec.model
+    folder = models.write_sentence_config(put(hub, model), pooling="cls", normalize=True, max_seq_length=512)
+    assert encoders.load(encoders.spec("bge-small", precision="float32"), device="cpu").dim == 32
+    for name in ("1_Pooling", "modules.json", "sentence_bert_config.json"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    models.write_sentence_config(folder, pooling="mean", normalize=False, max_seq_length=48)
+    with pytest.raises(
+        EncoderError,
+        match="pooling cls here, mean there; normalize True here, False there; max_tokens 512 here, 48 there",
+    ):
+        encoders.load(encoders.spec("bge-small"))
+    own = encoders.load(encoders.spec(model, precision="float32"), device="cpu").spec
+    assert (own.pooling, own.normalize, own.max_tokens) == ("mean", False, 48)
+    with pytest.raises(EncoderError, match="differ: pooling cls here, mean there; normalize True here, False there. "):
+        encoders.load(encoders.spec("bge-small", max_tokens=32))
+
+
 def test_a_half_downloaded_model_is_not_taken_for_a_whole_one(hub):
     folder = put(hub, "some/model")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
