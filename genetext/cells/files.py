@@ -1,7 +1,7 @@
 """embed_file: from an h5ad or Zarr file to another, in one step, with memory that does not grow with the cells.
 
 The input is opened read-only. The output is made beside its final name: a copy of the input (byte by byte where both
-have one format, element by element and slice by slice where not), to which the cell vectors are written as they come.
+have one format, else slice by slice: `genetext.cells.convert`), to which the cell vectors are written as they come.
 """
 
 import shutil
@@ -16,6 +16,7 @@ import pandas as pd
 
 from genetext import disk
 from genetext.cells import embed
+from genetext.cells.convert import Copied, convert
 from genetext.cells.embed import Job, Options
 from genetext.cells.product import TILE, CellVectors
 from genetext.cells.stream import Progress
@@ -23,8 +24,6 @@ from genetext.errors import CellsError
 from genetext.keys import Keys
 
 H5AD, ZARR = ".h5ad", ".zarr"
-_SLICE = 1 << 22
-"""Numbers that are copied at once between formats."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ def embed_file(
     orthologs: bool = True,
     min_match: float | None = None,
     made_unique: bool = False,
+    r_names: bool = False,
     block_size: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -87,15 +87,16 @@ def embed_file(
         As in `embed_cells`.
     key_added
         Base of the keys that are written.
-    species, column, orthologs, min_match, made_unique
+    species, column, orthologs, min_match, made_unique, r_names
         How an index is aligned to the file's genes (`GenePriors.align`).
     progress
-        Told `(stage, done, in all)`: `copy` in bytes, `background` and `cells` in cells.
+        Told `(stage, done, in all)`: `copy` in bytes (of the files, or of the arrays where the formats differ),
+        `background` and `cells` in cells.
 
     Raises
     ------
     CellsError
-        As in `embed_cells`; or a path is no file of these formats, or both are one file.
+        As in `embed_cells`; or a path is no file of these formats, is of anndata before 0.7, or both are one file.
     TooFewMatched
         Fewer genes than `min_match` have a vector.
     """
@@ -105,7 +106,7 @@ def embed_file(
     with opened(source) as group:
         data = OnDisk.of(group)
         align: dict[str, Any] = {"species": species, "column": column, "orthologs": orthologs, "min_match": min_match}
-        align["made_unique"] = made_unique
+        align |= {"made_unique": made_unique, "r_names": r_names}
         job = Job.of(data, priors, options, **align)
         parts = embed.stream(job, names=data.obs_names, block_size=block_size, threads=threads, progress=progress)
         with _made(source, group, output, progress) as made:
@@ -130,6 +131,11 @@ def opened(path: Path, mode: str = "r") -> Iterator[Any]:
     try:
         if not {"obs", "var"} <= set(group):
             raise CellsError(f"{path} is no AnnData file: it holds {sorted(group) or 'nothing'}, not obs and var")
+        if old := [name for name in ("obs", "var") if hasattr(group[name], "dtype")]:
+            raise CellsError(
+                f"{path} holds {' and '.join(old)} as anndata before 0.7 wrote them: convert it first, "
+                f"anndata.read_h5ad({path.name!r}).write_h5ad('new.h5ad')"
+            )
         yield group
     finally:
         if path.suffix == H5AD:
@@ -222,14 +228,14 @@ def _made(source: Path, group: Any, output: Path, progress: Progress | None) -> 
                 _copy_bytes(source, handle, progress)
                 handle.flush()
             else:
-                _convert(group, path)
+                convert(group, path, progress)
             yield from _writable(path, H5AD)
     else:
         with disk.atomic_directory(output) as path:
             if source.suffix == ZARR:
-                shutil.copytree(source, path, dirs_exist_ok=True)
+                _copy_tree(source, path, progress)
             else:
-                _convert(group, path)
+                convert(group, path, progress)
             yield from _writable(path, ZARR)
 
 
@@ -260,13 +266,21 @@ def _consolidate(path: Path) -> None:
 
 
 def _copy_bytes(source: Path, handle: Any, progress: Progress | None) -> None:
-    size, done = source.stat().st_size, 0
+    copied = Copied(source.stat().st_size, progress)
     with source.open("rb") as original:
         while piece := original.read(1 << 24):
             handle.write(piece)
-            done += len(piece)
-            if progress is not None:
-                progress("copy", done, size)
+            copied.add(len(piece))
+
+
+def _copy_tree(source: Path, path: Path, progress: Progress | None) -> None:
+    copied = Copied(sum(one.stat().st_size for one in source.rglob("*") if one.is_file()), progress)
+
+    def copy(one: str, other: str) -> None:
+        shutil.copy2(one, other)
+        copied.add(Path(other).stat().st_size)
+
+    shutil.copytree(source, path, dirs_exist_ok=True, copy_function=copy)
 
 
 def _write(
@@ -322,16 +336,9 @@ def _empty_array(group: Any, path: str, shape: tuple[int, int], dtype: Any) -> A
 
 def _add_columns(group: Any, frame: str, columns: Mapping[str, Any]) -> None:
     """Add columns to a data frame on disk, leaving its other columns unread."""
-    from anndata.io import read_elem, write_elem
+    from anndata.io import write_elem
 
     stored = group[frame]
-    if "column-order" not in stored.attrs:  # a frame of AnnData before 0.7, which is one compound data set
-        whole = read_elem(stored)
-        for name, values in columns.items():
-            whole[name] = values
-        del group[frame]
-        write_elem(group, frame, whole)
-        return
     order = [str(name) for name in stored.attrs["column-order"]]
     for name, values in columns.items():
         if name in stored:
@@ -340,55 +347,3 @@ def _add_columns(group: Any, frame: str, columns: Mapping[str, Any]) -> None:
         if name not in order:
             order.append(name)
     stored.attrs["column-order"] = order
-
-
-# -- between formats --------------------------------------------------------------------------------------------------
-
-_WALKED = ("anndata", "dict", "raw", "csr_matrix", "csc_matrix")
-
-
-def _convert(group: Any, path: Path) -> None:
-    """Copy an open AnnData file into the other format."""
-    if path.suffix == H5AD or path.is_file():
-        import h5py
-
-        with h5py.File(path, "w") as made:
-            _copy_group(group, made)
-    else:
-        import zarr
-
-        _copy_group(group, zarr.open_group(path, mode="w"))
-
-
-def _copy_group(source: Any, target: Any) -> None:
-    from anndata.io import read_elem, write_elem
-
-    _copy_attributes(source, target)
-    for name in list(source):
-        child = source[name]
-        kind = child.attrs.get("encoding-type")
-        is_array = hasattr(child, "dtype")
-        if not is_array and kind in _WALKED:
-            _copy_group(child, target.create_group(name))
-        elif is_array and kind in ("array", None) and child.shape and np.dtype(child.dtype).kind in "biuf":
-            _copy_array(child, target, name)
-        else:
-            write_elem(target, name, read_elem(child))
-
-
-def _copy_array(source: Any, target: Any, name: str) -> None:
-    per_row = int(np.prod(source.shape[1:], dtype=np.int64))
-    step = max(_SLICE // max(per_row, 1), 1)
-    chunks = (max(min(step // 4, source.shape[0]), 1), *(max(size, 1) for size in source.shape[1:]))
-    create = getattr(target, "create_array", None) or target.create_dataset
-    array = create(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
-    _copy_attributes(source, array)
-    for at in range(0, source.shape[0], step):
-        array[at : at + step] = source[at : at + step]
-
-
-def _copy_attributes(source: Any, target: Any) -> None:
-    # h5py holds its global lock while attributes are iterated over. Writing to Zarr meanwhile waits for Zarr's own
-    # thread, which waits for that lock as soon as it collects an h5py object: read all of them first.
-    for key, value in list(source.attrs.items()):
-        target.attrs[key] = value.tolist() if hasattr(value, "tolist") else value

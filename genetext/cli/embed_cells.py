@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, MadeUnique, MinMatch, Whose
+from genetext.cli.match import Column, MadeUnique, MinMatch, RNames, Whose
 from genetext.cli.search import Index, choose
 
 _SUFFIXES = (".h5ad", ".zarr")
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
         ] = True,
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
+        r_names: RNames = False,
         expression: Annotated[
             str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
         ] = "counts",
@@ -92,6 +93,7 @@ def register(app: typer.Typer) -> None:
                 orthologs=orthologs,
                 min_match=min_match,
                 made_unique=made_unique,
+                r_names=r_names,
                 block_size=block_size,
                 threads=threads,
                 progress=progress,

@@ -9,7 +9,7 @@ import zarr
 from anndata.tests.helpers import assert_equal
 from scipy import sparse
 
-from genetext.cells import embed_cells, embed_file, files
+from genetext.cells import convert, embed_cells, embed_file
 from genetext.cells.product import TILE
 from genetext.errors import CellsError
 from tests.cells import reference
@@ -201,8 +201,63 @@ def test_progress_tells_bytes_and_cells(tmp_path, priors):
 
 
 def test_conversion_slices_large_arrays(tmp_path, monkeypatch, priors):
-    monkeypatch.setattr(files, "_SLICE", 100)
-    given = write(rich(n_cells=60), tmp_path / "in.h5ad")
-    got, wanted = read(embed_file(given, tmp_path / "out.zarr", priors).path), read(given)
-    assert np.array_equal(got.X.toarray(), wanted.X.toarray())
-    assert np.array_equal(got.layers["dense"], wanted.layers["dense"])
+    monkeypatch.setattr(convert, "SLICE", 100)
+    monkeypatch.setattr(convert, "STRINGS", 7)
+    adata = many_columns(rich(n_cells=60))
+    there = embed_file(write(adata, tmp_path / "in.h5ad"), tmp_path / "out.zarr", priors).path
+    back = embed_file(there, tmp_path / "back.h5ad", priors).path
+    for path in (there, back):
+        got = read(path)
+        del got.obsm["X_genetext"], got.uns["genetext"]
+        got.obs, got.var = got.obs[adata.obs.columns], got.var[adata.var.columns]
+        assert_equal(got, read(tmp_path / "in.h5ad"))
+
+
+def many_columns(adata):
+    """Give `obs` a column of each kind."""
+    n = adata.n_obs
+    adata.obs["text"] = [f"cell {i} \u03b2" * (i % 3) for i in range(n)]
+    adata.obs["ordered"] = pd.Categorical(["low", "high"] * (n // 2), categories=["low", "high"], ordered=True)
+    adata.obs["missing"] = pd.Categorical([None, "x"] * (n // 2))
+    adata.obs["maybe"] = pd.array([1, None] * (n // 2), dtype="Int64")
+    adata.obs["perhaps"] = pd.array([True, None] * (n // 2), dtype="boolean")
+    adata.obs["flag"] = [True, False] * (n // 2)
+    return adata
+
+
+@pytest.mark.parametrize("source", [".h5ad", ".zarr"])
+def test_no_column_is_read_whole_between_formats(tmp_path, monkeypatch, priors, source):
+    """A frame of a million cells is as large as the memory that streaming saves."""
+    import anndata.io
+
+    given = write(many_columns(rich(n_cells=60)), tmp_path / f"in{source}")
+    read_whole = []
+    original = anndata.io.read_elem
+    monkeypatch.setattr(anndata.io, "read_elem", lambda one: read_whole.append(one.name) or original(one))
+    embed_file(given, tmp_path / ("out.zarr" if source == ".h5ad" else "out.h5ad"), priors)
+    assert "/var" in read_whole  # what is needed
+    assert [name for name in read_whole if name.startswith(("/obs", "/layers", "/X"))] == []
+
+
+@pytest.mark.parametrize("source", [".h5ad", ".zarr"])
+@pytest.mark.parametrize("output", [".h5ad", ".zarr"])
+def test_the_copy_is_told_between_all_formats(tmp_path, priors, source, output):
+    given = write(many_columns(rich(n_cells=60)), tmp_path / f"in{source}")
+    told = []
+    embed_file(given, tmp_path / f"out{output}", priors, progress=lambda *it: told.append(it))
+    copies = [(done, total) for stage, done, total in told if stage == "copy"]
+    assert copies == sorted(copies)
+    assert copies[-1][0] == copies[-1][1] > 0
+    assert len({total for _, total in copies}) == 1
+
+
+@pytest.mark.parametrize("output", ["out.h5ad", "out.zarr"])
+def test_a_file_of_old_anndata_is_refused_with_what_to_do(tmp_path, priors, output):
+    given = write(rich(n_cells=60), tmp_path / "old.h5ad")
+    with h5py.File(given, "r+") as file:
+        names = np.array([f"cell{i}".encode() for i in range(60)])
+        del file["obs"]
+        file["obs"] = np.rec.fromarrays([names, np.arange(60.0)], names=["index", "score"])
+    with pytest.raises(CellsError, match=r"before 0.7.*read_h5ad\('old.h5ad'\).write_h5ad"):
+        embed_file(given, tmp_path / output, priors)
+    assert not (tmp_path / output).exists()

@@ -67,6 +67,17 @@ def test_names_made_unique_count_as_what_they_were(tmp_path, adata):
     assert json.loads(run(*asked, "--made-unique")[1])["cells"]["n_matched"] == 6
 
 
+def test_names_as_r_writes_them_count_as_what_they_were(tmp_path, adata):
+    adata.var_names = [*NAMES[:-1], "hsa.mir.21"]  # R's way to write hsa-mir-21
+    adata.write_h5ad(tmp_path / "data.h5ad")
+    made = tmp_path / "out.h5ad"
+    asked = (tmp_path / "data.h5ad", "-i", "human/test", "-s", "human", "-q", "-o", made)
+    assert run(*asked)[0] == 0
+    assert anndata.read_h5ad(made).var["genetext_status"]["hsa.mir.21"] == "unknown"
+    assert run(*asked, "--r-names")[0] == 0
+    assert anndata.read_h5ad(made).var["genetext_id"]["hsa.mir.21"] == 406991
+
+
 def test_json_and_quiet(tmp_path, h5ad):
     status, out, err = run(
         h5ad, "-o", tmp_path / "o.h5ad", "-i", "human/test", "-w", "top", "--top-n", 2, "--json", "-q"
