@@ -15,7 +15,9 @@ Source = Annotated[
 ]
 Genes = Annotated[
     str | None,
-    typer.Option("--genes", help="Only these genes: OPN4,TP53, or a file with one per line; through E-utilities."),
+    typer.Option(
+        "--genes", help="Only these genes: OPN4,TP53, or a file with one per line; of NCBI, through E-utilities."
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no connection; use what was fetched before.")]
 
@@ -35,6 +37,10 @@ def register(app: typer.Typer) -> None:
         """Fetch what NCBI says about the genes of a species, and keep it as a dated, hashed snapshot.
 
         Run it where there is a network, copy the cache, and build elsewhere with --offline.
+
+        NCBI_EMAIL is sent to E-utilities (--genes), as NCBI asks. NCBI_API_KEY raises their limit; it is never shown.
+
+        GENETEXT_NCBI_URL and GENETEXT_EUTILS_URL put mirrors in NCBI's place. GENETEXT_CACHE names the cache.
         """
         from genetext.text.fetch import fetch as run
 

@@ -1,10 +1,11 @@
 """From a species' name to a snapshot of what is written about its genes.
 
-    NCBI, a mirror, a folder ──download──> files ──parse──> tables ──> <cache>/snapshots/<species>/ncbi-<date>-<digest>
-    E-utilities, for a handful of genes ───────────────────> tables ──> <cache>/snapshots/<species>/eutils-<digest>
-    nothing reachable ──> the snapshot fetched last, else the facts that the package carries
+    NCBI, a mirror, a folder ──download──> files ──parse──> tables ──> snapshots/<species>/ncbi-<date>-<digest>
+    E-utilities, for a handful of genes ───────────────────> tables ──> snapshots/<species>/eutils-genes-<digest>
+    nothing reachable ──> what NCBI gave last, else the facts that the package carries
 
-The digest in a snapshot's name is that of its input, so that input which was seen before is never parsed again.
+The digest in a snapshot's name is that of its input, so that input which was seen before is never parsed again. A
+snapshot is used again only where all its bytes are what its manifest says.
 """
 
 import logging
@@ -63,7 +64,8 @@ def fetch(
     species
         Common name, Latin name or taxonomy id. A name that genetext does not know is looked up in NCBI's taxonomy.
     source
-        `auto`: NCBI; where it cannot be reached, the snapshot fetched last, else the bundled facts, with a warning.
+        `auto`: NCBI; where it cannot be reached, what it gave last, else the bundled facts, with a warning. What a
+        folder or another mirror gave does not count as NCBI's.
         `ncbi`: NCBI or an error. `facts`: the bundled facts. Else the URL of a mirror, or a folder with NCBI's layout.
     genes
         Only these genes (symbols, synonyms, GeneIDs, Ensembl ids): from NCBI through E-utilities, from another

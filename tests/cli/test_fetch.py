@@ -1,5 +1,8 @@
 """The command `fetch`: what is asked for in a wrong way is one sentence, not a traceback."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.cli.run import genetext
@@ -54,3 +57,19 @@ def test_a_source_that_is_no_url(place, source):
     assert "Traceback" not in ran.stderr
     assert ran.stderr.count("\n") == 1
     assert "the source" in ran.stderr
+
+
+def test_the_environment_is_told(place):
+    ran = genetext(place, "fetch", "--help")
+    assert ran.returncode == 0
+    page = (Path(__file__).parents[2] / "docs" / "fetching.md").read_text(encoding="utf-8")
+    code = Path(__file__).parents[2] / "genetext"
+    read = {
+        name
+        for path in [code / "disk.py", *code.glob("text/*.py")]
+        for name in re.findall(r'environ\.get\("([A-Z_]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert len(read) == 5
+    for name in read:
+        assert name in ran.stdout
+        assert f"| `{name}` |" in page
