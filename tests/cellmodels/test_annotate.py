@@ -204,8 +204,8 @@ def test_one_cell_and_none(index):
 
 
 def test_a_damaged_index_is_an_error_never_a_type_without_words(cells, index, tmp_path):
-    broken = shutil.copytree(index.path, tmp_path / "human" / "broken")
-    next(broken.rglob("vocabulary.json")).unlink()
+    broken = GeneIndex.open(shutil.copytree(index.path, tmp_path / "human" / "broken"))
+    next(broken.path.rglob("vocabulary.json")).unlink()
     with pytest.raises(EncoderError, match="cannot be read"):
         annotate(cells, TYPES, [index, broken], copy=True)
 
