@@ -263,8 +263,8 @@ def _options(found: EncoderSpec) -> tuple[str, ...]:
 def _from_configuration(name: str) -> EncoderSpec:
     if not weights.is_local(name) and "/" not in name:
         raise EncoderError(
-            f"encoder {name!r} is unknown: give a preset ({first_ten(list(_presets()))}), a hub id (org/model) or a "
-            f"local folder, or {PREFIX}<model> for a model of the server at OPENAI_BASE_URL"
+            f"encoder {name!r} is unknown: give a preset ({first_ten(list(_presets()))}), a hub id (org/model), "
+            f"a local folder, or {PREFIX}<model> for a model of the server at OPENAI_BASE_URL"
         )
     found = weights.configuration(name, None)
     recipe = stack.recipe(found.folder)
