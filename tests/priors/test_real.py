@@ -44,6 +44,7 @@ def test_real_data_find_their_genes(real_data, indices, name, species, most, lea
     adata = anndata.read_h5ad(real_data / "cells" / f"{name}.h5ad", backed="r")
     priors = GenePriors.open(indices[species]).align(adata)
     report = priors.report
+    print(f"\n{name}\n{report}")
     assert report.species == ("mouse" if "mouse" in name else "human")
     assert report.considered[report.column] == max(report.considered.values())
     assert max(report.counts, key=report.counts.get) in most.split()

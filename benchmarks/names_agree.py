@@ -1,0 +1,49 @@
+"""Genes by name against genes by the Ensembl id beside it, over data sets that have both: the table of docs/resolve.md.
+
+    python benchmarks/names_agree.py shared/data/cells
+
+Resolved by the newest human snapshot in the cache, or the facts that ship with genetext where there is none.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from genetext import names
+from genetext.resolution import Resolvers
+from genetext.resolution.tables import CONTESTED
+
+COLUMNS = {
+    "pbmc3k_counts_labelled": "gene_ids",
+    "ascend_hesc_rgc_imb": "ensembl_gene_id",
+    "human_retina_multiome_1000": "ensembl_gene_id",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="with these h5ad files: " + ", ".join(COLUMNS))
+    folder = parser.parse_args().folder
+    resolvers = Resolvers("human")
+    found = []
+    for file, column in COLUMNS.items():
+        var = names.read(folder / f"{file}.h5ad").var
+        by_name = resolvers.resolve(names.strings(var.index))
+        by_id = resolvers.resolve(names.strings(var[column]))
+        both = by_name.mask & by_id.mask
+        table = {
+            "resolved by": by_name.status,
+            "name of others too": by_name.reason == CONTESTED,
+            "id of others too": by_id.reason == CONTESTED,
+            "same gene": by_name.gene_id == by_id.gene_id,
+        }
+        found.append(pd.DataFrame(table)[both])
+    rows = pd.concat(found)
+    print(rows.groupby(["resolved by", "name of others too"])["same gene"].agg(["size", "mean"]))
+    contested = rows.loc[rows["id of others too"], "same gene"]
+    print(f"Ensembl ids of several genes: {len(contested)}, same gene {contested.mean():.2%}")
+
+
+if __name__ == "__main__":
+    main()
