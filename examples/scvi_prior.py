@@ -1,6 +1,6 @@
 """A gene prior in scVI: the weights that belong to genes start from what is written about them.
 
-    pip install scvi-tools
+    pip install 'genetext[scvi]'
     python examples/scvi_prior.py
     python examples/scvi_prior.py --data cells.h5ad --batch donor --index human/minilm
 
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     if find_spec("scvi") is None:
         raise SystemExit(
-            "this example needs scvi-tools: pip install scvi-tools (about 30 packages; torch stays as it is)"
+            "this example needs scvi-tools: pip install 'genetext[scvi]' (about 30 packages; torch stays as it is)"
         )
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
