@@ -2,12 +2,16 @@
 
     python benchmarks/encode.py                                  # MiniLM (real weights) and a BERT-base (random ones)
     python benchmarks/encode.py --texts 128 --repeats 1 --models minilm
+    python benchmarks/encode.py --models models/all-mpnet-base-v2   # any folder with a BERT-like model
 
-Every run is a process of its own, paths take turns, and the table holds medians. The floor is the time that the
-model's multiplications would take at the rate of the machine's matrix products, measured in the same process just
-before: forward FLOPs of the unpadded tokens over that rate. Agreement is with `SentenceTransformer.encode` at its
-defaults: the smallest cosine, the smallest cosine after the mean vector is taken off, and the share of each text's
-ten nearest neighbours that stays. Random weights hide what low precision does to neighbours; judge it on MiniLM.
+Every run is a process of its own, paths take turns, and the table holds medians. OpenVINO takes part where it is
+installed; its models are converted before the clock starts, into a cache that is removed again.
+
+The floor is the time that the model's multiplications would take at the rate of the machine's matrix products,
+measured in the same process just before: forward FLOPs of the unpadded tokens over that rate. Agreement is with
+`SentenceTransformer.encode` at its defaults: the smallest cosine, the smallest cosine after the mean vector is taken
+off, and the share of each text's ten nearest neighbours that stays. Random weights hide what low precision does to
+neighbours; judge it on real ones.
 """
 
 import argparse
@@ -22,6 +26,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +37,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 BASELINE = "sentence-transformers"
 PATHS = (BASELINE, "sentence-transformers bfloat16", "genetext float32", "genetext bfloat16")
+OPENVINO = tuple(f"genetext {arithmetic}/openvino" for arithmetic in ("float32", "bfloat16", "int8"))
 MODELS = ("minilm", "bert-base")
 
 
@@ -38,8 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=512, help="different human summaries")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--paths", default=",".join(PATHS))
+    parser.add_argument("--models", default=",".join(MODELS), help="minilm, bert-base, or folders")
+    parser.add_argument("--paths", default=",".join(PATHS + (OPENVINO if find_spec("openvino") else ())))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GENETEXT_REAL_DATA", "../shared/data")))
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -49,6 +56,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
+        os.environ["GENETEXT_CACHE"] = str(scratch / "cache")
         (scratch / "texts.json").write_text(json.dumps(summaries(options.data, options.texts)))
         print(f"{options.texts} human summaries, {options.threads} threads, medians of {options.repeats}\n")
         for model in options.models.split(","):
@@ -56,37 +64,50 @@ def main() -> None:
 
 
 def measure(model: str, paths: list[str], options: argparse.Namespace, scratch: Path) -> dict[str, list[Any]]:
-    """Run every path `repeats` times, in turns."""
-    folder = prepare(model, scratch)
-    runs: dict[str, list[Any]] = {path: [] for path in paths}
+    """Run every path `repeats` times, in turns, the baseline first."""
+    job = {"folder": str(prepare(model, scratch)), "threads": options.threads, "scratch": str(scratch)}
+    runs: dict[str, list[Any]] = {path: [] for path in (BASELINE, *paths)}
+
+    def once(path: str, **changes: int) -> Any:
+        command = [sys.executable, __file__, "--one", json.dumps({**job, "path": path, **changes})]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{path} ended with an error:\n{done.stderr}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    for path in runs:
+        if path in OPENVINO:
+            once(path, limit=4)
     for _ in range(options.repeats):
-        for path in paths:
-            job = {"folder": str(folder), "path": path, "threads": options.threads, "scratch": str(scratch)}
-            command = [sys.executable, __file__, "--one", json.dumps(job)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            runs[path].append(json.loads(done.stdout.splitlines()[-1]))
-    for path in paths:
-        runs[path][0]["agreement"] = agreement(np.load(scratch / f"{path}.npy"), np.load(scratch / f"{BASELINE}.npy"))
+        for path, done in runs.items():
+            done.append(once(path))
+    reference = np.load(vectors_file(scratch, BASELINE))
+    for path, done in runs.items():
+        done[0]["agreement"] = agreement(np.load(vectors_file(scratch, path)), reference)
     return runs
 
 
-def run(*, folder: str, path: str, threads: int, scratch: str) -> dict[str, float]:
-    """Encode all texts once by one path; load and warm up before the clock starts."""
+def vectors_file(scratch: Path, path: str) -> Path:
+    return scratch / f"{path.replace('/', ' ')}.npy"
+
+
+def run(*, folder: str, path: str, threads: int, scratch: str, limit: int | None = None) -> dict[str, float]:
+    """Encode all texts (or the first `limit`) once by one path; load and warm up before the clock starts."""
     import torch
 
     torch.set_num_threads(threads)
-    texts = json.loads((Path(scratch) / "texts.json").read_text())
+    texts = json.loads((Path(scratch) / "texts.json").read_text())[:limit]
     kind, _, precision = path.partition(" ")
     precision = precision or "float32"
     config = json.loads((Path(folder) / "config.json").read_text())
-    rate = gemm_rate(config, precision, threads)
+    rate = gemm_rate(config, precision.partition("/")[0], threads)
     encode = ours(folder, precision, threads) if kind == "genetext" else theirs(folder, precision)
     list(encode(texts[:4]))
     loaded = peak_mb()
     started, before = time.perf_counter(), time.process_time()
     vectors, tokens, padding = next(iter(encode(texts)))
     seconds, cpu = time.perf_counter() - started, time.process_time() - before
-    np.save(Path(scratch) / f"{path}.npy", vectors)
+    np.save(vectors_file(Path(scratch), path), vectors)
     lengths = token_lengths(folder, texts)
     return {
         "seconds": seconds,
@@ -146,12 +167,17 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
 
     from genetext.encoders.packed import PackedLinear, can_pack
 
-    kind = getattr(torch, precision)
-    layer: Any = torch.nn.Linear(config["hidden_size"], config["intermediate_size"]).eval()
-    layer = PackedLinear(layer, kind) if can_pack() else layer.to(kind)
-    rows = 1024
+    rows, hidden, inner = 1024, config["hidden_size"], config["intermediate_size"]
+    layer: Any = torch.nn.Linear(hidden, inner).eval()
     torch.set_num_threads(1)
-    x = torch.randn(rows, config["hidden_size"]).to(kind)
+    if precision == "int8":
+        x = torch.randint(-127, 128, (rows, hidden), dtype=torch.int8)
+        weight = torch.randint(-127, 128, (inner, hidden), dtype=torch.int8).t()
+        layer = partial(torch._int_mm, mat2=weight)
+    else:
+        kind = getattr(torch, precision)
+        x = torch.randn(rows, hidden).to(kind)
+        layer = PackedLinear(layer, kind) if can_pack() else layer.to(kind)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(30):
@@ -159,7 +185,7 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
             layer(x)
             best = min(best, time.perf_counter() - started)
     torch.set_num_threads(threads)
-    return float(threads * 2 * rows * config["hidden_size"] * config["intermediate_size"] / best / 1e9)
+    return float(threads * 2 * rows * hidden * inner / best / 1e9)
 
 
 def flops(config: dict[str, Any], lengths: NDArray[np.int64]) -> float:
@@ -198,9 +224,9 @@ def agreement(vectors: Vectors, reference: Vectors) -> tuple[float, float, float
 
 
 def table(model: str, runs: dict[str, list[Any]]) -> str:
-    weights = "real weights" if model == "minilm" else "random weights"
+    weights = "random weights" if model == "bert-base" else "real weights"
     lines = [
-        f"{model} ({weights})",
+        f"{Path(model).name} ({weights})",
         "| path | texts/s | tokens/s | times | CPU s | times | GEMM GFLOP/s | share of floor | padding "
         "| peak MB (model) | cosine | centred | kNN@10 |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -221,7 +247,11 @@ def table(model: str, runs: dict[str, list[Any]]) -> str:
 
 
 def prepare(model: str, scratch: Path) -> Path:
-    """Return the folder of a model: MiniLM as packaged, or a seeded BERT-base with MiniLM's vocabulary."""
+    """Return the folder of a model: MiniLM as packaged, a seeded BERT-base with MiniLM's vocabulary, or a given one."""
+    if Path(model).is_dir():
+        return Path(model).resolve()
+    if model not in MODELS:
+        raise SystemExit(f"{model} is neither {' nor '.join(MODELS)} nor a folder")
     from genetext.encoders import weights
     from genetext.encoders.presets import PRESETS
 
@@ -254,7 +284,14 @@ def summaries(data: Path, count: int) -> list[str]:
 
 
 def peak_mb() -> float:
-    """Return the largest resident size of this process so far, MB (Linux counts kB)."""
+    """Return the largest resident size of this process so far, MB.
+
+    Linux says it of the program alone; `getrusage` counts in the parent that it was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1000
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 

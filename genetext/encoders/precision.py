@@ -1,10 +1,12 @@
 """Which arithmetic a transformer runs in, decided from the hardware and never from the clock."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from genetext.errors import EncoderError
 
-KNOWN = ("float32", "bfloat16", "float16")
+KNOWN = ("float32", "bfloat16", "float16", "float32/openvino", "bfloat16/openvino", "int8/openvino")
+"""Arithmetic, and after a slash the runtime where it is not torch. `auto` never chooses another runtime."""
 
 
 def resolve(asked: str, *, device: str) -> str:
@@ -22,7 +24,7 @@ def resolve(asked: str, *, device: str) -> str:
     Raises
     ------
     EncoderError
-        The precision is unknown, or cannot run on the device.
+        The precision is unknown, or cannot run on the device, or its package is not installed.
     """
     if asked == "auto":
         return "bfloat16" if _native_bfloat16(device) else "float32"
@@ -30,8 +32,11 @@ def resolve(asked: str, *, device: str) -> str:
         raise EncoderError(f"precision {asked!r} is unknown: give auto, {', '.join(KNOWN)}")
     if asked == "float16" and device == "cpu":
         raise EncoderError("float16 is emulated on this processor and slower than float32: give auto or float32")
-    if asked.endswith("/openvino") and device != "cpu":
-        raise EncoderError(f"{asked} runs on the processor, not on {device}: give --device cpu, or bfloat16")
+    if asked.endswith("/openvino"):
+        if device != "cpu":
+            raise EncoderError(f"{asked} runs on the processor, not on {device}: give --device cpu, or bfloat16")
+        if find_spec("openvino") is None:
+            raise EncoderError(f'{asked} needs a package that is not here: pip install "genetext[openvino]"')
     return asked
 
 

@@ -2,8 +2,9 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class TorchRuntime:
     """A model on one device: ids and mask in, pooled vectors out.
 
+    Pooling is torch's; so are the layers before it, unless the precision names another runtime.
+
     Parameters
     ----------
     folder
@@ -34,21 +37,22 @@ class TorchRuntime:
 
     def __init__(self, folder: Path, spec: EncoderSpec, *, device: str) -> None:
         self.device = torch.device(device)
-        self.dtype = _TYPES[spec.precision]
+        self.head: Any = None
+        load: Callable[[], Any] = partial(_transformer, folder)
         if spec.pooling == "none":
-            self.model, self.head = _sentence_transformer(folder)
+            model, self.head = _sentence_transformer(folder)
+            self.head.to(device=self.device)
+            load = lambda: model  # noqa: E731
         else:
-            self.model, self.head = _transformer(folder), None
             self.pool = stack.pool(spec.pooling)
-        self.model.eval()
-        # With packed layers, autocast is for models that multiply matrices of two types outside of them (MPNet).
-        self.autocast = self.device.type == "cpu" and self.dtype != torch.float32
-        if self.device.type != "cpu":
-            self.model.to(device=self.device, dtype=self.dtype)
-            if self.head is not None:
-                self.head.to(device=self.device)
-        elif can_pack():
-            pack(self.model, self.dtype)
+        arithmetic, _, library = spec.precision.partition("/")
+        self.layers: Callable[[NDArray[np.int64], NDArray[np.int64]], torch.Tensor]
+        if library:
+            from genetext.encoders.openvino import OpenVinoLayers
+
+            self.layers = OpenVinoLayers(load, revision=spec.revision, arithmetic=arithmetic)
+        else:
+            self.layers = _TorchLayers(load(), device=self.device, dtype=_TYPES[arithmetic])
 
     def timed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], float]:
         """Return the vectors and the seconds that they took."""
@@ -58,17 +62,34 @@ class TorchRuntime:
     @torch.inference_mode()
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return `(n, dim) float32` for ids and mask `(n, length)`."""
-        tokens = torch.from_numpy(ids).to(self.device)
+        hidden = self.layers(ids, mask)
         present = torch.from_numpy(mask).to(self.device)
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.autocast):
-            hidden = self.model(input_ids=tokens, attention_mask=None if mask.all() else present)[0]
-        hidden = hidden.float()
         if self.head is None:
             pooled = self.pool(hidden, present)
         else:
             pooled = self.head({"token_embeddings": hidden, "attention_mask": present})["sentence_embedding"]
         vectors: NDArray[np.float32] = pooled.float().cpu().numpy()
         return vectors
+
+
+class _TorchLayers:
+    """The last layer of a transformer, `(n, length, dim) float32`, computed by torch."""
+
+    def __init__(self, model: Any, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.model, self.device, self.dtype = model.eval(), device, dtype
+        # With packed layers, autocast is for models that multiply matrices of two types outside of them (MPNet).
+        self.autocast = device.type == "cpu" and dtype != torch.float32
+        if device.type != "cpu":
+            model.to(device=device, dtype=dtype)
+        elif can_pack():
+            pack(model, dtype)
+
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> torch.Tensor:
+        tokens = torch.from_numpy(ids).to(self.device)
+        present = None if mask.all() else torch.from_numpy(mask).to(self.device)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.autocast):
+            hidden: torch.Tensor = self.model(input_ids=tokens, attention_mask=present)[0]
+        return hidden.float()
 
 
 @contextmanager

@@ -69,3 +69,15 @@ def test_a_gpu_agrees_with_the_processor(tmp_path):
     fast = encode("cuda", "auto")
     cosines = (fast * exact).sum(1) / np.linalg.norm(fast, axis=1) / np.linalg.norm(exact, axis=1)
     assert cosines.min() > 0.99
+
+
+def test_openvino_that_is_not_installed_is_said_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    with pytest.raises(EncoderError, match=r'int8/openvino needs .* not here: pip install "genetext\[openvino\]"'):
+        precision.resolve("int8/openvino", device="cpu")
+    assert "/" not in precision.resolve("auto", device="cpu")
+
+
+def test_openvino_is_for_processors():
+    with pytest.raises(EncoderError, match="bfloat16/openvino runs on the processor, not on cuda:0"):
+        precision.resolve("bfloat16/openvino", device="cuda:0")
