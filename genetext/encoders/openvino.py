@@ -119,7 +119,9 @@ def _convert(model: Any) -> Any:
     found = compiled([ids.numpy(), mask.numpy()])[0][mask.bool().numpy()]
     if not np.allclose(found, wanted, rtol=0, atol=_TOLERANCE * np.abs(wanted).max()):
         worst = np.abs(found - wanted).max()
-        raise EncoderError(f"{name} gives other vectors in OpenVINO than in torch (by {worst:.2g}): leave /openvino away")
+        raise EncoderError(
+            f"{name} gives other vectors in OpenVINO than in torch (by {worst:.2g}): leave /openvino away"
+        )
     return traced
 
 
