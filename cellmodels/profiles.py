@@ -144,7 +144,8 @@ def communities(graph: sparse.csr_matrix, *, resolution: float = 1.0, seed: int 
         igraph: Any = importlib.import_module("igraph")
     except ImportError as error:
         raise CellsError(
-            "grouping cells by the Leiden method needs the package igraph: pip install igraph, or give groups="
+            "grouping cells by the Leiden method needs the package igraph: pip install 'genetext[annotate]', or give "
+            "groups="
         ) from error
     upper = sparse.triu(graph, k=1).tocoo()
     links = igraph.Graph(n=graph.shape[0], edges=np.column_stack([upper.row, upper.col]).astype(np.int64))

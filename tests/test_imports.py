@@ -27,7 +27,10 @@ def test_importing_loads_nothing_heavy(code):
     assert loaded_after(code) == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["build-index", "--help"], ["cache", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["build-index", "--help"], ["annotate", "--help"], ["bench", "genes", "--help"], ["--version"]],
+)
 def test_help_loads_nothing_heavy(arguments):
     code = (
         f"import sys; sys.argv = ['genetext', *{arguments!r}]\n"

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="What to write: .h5ad.")],
         index: Annotated[
             list[str] | None,
-            typer.Option("--index", "-i", help="human/minilm; more than once for several. Default: the newest one."),
+            typer.Option("--index", "-i", help="human/minilm; more than once for several. Default: the only one."),
         ] = None,
         ontology: Annotated[
             Path | None, typer.Option("--ontology", help="JSON of an ontology that has the names: cl.json, or its .gz.")
