@@ -153,7 +153,7 @@ def build(
     root = root or disk.cache_dir()
     template = template or Template()
     if name is None:
-        name = default_name(encoder, genes, post=post, template=template, gene_types=gene_types)
+        name = default_name(encoder, genes, post=post, template=template, gene_types=gene_types, dimensions=dimensions)
     elif not _NAME.fullmatch(name):
         raise GeneIndexError(f"{name!r} cannot name an index: letters, digits and +-._ only, and no dot in front")
     report = BuildReport()
@@ -219,6 +219,7 @@ def default_name(
     post: str = "",
     template: Template | None = None,
     gene_types: Sequence[str] | None = ("protein-coding",),
+    dimensions: int | None = None,
 ) -> str:
     """Return the name of an index whose caller gives none: the encoder's, and whatever is not as by default.
 
@@ -226,6 +227,8 @@ def default_name(
     """
     named = encoder if isinstance(encoder, str) else "+".join(spec.model for spec in encoder.encoders)
     parts = [named.strip("/.").replace("/", "--")]
+    if dimensions is not None:
+        parts.append(str(dimensions))
     if post:
         parts.append(post.replace(",", "-").replace(":", ""))
     if genes is not None:

@@ -11,11 +11,11 @@ from scipy import sparse
 
 from genetext.cells.product import TILE
 from genetext.errors import CellsError
+from genetext.progress import Progress
 
 BLOCK_BYTES = 48e6
 """About how much of a matrix is read at once. Two blocks are in memory: one is read while the other is worked on."""
 
-Progress = Callable[[str, int, int | None], None]
 """Called with the name of a stage, how many cells are done, and of how many."""
 
 Result = TypeVar("Result")

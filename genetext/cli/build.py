@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
         encoder: Annotated[
             str,
             typer.Option(
-                "--encoder", "-e", help="minilm, lexical, biobert, a hub id, a folder; joined: biobert+lexical."
+                "--encoder",
+                "-e",
+                help="minilm, lexical, biobert, a hub id, a folder, openai:MODEL; joined: biobert+lexical.",
             ),
         ] = "minilm",
         source: Source = "auto",

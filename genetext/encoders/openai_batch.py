@@ -10,7 +10,7 @@ its id, the batch is found again among the account's by the name it carries as m
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from genetext import disk
 from genetext.encoders.openai import MAX_TOKENS, OpenAIEncoder, Pieces, pack, share_out
 from genetext.encoders.openai_api import WrongReply, entries, match
 from genetext.errors import EncoderError, first_ten
+from genetext.progress import Progress
 from genetext.store import VectorStore
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _INPUTS_OF_A_LINE = 256  # a line fails or succeeds as a whole: few enough to be
 _MARK = "genetext"  # metadata key
 _LOOKED_THROUGH = 1_000  # batches of the account, newest first, looked through for one whose id was not written down
 _ENDED = {"completed", "expired", "cancelled", "failed"}
-
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)

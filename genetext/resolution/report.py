@@ -56,6 +56,8 @@ class MatchReport:
         By what evidence the species was guessed; empty where the caller named it.
     snapshot
         Digest of the snapshot.
+    told_by
+        The same in words, for people.
     """
 
     names: NDArray[np.object_]
@@ -71,6 +73,7 @@ class MatchReport:
     target: str
     guessed: str
     snapshot: str
+    told_by: str
     _nearest: Callable[[str], tuple[str, ...]] = field(repr=False)
 
     def __len__(self) -> int:
@@ -170,6 +173,7 @@ class MatchReport:
             "target": self.target,
             "guessed": self.guessed,
             "snapshot": self.snapshot,
+            "told_by": self.told_by,
             "names": len(self),
             "matched": self.n_matched,
             "share": round(self.matched, 6),
@@ -194,6 +198,7 @@ class MatchReport:
             f"{len(self):,} names of {self.species}{to}: {self.n_matched:,} matched ({100 * self.matched:.1f} %), "
             f"{self.n_genes:,} {'gene' if self.n_genes == 1 else 'genes'}"
         ]
+        lines.append(f"names by {self.told_by}")
         if self.guessed:
             lines.append(f"species guessed: {self.guessed}")
         width = max((len(f"{count:,}") for count in self.counts.values()), default=1)

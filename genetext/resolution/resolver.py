@@ -112,6 +112,7 @@ class Resolver:
             target=to_species.name,
             guessed=guessed,
             snapshot=self._tables.digest,
+            told_by=_told_by(self._snapshot),
             _nearest=self._reader.nearest,
         )
         if min_match is not None:
@@ -313,3 +314,11 @@ def _strings(names: Iterable[Any]) -> list[str]:
     if hasattr(names, "var_names") or isinstance(names, pd.DataFrame):
         raise ResolveError("give a list of names, for example adata.var_names or adata.var['gene_ids']")
     return name_lists.strings(names)
+
+
+def _told_by(snapshot: Snapshot) -> str:
+    """Say in a few words whose names these are."""
+    source = snapshot.manifest["source"]
+    if source["kind"] == "facts":
+        return "the facts that ship with genetext"
+    return f"the snapshot {snapshot.path.name} (from {source.get('where', source['kind'])})"

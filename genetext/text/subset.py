@@ -13,7 +13,7 @@ from genetext.errors import first_ten
 def find_genes(genes: pa.Table, names: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
     """Find genes by GeneID, Ensembl id, symbol, or a synonym or earlier symbol that only one gene has.
 
-    Exact letter case is preferred; another case counts where it leaves no choice. Nothing is guessed.
+    Letter case is never changed, since it tells species apart; a name in another case is named in the reason.
 
     Parameters
     ----------
@@ -36,17 +36,18 @@ def find_genes(genes: pa.Table, names: Sequence[str]) -> tuple[dict[str, int], d
             own[name].add(uid)
         for name in (*synonyms, *previous):
             other[name].add(uid)
-    tiers = (own, _folded(own), other, _folded(other))
+    folded = _folded(own)
     found, not_found = {}, {}
     for name in dict.fromkeys(names):
         plain = re.sub(r"^(ENS[A-Z]*G\d+)\.\d+$", r"\1", name.strip())
-        hits = next((hits for tier in tiers for key in (plain, plain.casefold()) if (hits := tier.get(key))), set())
+        hits = own.get(plain) or other.get(plain) or set()
         if len(hits) == 1:
             (found[name],) = hits
         elif hits:
             not_found[name] = f"ambiguous: {first_ten([f'{symbols[uid]} ({uid})' for uid in sorted(hits)])}"
         else:
-            not_found[name] = "unknown name"
+            near = sorted(symbols[uid] for uid in folded.get(plain.casefold(), ()))
+            not_found[name] = f"unknown name; {first_ten(near)} is written otherwise" if near else "unknown name"
     return found, not_found
 
 

@@ -370,6 +370,7 @@ def test_the_report_as_text_frame_json_and_tsv(human: Resolver, tmp_path: Path) 
     report = human.resolve(names)
     assert str(report).splitlines() == [
         "7 names of human: 3 matched (42.9 %), 1 gene",
+        "names by the snapshot human (from ncbi)",
         "  symbol     2  TP53",
         "  synonym    1  P53 (TP53)",
         "  ambiguous  1  AIM1 (AURKB or SLC45A2)",

@@ -394,14 +394,16 @@ def test_a_handful_when_ncbi_is_away(ncbi, nowhere, caplog):
 
 
 def test_a_handful_out_of_a_folder(folder, caplog):
-    few = get("mouse", folder, genes=["Opn4", "ENSMUSG00000059552.3", "Hba1", "15122", "gnai3", "Nope", "RP4"])
+    few = get("mouse", folder, genes=["Opn4", "ENSMUSG00000059552.3", "Hba1", "15122", "Gnai3", "rora", "Nope", "RP4"])
     assert few.genes["symbol"].tolist() == ["Gnai3", "Hba-a1", "Trp53", "Opn4", "Rho"]
     assert few.orthologs["human_symbol"].tolist() == ["GNAI3", "HBA1", "HBA2", "TP53", "OPN4", "RHO"]
     whole = get("mouse", folder)
     wanted = {14679, 15122, 22059, 30044, 212541, 2773, 7157, 94233, 6010}
     assert few.summaries.equals(whole.summaries[whole.summaries["gene_id"].isin(wanted)].reset_index(drop=True))
     assert {name: few.table(name).schema for name in SCHEMAS} == dict(SCHEMAS)
-    assert caplog.messages == ["1 of 7 genes not found: Nope (unknown name)"]
+    assert caplog.messages == [
+        "2 of 8 genes not found: rora (unknown name; Rora is written otherwise), Nope (unknown name)"
+    ]
     assert get("mouse", folder, genes=["Opn4"]).path != few.path
     with pytest.raises(FetchError, match=r"none of the 2 genes asked for: AIM1 \(ambiguous: AURKB \(9212\), SLC45A2"):
         get("human", folder, genes=["AIM1", "x"])
