@@ -26,9 +26,10 @@ from scipy import sparse
 from genetext import disk
 from genetext.cells.embed import Job, Options, prepare
 from genetext.cells.product import Weights, check
-from genetext.cells.stream import Progress, over_tiles
+from genetext.cells.stream import over_tiles
 from genetext.cells.weighting import Background, Floats
 from genetext.errors import CellsError, CostLimit, IndexMismatch, first_ten
+from genetext.progress import Progress
 
 if TYPE_CHECKING:
     from genetext.build import Confirm

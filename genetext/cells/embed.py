@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from genetext.cells import expression as expressions
 from genetext.cells import weighting as weightings
 from genetext.cells.product import STATUSES, CellVectors, Plan, Scale, check, measure
-from genetext.cells.stream import Progress, Rows, over_tiles
+from genetext.cells.stream import Rows, over_tiles
 from genetext.cells.weighting import Background, GeneTerms, Weighting, digest_of
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
+from genetext.progress import Progress
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex

@@ -19,9 +19,9 @@ from genetext.cells import embed
 from genetext.cells.convert import Copied, convert
 from genetext.cells.embed import Job, Options
 from genetext.cells.product import TILE, CellVectors
-from genetext.cells.stream import Progress
 from genetext.errors import CellsError
 from genetext.keys import Keys
+from genetext.progress import Progress
 
 H5AD, ZARR = ".h5ad", ".zarr"
 

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--encoder",
                 "-e",
-                help="minilm, lexical, biobert, a hub id, a folder, openai:MODEL; joined: biobert+lexical.",
+                help="minilm, lexical, biobert, a hub id, a folder, openai:MODEL; or biobert+lexical.",
             ),
         ] = "minilm",
         source: Source = "auto",
