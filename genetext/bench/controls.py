@@ -27,8 +27,8 @@ import pandas as pd
 from genetext import disk
 from genetext.bench.methods import Method, of_arrays
 from genetext.embedding import EmbeddingSpec
-from genetext.encode import Progress
 from genetext.index import GeneIndex
+from genetext.progress import Progress
 from genetext.text.compose import Template, compose
 from genetext.text.snapshot import Snapshot
 

@@ -17,9 +17,9 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
 from genetext.bench.tasks import GeneTasks, Limits, Task
-from genetext.encode import Progress
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
+from genetext.progress import Progress
 from genetext.species import Species
 
 Missing = Literal["drop", "mean"]

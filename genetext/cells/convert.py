@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from genetext.cells.stream import Progress
+from genetext.progress import Progress
 
 SLICE = 1 << 22
 """Numbers that are copied at once."""
