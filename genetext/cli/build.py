@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--post", help="Post-processing of the vectors: center, abtt:3, whiten, pca:256.")
         ] = "",
         precision: Annotated[
-            str, typer.Option("--precision", help="auto, float32, bfloat16 ... (part of the encoder's fingerprint).")
+            str, typer.Option("--precision", help="auto, float32, bfloat16, or either, or int8, with /openvino.")
         ] = "auto",
         long_texts: Annotated[
             str | None,

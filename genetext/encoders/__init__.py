@@ -213,6 +213,8 @@ def available() -> list[Row]:
 def pull(name: str) -> Path:
     """Download the weights of an encoder (and of its query encoder) into the hub's cache; return the folder.
 
+    What is pinned and on this machine already is checked and not fetched again.
+
     Raises
     ------
     MissingWeights
@@ -228,6 +230,10 @@ def pull(name: str) -> Path:
         raise EncoderError(f"encoder {name!r} is unknown: give a preset or a hub id (org/model)")
     if found.query_model is not None:
         weights.pull(found.query_model, found.query_revision)
+    here = weights.find(found.model, found.revision) if found.revision is not None else None
+    if here is not None:  # exactly these weights came as a package, or were pulled before
+        weights.check(here)
+        return here.folder
     return weights.pull(found.model, found.revision).folder
 
 

@@ -318,3 +318,15 @@ def test_a_hub_that_does_not_answer_is_one_clear_error(tmp_path):
     assert last.startswith("genetext.errors.MissingWeights: the weights of biobert (dmis-lab/biobert-base-cased-v1.2)")
     assert "the hub gave none" in last
     assert "genetext encoders pull biobert" in last
+
+
+def test_pulling_minilm_finds_the_package_and_asks_nobody(monkeypatch):
+    import socket
+
+    from genetext import encoders
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert (encoders.pull("minilm") / "model.safetensors").is_file()
