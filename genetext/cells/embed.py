@@ -367,7 +367,7 @@ def tell(status: NDArray[np.int8]) -> None:
 
 
 def aligned(priors: Any, adata: Any, **align: Any) -> "GenePriors":
-    """Return priors whose rows are the genes of `adata`: as given, or opened and aligned by an index or its name."""
+    """Return priors whose rows are the genes of `adata`: as given, or aligned, where they are a whole index's."""
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
 
@@ -376,6 +376,8 @@ def aligned(priors: Any, adata: Any, **align: Any) -> "GenePriors":
     owner = priors.names if priors.var_names is None else priors.var_names
     if len(owner) == adata.n_vars and np.array_equal(np.asarray(owner, object), np.asarray(adata.var_names, object)):
         return priors  # type: ignore[no-any-return]
+    if align and priors.report is None and priors.manifest:
+        return priors.align(adata, **align)  # type: ignore[no-any-return]
     if priors.report is None and len(owner) != adata.n_vars:
         raise CellsError(
             f"the priors are of {len(owner):,} genes and the data have {adata.n_vars:,}: align them first, "

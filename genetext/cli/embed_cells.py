@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, MadeUnique, MinMatch, RNames, Whose
+from genetext.cli.match import Column, Control, MadeUnique, MinMatch, Post, RNames, Whose, parse_control
 from genetext.cli.search import Index, choose
 
 _SUFFIXES = (".h5ad", ".zarr")
@@ -50,6 +50,8 @@ def register(app: typer.Typer) -> None:
         pca: Annotated[
             int | None, typer.Option("--pca", min=1, help="Project the gene vectors to so many directions first.")
         ] = None,
+        post: Post = "",
+        control: Control = None,
         unit: Annotated[bool, typer.Option("--unit", help="Scale cell vectors to unit length.")] = False,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
         block_size: Annotated[
@@ -73,13 +75,20 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"--expression {expression}: choose {', '.join(_EXPRESSIONS)}")
         if weighting == "top" and top_n is None:
             raise typer.BadParameter("--weighting top needs --top-n, for example --top-n 100")
+        seeded = parse_control(control)
         from genetext.cells import embed_file
+        from genetext.priors import GenePriors
 
+        priors = GenePriors.open(choose(index))
+        if post:
+            priors = priors.transform(post)
+        if seeded is not None:
+            priors = getattr(priors, seeded[0])(seeded[1])
         with console.progress(quiet=quiet) as progress:
             done = embed_file(
                 data,
                 output,
-                choose(index),
+                priors,
                 weighting=weighting,
                 top_n=top_n,
                 expression=expression,

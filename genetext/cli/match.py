@@ -24,6 +24,8 @@ MadeUnique = Annotated[
 ]
 RNames = Annotated[bool, typer.Option("--r-names", help="Count HLA.A, as R writes HLA-A, as that gene.")]
 _SUFFIXES = (".h5ad", ".safetensors", ".parquet")
+Post = Annotated[str, typer.Option("--post", help="Then: center, abtt:3, whiten, pca:64, unit; commas between.")]
+Control = Annotated[str | None, typer.Option("--control", help="Use a control instead: permuted:SEED or random:SEED.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,12 +94,8 @@ def register(app: typer.Typer) -> None:
         orthologs: Annotated[
             bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
         ] = True,
-        post: Annotated[
-            str, typer.Option("--post", help="Then: center, abtt:3, whiten, pca:64, unit; commas between.")
-        ] = "",
-        control: Annotated[
-            str | None, typer.Option("--control", help="Write a control: permuted:SEED or random:SEED.")
-        ] = None,
+        post: Post = "",
+        control: Control = None,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
@@ -112,7 +110,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"an .h5ad is written from an .h5ad, not from {data.name}")
         if missing not in ("mask", "zero", "mean", "error"):
             raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
-        seeded = _control(control)
+        seeded = parse_control(control)
         from genetext import names
         from genetext.priors import GenePriors
         from genetext.priors.anndata import write_h5ad
@@ -155,7 +153,8 @@ def _print(report: Any, *, as_json: bool) -> None:
         typer.echo(report.to_frame().to_csv(sep="\t", index=False, lineterminator="\n"), nl=False)
 
 
-def _control(text: str | None) -> tuple[str, int] | None:
+def parse_control(text: str | None) -> tuple[str, int] | None:
+    """Read `permuted:7` as the name of a control and its seed."""
     if text is None:
         return None
     name, _, seed = text.partition(":")

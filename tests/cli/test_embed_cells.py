@@ -59,6 +59,22 @@ def test_a_file_comes_out_and_its_path_is_alone_on_stdout(tmp_path, h5ad, adata)
     assert got.var["genetext_status"]["RP11-1A1.1"] == "unknown"
 
 
+@pytest.mark.parametrize("control", ["permuted:1", "random:2"])
+def test_transforms_and_controls_are_an_option_away(tmp_path, h5ad, adata, control):
+    made = tmp_path / "out.h5ad"
+    how = ("--index", "human/test", "--species", "human", "--post", "center,unit", "--control", control)
+    status, _, err = run(h5ad, "-o", made, *how)
+    assert status == 0, err
+    name, seed = control.split(":")
+    whole = GenePriors.open("human/test").transform("center,unit")
+    in_memory(adata, getattr(whole, name)(int(seed)).align(adata, species="human"))
+    got = anndata.read_h5ad(made)
+    assert np.allclose(got.obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
+    assert name in json.dumps(got.uns["genetext"], default=str)
+    status, _, err = run(h5ad, "-o", made, "--control", "shuffled:1")
+    assert (status, "permuted:SEED or random:SEED" in err) == (2, True)
+
+
 def test_names_made_unique_count_as_what_they_were(tmp_path, adata):
     adata.var_names = [*NAMES[:-1], "PAX6-1"]
     adata.write_h5ad(tmp_path / "data.h5ad")
