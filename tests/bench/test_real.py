@@ -15,6 +15,7 @@ def test_texts_beat_permuted_ones_on_gene_ontology(real_data, tmp_path):
     build(
         "human",
         encoder="lexical",
+        name="lexical",
         source=str(real_data / "ncbi" / "gene" / "DATA"),
         template=Template(facts="never"),
         root=tmp_path,
