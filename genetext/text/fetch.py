@@ -352,7 +352,7 @@ def _fetched_before(species: Species, where: Source, root: Path, *, is_ncbi: boo
     try:
         files = _collect(species, where, lambda name: download.cached_file(where, name, root=root))
     except FetchError as nothing:
-        _log.info("of what was downloaded before: %s", nothing)
+        _log.debug("of what was downloaded before: %s", nothing)
         return None
     return _snapshot(species, where, files, root)
 
