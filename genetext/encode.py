@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.encoders.base import Encoded, Encoder
 from genetext.errors import StoreError, first_ten
-from genetext.progress import Progress as Progress
+from genetext.progress import Progress
 from genetext.store import VectorStore
 
 _ROWS_PER_WRITE = 512

@@ -95,7 +95,6 @@ _WRITERS: dict[str, Callable[[GeneIndex, Path, str], list[Path]]] = {
     "word2vec": _word2vec,
     "safetensors": _safetensors,
 }
-FORMATS = tuple(_WRITERS)
 
 
 def _rows(index: GeneIndex) -> pd.DataFrame:

@@ -84,16 +84,19 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     """
     root = root or disk.cache_dir()
     doomed: list[tuple[str, Path]] = []
+    used: set[str] = set()
     with disk.cache_alone(root):
         for entry in entries(root=root):
             if entry.kind == "snapshot" and not entry.used_by:
                 doomed.append((f"snapshot {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
+            if entry.kind == "vectors" and entry.used_by:
+                used.add(entry.path.name)  # the store names a folder by the encoder's fingerprint
         for pattern in ("journals/*.json", "*/*.tmp-*", "*/*/*.tmp-*"):
             doomed += [(path.relative_to(root).as_posix(), path) for path in sorted(root.glob(pattern))]
         if not dry_run:
             for _, path in doomed:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return [line for line, _ in doomed] + _prune_vectors(root, dry_run=dry_run)
+        return [line for line, _ in doomed] + _prune_vectors(root, used, dry_run=dry_run)
 
 
 def clear(*, root: Path | None = None) -> None:
@@ -112,11 +115,9 @@ def clear(*, root: Path | None = None) -> None:
     shutil.rmtree(root / "locks", ignore_errors=True)
 
 
-def _prune_vectors(root: Path, *, dry_run: bool) -> list[str]:
+def _prune_vectors(root: Path, used: set[str], *, dry_run: bool) -> list[str]:
     if not (root / "vectors").is_dir():
         return []
-    indices, _ = _indices(root)
-    used = {spec.fingerprint for index in indices.values() for spec in index.embedding_spec.encoders}
     removed = []
     with VectorStore(root / "vectors") as store:
         for fingerprint, kept in store.fingerprints().items():

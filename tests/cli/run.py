@@ -40,3 +40,18 @@ def genetext(place: Path, *arguments: str, columns: str = "200", answer: str = "
             err.write(traceback.format_exc())
             status = 1
     return Ran(status, out.getvalue(), err.getvalue())
+
+
+def run_alone(register, *arguments: object) -> tuple[int, str, str]:
+    """Run the one command that `register` adds, as its own program; return its status, stdout and stderr."""
+    import typer
+
+    from genetext.cli import console
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    register(app)
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["genetext", *map(str, arguments)])
+        status = console.run(app, debug=False)
+    return status, out.getvalue(), err.getvalue()

@@ -1,27 +1,18 @@
 """`genetext annotate` as a user runs it."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import anndata
 import numpy as np
 import pytest
-import typer
 
-from genetext.cli import annotate, console
+from genetext.cli import annotate
 from tests.cellmodels.test_annotate import PLACES, TYPES, in_this_world, index, make_cells  # noqa: F401
+from tests.cli.run import run_alone
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    annotate.register(app)
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["genetext", *map(str, arguments)])
-        status = console.run(app, debug=False)
-    return status, out.getvalue(), err.getvalue()
+    return run_alone(annotate.register, *arguments)
 
 
 @pytest.fixture

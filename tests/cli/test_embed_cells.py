@@ -1,34 +1,25 @@
 """`genetext embed-cells` as a user runs it."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from scipy import sparse
 
 from genetext.cells import WEIGHTINGS
 from genetext.cells import embed_cells as in_memory
-from genetext.cli import console, embed_cells
+from genetext.cli import embed_cells
 from genetext.priors import GenePriors
+from tests.cli.run import run_alone
 from tests.priors.conftest import in_this_world, world  # noqa: F401
 
 NAMES = ["TP53", "OPN4", "PAX6", "RHO", "GAPDH", "RP11-1A1.1"]
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    embed_cells.register(app)
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["genetext", *map(str, arguments)])
-        status = console.run(app, debug=False)
-    return status, out.getvalue(), err.getvalue()
+    return run_alone(embed_cells.register, *arguments)
 
 
 @pytest.fixture

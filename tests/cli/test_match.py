@@ -2,8 +2,6 @@
 
 import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import anndata
 import h5py
@@ -11,23 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-import typer
 
-from genetext.cli import console, match
+from genetext.cli import match
 from genetext.priors import GenePriors
+from tests.cli.run import run_alone
 from tests.priors.conftest import in_this_world, world  # noqa: F401
 
 NAMES = ["TP53", "OPN4", "SEPT2", "RP11-1A1.1", "AIM1"]
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    match.register(app)
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["genetext", *map(str, arguments)])
-        status = console.run(app, debug=False)
-    return status, out.getvalue(), err.getvalue()
+def run(*arguments: object) -> tuple[int, str, str]:
+    return run_alone(match.register, *arguments)
 
 
 @pytest.fixture
