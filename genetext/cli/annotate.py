@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, MinMatch, Whose
+from genetext.cli.match import Column, Expression, Layer, MinMatch, Whose
 from genetext.cli.search import choose
 
 _METHODS = ("markers", "vectors")
@@ -50,12 +50,8 @@ def register(app: typer.Typer) -> None:
         species: Whose = None,
         column: Column = None,
         min_match: MinMatch = None,
-        expression: Annotated[
-            str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
-        ] = "counts",
-        layer: Annotated[
-            str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
-        ] = None,
+        expression: Expression = "counts",
+        layer: Layer = None,
         seed: Annotated[int, typer.Option("--seed", help="Of the grouping and the shuffles.")] = 0,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "annotation",
         as_json: console.Json = False,

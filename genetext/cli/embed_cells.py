@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, Control, MadeUnique, MinMatch, Post, RNames, Whose, parse_control
+from genetext.cli.match import (
+    Column,
+    Control,
+    Expression,
+    Layer,
+    MadeUnique,
+    MinMatch,
+    Orthologs,
+    Post,
+    RNames,
+    Whose,
+    parse_control,
+)
 from genetext.cli.search import Index, choose
 
 _SUFFIXES = (".h5ad", ".zarr")
@@ -34,18 +46,12 @@ def register(app: typer.Typer) -> None:
         top_n: Annotated[int | None, typer.Option("--top-n", min=1, help="Keep so many genes of each cell.")] = None,
         species: Whose = None,
         column: Column = None,
-        orthologs: Annotated[
-            bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
-        ] = True,
+        orthologs: Orthologs = True,
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
         r_names: RNames = False,
-        expression: Annotated[
-            str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")
-        ] = "counts",
-        layer: Annotated[
-            str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
-        ] = None,
+        expression: Expression = "counts",
+        layer: Layer = None,
         target_sum: Annotated[float, typer.Option("--target-sum", help="Counts that cells are scaled to.")] = 1e4,
         pca: Annotated[
             int | None, typer.Option("--pca", min=1, help="Project the gene vectors to so many directions first.")

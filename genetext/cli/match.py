@@ -23,6 +23,13 @@ MadeUnique = Annotated[
     bool, typer.Option("--made-unique", help="Count GENE-1, as AnnData writes a name that stands twice, as GENE.")
 ]
 RNames = Annotated[bool, typer.Option("--r-names", help="Count HLA.A, as R writes HLA-A, as that gene.")]
+Orthologs = Annotated[
+    bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
+]
+Expression = Annotated[str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")]
+Layer = Annotated[
+    str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
+]
 _SUFFIXES = (".h5ad", ".safetensors", ".parquet")
 Post = Annotated[str, typer.Option("--post", help="Then: center, abtt:3, whiten, pca:64, unit; commas between.")]
 Control = Annotated[str | None, typer.Option("--control", help="Use a control instead: permuted:SEED or random:SEED.")]
@@ -91,9 +98,7 @@ def register(app: typer.Typer) -> None:
         missing: Annotated[
             str, typer.Option("--missing", help="Rows of genes without a vector: mask, zero, mean; or error.")
         ] = "mask",
-        orthologs: Annotated[
-            bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
-        ] = True,
+        orthologs: Orthologs = True,
         post: Post = "",
         control: Control = None,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
