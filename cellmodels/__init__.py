@@ -8,10 +8,16 @@ from typing import Any
 
 _EXPORTS = {
     "Annotation": "cellmodels.annotation",
+    "CellModel": "cellmodels.base",
     "CellTypes": "cellmodels.celltypes",
+    "ContrastiveModel": "cellmodels.contrastive",
     "GenePriorEmbedding": "cellmodels.layers",
+    "RefinementModel": "cellmodels.refinement",
+    "TopicModel": "cellmodels.topic",
+    "Trainer": "cellmodels.training",
     "annotate": "cellmodels.annotation",
     "knn_graph": "cellmodels.graphs",
+    "load_model": "cellmodels.base",
     "refine_logits": "cellmodels.smoothing",
 }
 __all__ = [*_EXPORTS]

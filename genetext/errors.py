@@ -17,6 +17,8 @@
       │    └─ TooFewMatched    ... because fewer matched than `min_match` allows
       ├─ PriorsError           priors that cannot be aligned or used as asked
       ├─ CellsError            an expression matrix that cannot be embedded as asked
+      ├─ ModelError            a model of cells that cannot be fitted, saved, loaded or applied as asked
+      │    └─ GenesMissing     ... because the data lack genes that the model was fitted on
       ├─ BenchError            tasks or methods that cannot be compared as asked
       └─ DiskError             no room, no permission, a lock held by somebody else
 
@@ -97,6 +99,18 @@ class PriorsError(GenetextError, ValueError):
 
 class CellsError(GenetextError, ValueError):
     """An expression matrix cannot be embedded as asked."""
+
+
+class ModelError(GenetextError, ValueError):
+    """A model of cells cannot be fitted, saved, loaded or applied as asked."""
+
+
+class GenesMissing(ModelError):
+    """Data lack genes that a model was fitted on; `report` is the `cellmodels.genes.Coverage`."""
+
+    def __init__(self, message: str, *, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class BenchError(GenetextError, ValueError):

@@ -1,0 +1,395 @@
+"""CellModel: what every model of cells can do: fit, embed, save, load."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cellmodels import folder
+from cellmodels.genes import Genes
+from cellmodels.inputs import CellMatrix, Needs, labels_of, read_cells
+from cellmodels.profiles import variable_genes
+from cellmodels.training import Schedule, Task, Trainer, train
+from genetext.errors import CellsError, ModelError, first_ten
+from genetext.keys import Keys
+
+if TYPE_CHECKING:
+    from genetext.priors import GenePriors
+    from genetext.progress import Progress
+
+Array = NDArray[np.float32]
+ConfigT = TypeVar("ConfigT", bound=Schedule)
+
+
+class CellModel(ABC, Generic[ConfigT]):
+    """A model of single cells that can use gene priors beside expression.
+
+    A subclass names its `Config`, builds its module from what is stored (`_build`), writes its own `fit` with `_train`,
+    and embeds a matrix of its genes (`_embed`).
+
+    Parameters
+    ----------
+    config
+        Hyper-parameters. Default: those of the class.
+    **changes
+        Single hyper-parameters, by name.
+
+    Attributes
+    ----------
+    name
+        Under which it writes to AnnData: `obsm["X_<name>"]`.
+    needs
+        `counts` or `log`: the expression it is fitted on.
+    config
+        The hyper-parameters, frozen.
+    genes
+        The genes that it was fitted on.
+    facts
+        What it was fitted with: data, priors, the epoch kept. JSON values.
+    history
+        One row per epoch: `epoch`, and the mean of each loss.
+    module
+        The torch module; on the CPU, in evaluation mode.
+    arrays
+        What it keeps beside the weights of the module.
+    is_main
+        Whether this process should write results: of several that trained together, one.
+
+    Raises
+    ------
+    ModelError
+        A hyper-parameter is unknown, or means nothing.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+    Config: ClassVar[type[Schedule]] = Schedule
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, config: ConfigT | None = None, **changes: Any) -> None:
+        known = {field.name for field in fields(self.Config)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise ModelError(
+                f"{type(self).__name__} has no hyper-parameter {first_ten(unknown)}: it has {', '.join(sorted(known))}"
+            )
+        self.config: ConfigT = replace(config or cast(ConfigT, self.Config()), **changes)
+        self.genes: Genes | None = None
+        self.module: nn.Module | None = None
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.facts: dict[str, Any] = {}
+        self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
+        self.is_main = True
+
+    @classmethod
+    def preset(cls, preset: str, **changes: Any) -> Self:
+        """Take hyper-parameters by name, for example those of the paper (`"paper"`).
+
+        Raises
+        ------
+        ModelError
+            There is no such preset.
+        """
+        if preset not in cls.presets:
+            raise ModelError(f"{cls.__name__} has no preset {preset!r}: it has {', '.join(cls.presets) or 'none'}")
+        return cls(**{**cls.presets[preset], **changes})
+
+    # -- what a subclass says ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(self, adata: Any, priors: "GenePriors | str | None" = None) -> Self:
+        """Fit to some cells; each model has options of its own."""
+
+    @abstractmethod
+    def _build(self) -> nn.Module:
+        """Make the module from `config`, `genes` and `arrays`, with initial weights from the seed."""
+
+    @abstractmethod
+    def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
+        """Embed cells given by the genes of the model: `(n_cells, n_latent) float32`."""
+
+    # -- use --------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it was fitted or loaded."""
+        return self.module is not None
+
+    def embed(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0, device: str = "cpu") -> Array:
+        """Embed cells, also such as it was not fitted on.
+
+        Parameters
+        ----------
+        adata
+            Cells with the genes of the model, in any order; they are found by name, else by GeneID.
+        layer
+            Where the expression is. Default: found, as in `fit`.
+        min_covered
+            Smallest share of the model's genes that the data must have; the others count as zeros.
+        device
+            Where to compute: `cpu`, `cuda`, `cuda:1` ...
+
+        Returns
+        -------
+        `(n_cells, n_latent) float32`.
+
+        Raises
+        ------
+        ModelError
+            It was not fitted.
+        GenesMissing
+            The data lack genes of the model.
+        CellsError
+            The data have no expression of the kind that the model needs.
+        """
+        return self._embed(self.cells(adata, layer=layer, min_covered=min_covered), torch.device(device))
+
+    def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
+        """Return the expression of the model's genes, in its order; parameters as in `embed`."""
+        if self.genes is None or self.module is None:
+            raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
+        coverage = self.genes.find(adata, min_covered=min_covered)
+        return read_cells(adata, needs=self.needs, layer=layer).genes(coverage.columns)
+
+    def to_anndata(self, adata: Any, *, key_added: str | None = None, layer: str | None = None) -> None:
+        """Write the embedding to `obsm["X_<name>"]` and what it was made with to `uns["genetext"]`.
+
+        Parameters
+        ----------
+        adata
+            Cells to embed.
+        key_added
+            In place of the model's name.
+        layer
+            As in `embed`.
+        """
+        name = key_added or self.name
+        adata.obsm[Keys.model(name)] = self.embed(adata, layer=layer)
+        Keys().record(adata, name, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was fitted and how, as values that an h5ad file can hold."""
+        config = {key: "none" if value is None else value for key, value in asdict(self.config).items()}
+        last = {} if self.history.empty else self.history.iloc[-1].to_dict()
+        return {
+            "model": type(self).__name__,
+            "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()},
+            "n_genes": 0 if self.genes is None else len(self.genes),
+            "losses": {key: float(value) for key, value in last.items()},
+            **self.facts,
+        }
+
+    # -- on disk ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted model to a folder (safetensors and JSON), replacing a model that is there.
+
+        Raises
+        ------
+        ModelError
+            It was not fitted, or there is something else at `path`.
+        """
+        if self.genes is None or self.module is None:
+            raise ModelError(f"this {type(self).__name__} was not fitted: there is nothing to save")
+        where = Path(path)
+        folder.write(
+            where,
+            folder.Stored(
+                kind=type(self).__name__,
+                config=asdict(self.config),
+                weights=self.module.state_dict(),
+                arrays=self.arrays,
+                genes=self.genes,
+                facts=self.facts,
+                history=self.history,
+            ),
+        )
+        return where
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model from the folder that `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            It is no such folder, of another kind or version, or damaged.
+        """
+        stored = folder.read(Path(path))
+        if stored.kind != cls.__name__:
+            raise ModelError(f"{path} holds a {stored.kind}, not a {cls.__name__}: use {stored.kind}.load()")
+        config: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stored.config.items()
+        }
+        model = cls(**config)
+        model.genes, model.arrays = stored.genes, dict(stored.arrays)
+        model.facts, model.history = dict(stored.facts), stored.history
+        module = model._build()
+        try:
+            module.load_state_dict(stored.weights)
+        except RuntimeError as cause:
+            raise ModelError(f"the weights in {path} do not fit {cls.__name__}: {cause}") from cause
+        model.module = module.eval()
+        return model
+
+    def __repr__(self) -> str:
+        state = f"{len(self.genes):,} genes, {len(self.history)} epochs" if self.genes is not None else "not fitted"
+        return f"{type(self).__name__}({state})"
+
+    # -- for subclasses ---------------------------------------------------------------------------------------------
+
+    def _priors(self, adata: Any, priors: "GenePriors | str | Path | None") -> "GenePriors | None":
+        """Align priors to the genes of the data where they are not yet; None stays None."""
+        if priors is None:
+            return None
+        from genetext.cells.embed import aligned
+
+        return aligned(priors, adata, missing="mask")
+
+    def _choose_genes(self, cells: CellMatrix, n_genes: int | None) -> NDArray[np.int64]:
+        """Return the columns of the genes to model: those that vary most, or with None all that vary.
+
+        Raises
+        ------
+        CellsError
+            Fewer than two cells, or no gene that varies.
+        """
+        if cells.n_cells < 2:
+            raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
+        columns = variable_genes(cells.log().matrix, cells.n_genes if n_genes is None else n_genes)
+        if not len(columns):
+            raise CellsError(f"none of the {cells.n_genes:,} genes varies between the {cells.n_cells:,} cells")
+        return columns
+
+    def _start(
+        self, adata: Any, cells: CellMatrix, columns: NDArray[np.int64], priors: "GenePriors | None"
+    ) -> CellMatrix:
+        """Note the genes and the facts of a fit that begins; return the expression of these genes."""
+        self.genes = Genes.of(adata, columns, priors)
+        used = None if priors is None else priors.take(columns)
+        self.facts = {
+            "matrix": cells.label,
+            "expression": cells.kind,
+            "n_cells": cells.n_cells,
+            "n_empty": int((cells.totals == 0).sum()),
+            "priors": "none" if used is None else used.description,
+            "control": "" if used is None else used.control,
+            "n_with_prior": 0 if used is None else used.n_matched,
+        }
+        self.arrays = {}
+        return cells.genes(columns)
+
+    def _train(
+        self,
+        make: Callable[[nn.Module], Task],
+        *,
+        adata: Any,
+        data: CellMatrix,
+        trainer: Trainer | None = None,
+        checkpoints: str | Path | None = None,
+        oracle: Any = None,
+        progress: "Progress | None" = None,
+    ) -> None:
+        """Build the module, train it, and keep what came of it.
+
+        Parameters
+        ----------
+        make
+            Gives the task, for the module built.
+        adata
+            The data being fitted.
+        data
+            Their expression by the model's genes; with configuration, genes and arrays it tells runs apart.
+        trainer, checkpoints, progress
+            As in `cellmodels.training.train`.
+        oracle
+            The true labels (a column of `obs`, or one per cell), for `selection="oracle"` only.
+        """
+        module = self._build()
+        self.module = None
+        score = None
+        if oracle is not None:
+            score = self._oracle(module, data, labels_of(adata, oracle, what="oracle"))
+        trained = train(
+            make(module),
+            self.config,
+            trainer=trainer,
+            checkpoints=None if checkpoints is None else Path(checkpoints),
+            identity=self._identity(data),
+            oracle=score,
+            progress=progress,
+        )
+        self.module, self.history = module.eval(), trained.history
+        chosen = "oracle: true labels chose the epoch" if score is not None else self.config.selection
+        self.facts.update(selection=chosen, epoch=trained.epoch, stopped=trained.stopped)
+        self.is_main = trained.is_main
+
+    def _oracle(self, module: nn.Module, data: CellMatrix, labels: NDArray[np.object_]) -> Callable[[], float]:
+        from cellmodels.clusters import cluster
+        from cellmodels.metrics import nmi
+
+        known = np.array([label is not None for label in labels])
+        n = len(set(labels[known]))
+
+        def score() -> float:
+            self.module, training = module, module.training
+            device = next(module.parameters()).device
+            embedding = self._embed(data, device)
+            module.train(training)
+            self.module = None
+            found = cluster(embedding, n, seed=self.config.seed)
+            return float(nmi(labels[known], found.labels[known]))
+
+        return score
+
+    def _identity(self, data: CellMatrix) -> str:
+        """Return a digest of everything that decides the result of a fit."""
+        digest = hashlib.sha256(repr((type(self).__name__, self.config)).encode())
+        assert self.genes is not None
+        digest.update("\n".join(map(str, self.genes.names)).encode())
+        for array in (data.matrix.indptr, data.matrix.indices, data.matrix.data, *self.arrays.values()):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr(sorted(self.facts.items())).encode())
+        return digest.hexdigest()
+
+    def _over(self, n_cells: int, work: Callable[[NDArray[np.int64]], torch.Tensor], *, size: int = 2048) -> Array:
+        """Apply `work` to the cells in blocks, in evaluation mode and without gradients."""
+        from cellmodels.training import in_order
+
+        assert self.module is not None
+        self.module.eval()
+        with torch.inference_mode():
+            parts = [work(rows).float().cpu().numpy() for rows in in_order(np.arange(n_cells), size)]
+        return cast(Array, np.concatenate(parts))
+
+
+def load_model(path: str | Path) -> CellModel[Any]:
+    """Read a model of any kind from its folder.
+
+    Raises
+    ------
+    ModelError
+        It is no folder of a model, or of a kind that this version does not know.
+    """
+    import cellmodels
+
+    kind = folder.read(Path(path)).kind
+    found = getattr(cellmodels, kind, None) if kind in cellmodels.__all__ else None
+    if not (isinstance(found, type) and issubclass(found, CellModel)):
+        raise ModelError(f"{path} holds a {kind}, which this version of genetext does not know")
+    return found.load(path)
+
+
+def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+    """Make a module with initial weights drawn from `seed`; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
