@@ -1,6 +1,7 @@
 # Everything from a bare machine with Python 3.11 and a package registry:
 #   make index   sets up and builds the human index on the default encoder
 #   make test    sets up and runs linters, the type checker and the tests
+#   make docs    sets up and builds the documentation site
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +9,7 @@ SETUP  := $(VENV)/.setup
 export GENETEXT_CACHE ?= $(CURDIR)/cache
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup index test lint clean
+.PHONY: setup index test lint docs clean
 
 setup: $(SETUP)
 
@@ -33,6 +34,9 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(SETUP)
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
