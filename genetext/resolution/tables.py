@@ -15,11 +15,9 @@ from genetext.errors import first_ten
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
-GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STATUSES = (
-    *("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog"),
-    *("ambiguous", "unknown"),
-)
+STATUSES = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog", "ambiguous", "unknown")
 """How a name ends: six ways of being a gene, and two of not being one."""
+GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STATUSES
 
 CONTESTED = "name of others too"
 """In a report's `reason`: matched, although other genes have the name too; `note` says which."""
