@@ -3,12 +3,15 @@
 Everything that scikit-learn or SciPy has is theirs; what is here besides checks shapes and matches clusters to types.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genetext.errors import CellsError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Labels = NDArray[Any]
 
@@ -36,7 +39,7 @@ def ami(true: Labels, predicted: Labels) -> float:
 
 def accuracy(true: Labels, predicted: Labels) -> float:
     """Share of cells whose predicted label is the true one, `(n,)` each. A label that is no type counts as wrong."""
-    left, right = _pair(true, predicted)
+    left, right = _named_alike(true, predicted)
     return float(np.mean(left == right))
 
 
@@ -74,13 +77,103 @@ def macro_f1(true: Labels, predicted: Labels) -> float:
     """Mean over the true types of F1, each type weighing the same; types that are only predicted have no F1."""
     from sklearn.metrics import f1_score
 
-    left, right = _pair(true, predicted)
+    left, right = _named_alike(true, predicted)
     return float(f1_score(left, right, labels=np.unique(left), average="macro", zero_division=0.0))
+
+
+def weighted_f1(true: Labels, predicted: Labels) -> float:
+    """Mean over the true types of F1, each type weighing as much as it has cells."""
+    table = f1_by_type(true, predicted)
+    return float(np.average(table["f1"], weights=table["n_cells"]))
+
+
+def f1_by_type(true: Labels, predicted: Labels) -> "pd.DataFrame":
+    """Return precision, recall and F1 of each true type, the rarest first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `type`, `n_cells` (that are of the type), `precision`, `recall`, `f1`; 0 where nothing was predicted as it.
+    """
+    import pandas as pd
+    from sklearn.metrics import precision_recall_fscore_support
+
+    left, right = _named_alike(true, predicted)
+    types = np.unique(left)
+    precision, recall, f1, size = precision_recall_fscore_support(left, right, labels=types, zero_division=0.0)
+    table = pd.DataFrame({"type": types, "n_cells": size, "precision": precision, "recall": recall, "f1": f1})
+    return table.sort_values(["n_cells", "type"], ignore_index=True)
+
+
+def matched_macro_f1(true: Labels, clusters: Labels) -> float:
+    """Return the macro F1 of clusters that are matched to types one to one; a type without a cluster has F1 0."""
+    left, right = _pair(true, clusters)
+    types, of_type = np.unique(left, return_inverse=True)
+    number = {kind: place for place, kind in enumerate(types.tolist())}
+    matched = match_clusters(left, right)
+    named = np.array([number[matched[group]] if group in matched else -1 for group in right.tolist()])
+    return macro_f1(of_type, named)
+
+
+def reliability(
+    true: Labels, predicted: Labels, confidence: NDArray[Any], *, bins: int = 15, equal: bool = False
+) -> "pd.DataFrame":
+    """Compare how sure predictions were with how often they were right.
+
+    Parameters
+    ----------
+    true, predicted
+        `(n,)` each.
+    confidence
+        `(n,)`, from 0 to 1: the probability given to the predicted label.
+    bins
+        Of confidence.
+    equal
+        Bins of about as many cells each, instead of bins that are as wide; cells of the same confidence stay together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each bin that has cells: `low`, `high` (of the confidences in it), `n_cells`, `confidence` and
+        `accuracy` (means).
+    """
+    import pandas as pd
+
+    left, right = _named_alike(true, predicted)
+    sure = np.asarray(confidence, np.float64)
+    if sure.shape != left.shape:
+        raise CellsError(f"a confidence is needed for each of {len(left):,} cells: here are {sure.shape}")
+    if not ((sure >= 0) & (sure <= 1)).all():
+        raise CellsError("confidences are probabilities from 0 to 1: some are outside, or NaN")
+    if bins < 1:
+        raise CellsError(f"{bins} bins of confidence: ask for one at least")
+    # Edges belong to the bin below, so that a confidence of 1 is in the last one and not in one of its own.
+    edges = np.quantile(sure, np.linspace(0, 1, bins + 1)) if equal else np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, sure, side="left"), 1, bins)
+    table = pd.DataFrame({"place": place, "confidence": sure, "right": left == right}).groupby("place")
+    return table.agg(
+        low=("confidence", "min"),
+        high=("confidence", "max"),
+        n_cells=("right", "size"),
+        confidence=("confidence", "mean"),
+        accuracy=("right", "mean"),
+    ).reset_index(drop=True)
+
+
+def calibration_error(
+    true: Labels, predicted: Labels, confidence: NDArray[Any], *, bins: int = 15, equal: bool = False
+) -> float:
+    """Return the expected calibration error (ECE): mean distance of confidence and accuracy, over bins of cells.
+
+    0 where of the predictions made with confidence p a share of p is right. Arguments as for `reliability`.
+    """
+    table = reliability(true, predicted, confidence, bins=bins, equal=equal)
+    return float(np.average((table["accuracy"] - table["confidence"]).abs(), weights=table["n_cells"]))
 
 
 def balanced_accuracy(true: Labels, predicted: Labels) -> float:
     """Mean over the true types of the share of their cells that are found."""
-    left, right = _pair(true, predicted)
+    left, right = _named_alike(true, predicted)
     return float(np.mean([np.mean(right[left == kind] == kind) for kind in np.unique(left)]))
 
 
@@ -159,6 +252,17 @@ def _pair(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
     left, right = (_plain(labels) for labels in (true, predicted))
     if left.shape != right.shape or left.ndim != 1 or not len(left):
         raise CellsError(f"labels of the same cells are compared, one each: here are {left.shape} and {right.shape}")
+    return left, right
+
+
+def _named_alike(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
+    """Return labels that can be equal: names and names, or numbers and numbers."""
+    left, right = _pair(true, predicted)
+    if (left.dtype.kind in "US") != (right.dtype.kind in "US"):
+        raise CellsError(
+            f"labels like {left[0]!s} are compared with labels like {right[0]!s}, names with numbers: none would ever "
+            f"be right; match clusters to types first (match_clusters, matched_accuracy)"
+        )
     return left, right
 
 

@@ -64,12 +64,16 @@ def topic_diversity(topics: Topics, *, kind: Literal["strict", "distinct"] = "st
     return float((count == 1).sum() if kind == "strict" else len(count)) / sum(map(len, tops))
 
 
-def coherence_in_sets(topics: Topics, gene_sets: GeneSets, *, apart: float = 0.0) -> Floats:
+def coherence_in_sets(
+    topics: Topics, gene_sets: GeneSets, *, max_size: int | None = None, apart: float = 0.0
+) -> Floats:
     """Return how much the top genes of each topic share gene sets: mean normalised pointwise information (NPMI, TC).
 
     Of two genes it is `log(p_ij / (p_i p_j)) / -log p_ij`, where `p` is the share of sets that hold the gene, or both:
     1 where they are always together, 0 where they meet as often as by chance. The mean runs over all pairs of a topic's
     genes; a gene that no set holds tells nothing, and its pairs count as 0.
+
+    Genes at random are above 0, by how much depends on the reference: give theirs beside (`docs/metrics.md`).
 
     Parameters
     ----------
@@ -77,6 +81,9 @@ def coherence_in_sets(topics: Topics, gene_sets: GeneSets, *, apart: float = 0.0
         The top genes of each, two at least.
     gene_sets
         The reference: a mapping from names to genes, or a GMT.
+    max_size
+        Leave out larger sets. One that holds about all genes (the root of an ontology) joins every pair, and pairs of
+        rare genes then look as if they belonged together.
     apart
         The value of two known genes that are never together. 0 as in the paper's code, where such a pair costs no more
         than one that meets by chance; -1 is the measure's own limit.
@@ -87,7 +94,9 @@ def coherence_in_sets(topics: Topics, gene_sets: GeneSets, *, apart: float = 0.0
     """
     tops = _tops(topics)
     column = _columns(tops)
-    sets = read_gene_sets(gene_sets)
+    sets = {term: own for term, own in read_gene_sets(gene_sets).items() if max_size is None or len(own) <= max_size}
+    if not sets:
+        raise CellsError(f"no gene set has {max_size:,} genes or fewer: raise max_size")
     rows = [(number, column[gene]) for number, own in enumerate(sets.values()) for gene in own if gene in column]
     there = np.zeros((len(sets), len(column)), bool)
     if rows:
