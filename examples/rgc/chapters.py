@@ -1,0 +1,173 @@
+"""The chapters of the report: what was matched, how well types were told apart, and what separates survivors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genetext.index import GeneIndex
+from genetext.priors import GenePriors
+
+from . import figures, lowsample, report
+from .interpret import GROUPS, Contrast
+from .lowsample import Arm
+from .report import Section
+
+
+def data(adata: Any, labels: NDArray[np.object_], *, what: str) -> Section:
+    """Say what the cells are, with a table of the types, the most frequent first."""
+    counts = pd.Series(labels.astype(str)).value_counts()
+    depth = np.asarray(adata.X.sum(axis=1)).ravel()
+    table = pd.DataFrame({"type": counts.index, "cells": counts.to_numpy(), "share": counts.to_numpy() / len(labels)})
+    told = (
+        f"{what}: {adata.n_obs:,} cells, {adata.n_vars:,} genes, {len(counts):,} types; the largest has "
+        f"{counts.iloc[0] / len(labels):.1%} of the cells, the smallest {counts.iloc[-1] / len(labels):.2%}. A cell "
+        f"has {np.median(depth):,.0f} counts (median), and {np.median(np.diff(adata.X.indptr)):,.0f} genes."
+    )
+    return Section("The cells").text(told).table(table, "Types", digits=4)
+
+
+def matched(priors: GenePriors, index: GeneIndex) -> Section:
+    """Say which genes got a vector, and what their text was made of."""
+    section = Section("What was matched")
+    section.text(
+        "Each gene is looked up by its name among NCBI's genes, and takes the vector of the text that is written about "
+        "it. Most mouse genes have no text of their own; they borrow that of their one-to-one human ortholog, which is "
+        "counted here."
+    )
+    assert priors.report is not None
+    section.plain(str(priors.report))
+    kinds = report.text_kinds(index.genes, priors.gene_ids[priors.mask])
+    return section.table(kinds, f"What the vectors were made from ({index.path.parent.name}/{index.path.name})")
+
+
+def compared(table: pd.DataFrame, arms: Sequence[Arm], *, title: str) -> tuple[Section, list[str]]:
+    """Show the low-sample curves with their controls; return the chapter and the verdict on the prior."""
+    section = Section("How well types are told apart, and what the controls say")
+    section.text(
+        f"Each way of embedding sees m cells of each type with their labels and then names {table['n_test'].iloc[0]:,} "
+        f"other cells by their nearest neighbours. All see the same cells and genes. Means of "
+        f"{table['repeat'].nunique()} repeats, with 95 % intervals over them; in macro-F1 every type weighs the same."
+    )
+    section.lines([f"{arm.name}: {arm.note}." for arm in arms])
+    told = {score: lowsample.summarise(table, score) for score in ("accuracy", "macro_f1")}
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+    shown = figures.curves({names[score]: summary for score, summary in told.items()}, title=title)
+    section.figure(shown, "Accuracy and macro-F1 against the number of labelled cells per type")
+    for score, called in (*names.items(), ("rare_f1", f"macro-F1 of types below {lowsample.RARE:.0%} of the cells")):
+        if table[score].notna().any():
+            section.table(_wide(lowsample.summarise(table, score)), f"{called}, mean [95 % interval]")
+    return section, _verdicts(section, table, arms)
+
+
+def _verdicts(section: Section, table: pd.DataFrame, arms: Sequence[Arm]) -> list[str]:
+    """Add what each real prior gained over its controls to a chapter; return the sentences."""
+    said = []
+    for arm in arms:
+        if arm.role != "text":
+            continue
+        family = arm.name.removeprefix("prior")
+        rivals = [one.name for one in arms if one.role == "control" and one.name.endswith(family)]
+        rivals += [one.name for one in arms if one.role == "baseline"]
+        lines = [f"{arm.name}: {line}" for line in lowsample.verdict(table, arm.name, {one: one for one in rivals})]
+        found = lowsample.differences(table, arm.name)
+        found = found[found["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
+        section.lines(lines)
+        section.table(found.drop(columns="role"), f"{arm.name}: macro-F1 minus that of others, repeat by repeat")
+        said += lines
+    return said
+
+
+def _wide(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per arm and one column per m, best at the largest m first."""
+    told = [
+        f"{row.mean:.3f}" if np.isnan(row.low) else f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        for row in summary.itertuples()
+    ]
+    wide = summary.assign(told=told).set_index(["arm", "m"])["told"].unstack("m")  # noqa: PD010 one value each
+    last = summary[summary["m"] == summary["m"].max()].set_index("arm")["mean"]
+    wide = wide.loc[last.sort_values(ascending=False, kind="stable").index]
+    wide.columns = [f"m = {m}" for m in wide.columns]
+    return wide.reset_index().rename(columns={"arm": "way of embedding"})
+
+
+def maps(
+    panels: dict[str, NDArray[np.float32]],
+    labels: NDArray[np.object_],
+    known: NDArray[np.object_],
+    found: NDArray[np.object_],
+    *,
+    of: str,
+    m: int,
+    title: str,
+) -> Section:
+    """Show cells in a plane, which types are taken for which, and each type's own score."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    section = Section("Maps of the cells, and which types are taken for which")
+    section.text(
+        f"The model here is {of}, with up to {m} labelled cells of each type. All cells shown are unseen ones."
+    )
+    shown = figures.plane(panels, labels, title=title)
+    section.figure(shown, "Unseen cells; the numbers are those of the types")
+    kinds = figures.in_order(sorted(set(known.astype(str)) | set(found.astype(str))))
+    section.figure(
+        figures.confusion(known, found, kinds, title=title), "Share of a type's cells (row) by the type given"
+    )
+    precision, recall, f1, n = precision_recall_fscore_support(
+        known.astype(str), found.astype(str), labels=kinds, zero_division=0.0
+    )
+    table = pd.DataFrame({"type": kinds, "cells tested": n, "precision": precision, "recall": recall, "F1": f1})
+    return section.table(table.sort_values("F1", ignore_index=True), "Each type, the hardest first", digits=2)
+
+
+def separated(found: Contrast | None, *, title: str, n: int = 20) -> Section:
+    """Show genes and sentences that separate resilient from vulnerable types."""
+    section = Section("What separates resilient from vulnerable types")
+    if found is None:
+        return section.text(
+            "The types of these data are not among those of which survival after optic nerve crush is known here (or "
+            "only one of the two groups is). Give a table with the columns type and survival: --survival FILE."
+        )
+    section.table(found.types, "Types whose survival after optic nerve crush is taken as known")
+    section.text(
+        f"The mean vectors of the two groups are {found.distance:.4f} apart. Of {len(found.placebo):,} ways to divide "
+        f"the same types into groups of these sizes, {found.p:.1%} are at least as far apart: "
+        + (
+            "these groups differ more than such groups do by chance."
+            if found.p <= 0.05
+            else "groups that have nothing to do with survival differ as much, so the genes below tell types apart and "
+            "cannot be called genes of survival."
+        )
+    )
+    section.figure(
+        figures.contrast(found.genes[found.genes["score"] > 0], title=title),
+        "Genes with the highest scores: weight in one group above that in the other, times the cosine between the "
+        "gene's text and the direction from one group to the other",
+    )
+    for group in GROUPS:
+        part = found.genes[(found.genes["more_in"] == group) & (found.genes["score"] > 0)].head(n)
+        section.table(part.drop(columns=["more_in", "gene_id"]), f"More in {group} types", digits=4)
+        said = found.sentences[found.sentences["group"] == group].head(n // 2)
+        section.table(said.drop(columns="group"), f"Sentences about such genes that point to {group} types", digits=4)
+    return section
+
+
+def enriched(table: pd.DataFrame | None, *, source: str, n: int = 15) -> Section:
+    """Show pathways that the genes of `separated` are rich in."""
+    section = Section("Pathways of these genes")
+    if table is None:
+        return section.text(
+            "No gene sets were given. Get a GMT file with mouse symbols (for example GO or Reactome from "
+            "https://www.gsea-msigdb.org or https://maayanlab.cloud/Enrichr) and add --gmt FILE."
+        )
+    section.text(
+        f"Over-representation among the genes with the highest scores, against all genes of the data that have a "
+        f"vector (hypergeometric test; false discovery rate over all sets tested). Gene sets: {source}."
+    )
+    for group, part in table.groupby("topic", sort=False):
+        shown = part.head(n)[["term", "overlap", "n", "p", "fdr", "genes"]]
+        section.table(shown, f"More in {group} types: {(part['fdr'] <= 0.05).sum()} sets with FDR <= 0.05", digits=4)
+    return section
