@@ -1,0 +1,570 @@
+"""ContrastiveModel: cells by what is written about their genes, by their expression, or both, learned by contrast."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cellmodels.base import Array, CellModel, seeded
+from cellmodels.contrastive_net import ContrastiveNet, ExpressionTower, PriorTower, Weights
+from cellmodels.contrastive_views import Averaging, Bags
+from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
+from cellmodels.losses import BalancedBatches
+from cellmodels.neighbours import Neighbours
+from cellmodels.profiles import moments
+from cellmodels.training import Schedule, Trainer, in_order, shuffled
+from genetext.cells import weighting as weightings
+from genetext.errors import CellsError, ModelError
+
+if TYPE_CHECKING:
+    from genetext.priors import GenePriors
+    from genetext.progress import Progress
+
+Form = Literal["auto", "prior", "expression", "two-tower"]
+Loss = Literal["auto", "supervised", "self-supervised", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveConfig(Schedule):
+    """Hyper-parameters of `ContrastiveModel`, beside those of training.
+
+    Attributes
+    ----------
+    form
+        `prior`: averaged gene vectors. `expression`: log values of the variable genes, no prior. `two-tower`: both,
+        in one space. `auto`: `two-tower` with a prior, `expression` without, so that one model has its ablation.
+    loss
+        `supervised` (SupCon), `self-supervised` (NT-Xent), or `both`. `auto`: `supervised` where every cell has a
+        label, `both` where some have, `self-supervised` where there are none.
+    weighting, top_n
+        How gene vectors are averaged, as in `embed_cells`; None: all genes.
+    prior_genes
+        Average over `all` genes that have a vector, or over the `variable` ones among them.
+    unit
+        Scale averaged vectors to length 1 before the head, in place of centring them.
+    n_genes
+        Variable genes that the expression tower reads; None: all that vary.
+    hidden, n_latent
+        Sizes of a projection head; the embedding has `n_latent` coordinates, twice as many if two towers are
+        concatenated.
+    joint
+        What two towers give: `concatenate`, or their `mean`.
+    gene_dropout
+        Share of a cell's genes that a view leaves out, drawn anew for each mini-batch. 0 with SupCon: one view.
+    temperature, alone_temperature, align_temperature
+        Of SupCon, NT-Xent and the alignment of the towers.
+    alone_weight, align_weight
+        Of NT-Xent beside SupCon (`both`), and of the alignment beside the rest.
+    k
+        Neighbours that vote in `predict`.
+    held_out
+        Share kept from training, of each class, rounded down: classes of a few cells lose none. Labels of cells held
+        out are in the held-out loss of SupCon and in the calibration of `predict`; that loss is free of labels only
+        where the training is.
+    """
+
+    form: Form = "auto"
+    loss: Loss = "auto"
+    weighting: str = "mean"
+    top_n: int | None = 100
+    prior_genes: Literal["all", "variable"] = "all"
+    unit: bool = False
+    n_genes: int | None = 2000
+    hidden: int = 512
+    n_latent: int = 128
+    joint: Literal["concatenate", "mean"] = "concatenate"
+    gene_dropout: float = 0.25
+    temperature: float = 0.1
+    alone_temperature: float = 0.2
+    align_temperature: float = 0.2
+    alone_weight: float = 1.0
+    align_weight: float = 1.0
+    k: int = 5
+    epochs: int = 100
+    batch_size: int = 256
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        super().__post_init__()
+        weightings.find(self.weighting, self.top_n)
+        wrong = {
+            "form": self.form in ("auto", "prior", "expression", "two-tower"),
+            "loss": self.loss in ("auto", "supervised", "self-supervised", "both"),
+            "prior_genes": self.prior_genes in ("all", "variable"),
+            "joint": self.joint in ("concatenate", "mean"),
+            "n_genes": self.n_genes is None or self.n_genes >= 1,
+            "hidden": self.hidden >= 1,
+            "n_latent": self.n_latent >= 1,
+            "gene_dropout": 0 <= self.gene_dropout < 1,
+            "temperature": self.temperature > 0,
+            "alone_temperature": self.alone_temperature > 0,
+            "align_temperature": self.align_temperature > 0,
+            "alone_weight": self.alone_weight > 0,
+            "align_weight": self.align_weight >= 0,
+            "k": self.k >= 1,
+        }
+        for name, right in wrong.items():
+            if not right:
+                raise ModelError(f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}")
+
+
+class ContrastiveModel(CellModel[ContrastiveConfig]):
+    """Cells embedded so that like cells, or two views of a cell, lie together; labels by their nearest neighbours.
+
+    The background of the weighting, and what inputs are centred and scaled by, are measured on the cells fitted and
+    kept, so that other cells are treated alike. A cell that expresses none of the model's genes is a row of zeros in
+    the embedding, and has neither label nor confidence.
+
+    Examples
+    --------
+    >>> model = ContrastiveModel(seed=0).fit(train, priors="human/minilm", labels="cell_type")  # doctest: +SKIP
+    >>> model.predict(test)  # doctest: +SKIP
+    """
+
+    name = "contrastive"
+    needs = "log"
+    Config = ContrastiveConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # A reconstruction: the values are not in what of the paper could be read (docs/models/contrastive.md).
+        "paper": {
+            "form": "prior",
+            "weighting": "mean",
+            "top_n": 100,
+            "unit": True,
+            "loss": "supervised",
+            "temperature": 0.1,
+            "gene_dropout": 0.0,
+            "hidden": 512,
+            "n_latent": 128,
+            "batch_size": 256,
+            "lr": 1e-3,
+            "epochs": 100,
+            "held_out": 0.1,
+            "patience": 10,
+            "selection": "loss",
+            "k": 5,
+        },
+        "paper-self-supervised": {
+            "form": "prior",
+            "weighting": "contrast",
+            "top_n": 100,
+            "unit": True,
+            "loss": "self-supervised",
+            "alone_temperature": 0.1,
+            "gene_dropout": 0.25,
+        },
+    }
+
+    def fit(
+        self,
+        adata: Any,
+        priors: "GenePriors | str | Path | None" = None,
+        *,
+        labels: str | Sequence[Any] | None = None,
+        layer: str | None = None,
+        trainer: Trainer | None = None,
+        checkpoints: str | Path | None = None,
+        oracle: Any = None,
+        progress: "Progress | None" = None,
+    ) -> Self:
+        """Fit to some cells.
+
+        Parameters
+        ----------
+        adata
+            Counts or log values.
+        priors
+            Gene vectors, or the name of an index; aligned here where they are not. None, or `priors.without()`: none.
+        labels
+            A column of `obs`, or one value per cell; None or NaN where a cell has none: it takes part in the
+            self-supervised loss only. Labelled cells become the reference of `predict`, whose confidence is calibrated
+            on the cells held out: those that SupCon is fitted to would promise too much. With fewer than 20 of them it
+            is not calibrated.
+        layer
+            Where the expression is. Default: found.
+        trainer, checkpoints, progress
+            As in `cellmodels.training.train`.
+        oracle
+            True labels, for `selection="oracle"` only.
+
+        Raises
+        ------
+        ModelError
+            The form needs a prior and there is none, the loss needs labels, or the labels are of one class only.
+        CellsError
+            The data have no such expression, or fewer than two cells that express a gene of the model.
+        """
+        found = read_cells(adata, needs=self.needs, layer=layer)
+        if found.n_cells < 2:
+            raise CellsError(f"there is {found.n_cells} cell: a model is fitted to two at least")
+        aligned = self._priors(adata, priors)
+        has_prior = aligned is not None and aligned.dim > 0 and aligned.n_matched > 0
+        form = self._form(has_prior)
+        variable = self._choose_genes(found, self.config.n_genes)
+        known = np.flatnonzero(aligned.mask) if aligned is not None and form != "expression" else variable[:0]
+        if self.config.prior_genes == "variable":
+            known = np.intersect1d(known, variable)
+        read = variable if form != "prior" else variable[:0]
+        columns = np.union1d(known, read)
+        data = self._start(adata, found, columns, aligned)
+        names, codes = self._codes(adata, labels)
+        self.facts.update(form=form, loss=self._loss(codes), n_labelled=int((codes >= 0).sum()))
+        bags = None
+        if form != "prior":
+            self._note_expression(data, np.searchsorted(columns, read))
+        if form != "expression":
+            assert aligned is not None
+            bags = self._note_prior(data, np.searchsorted(columns, known), aligned.vectors[known])
+        # Until training is done, so that a checkpoint of other labels is of another run.
+        self.arrays["reference_codes"] = codes
+        usable = np.flatnonzero(~_lost(data, bags, read_expression=form != "prior"))
+        if len(usable) < 2:
+            raise CellsError(
+                f"{len(usable)} of {data.n_cells:,} cells express a gene of the model (form={form!r}): it is fitted to "
+                f"two at least"
+            )
+        made: list[_Task] = []
+
+        def make(module: nn.Module) -> _Task:
+            made.append(_Task(module, self._inputs(data, bags), codes, usable, self.config, self.facts["loss"]))
+            return made[0]
+
+        self._train(
+            make, adata=adata, data=data, trainer=trainer, checkpoints=checkpoints, oracle=oracle, progress=progress
+        )
+        del self.arrays["reference_codes"]
+        if names:
+            every = np.array([*names, None], dtype=object)[codes]
+            # SupCon brings the cells it is fitted to nearer to their like than others: these tell nothing of new cells.
+            asked = None if self.facts["loss"] == "self-supervised" else made[0].held
+            self._note_reference(self._embed(data, torch.device("cpu")), every, asked)
+        return self
+
+    # -- labels -----------------------------------------------------------------------------------------------------
+
+    def fit_classifier(
+        self,
+        adata: Any,
+        labels: str | Sequence[Any],
+        *,
+        layer: str | None = None,
+        min_covered: float = 1.0,
+        calibrate: Literal["temperature", "isotonic", "none"] = "temperature",
+        balanced: bool = False,
+    ) -> Self:
+        """Make labelled cells the reference of `predict`, in place of any before; the embedding stays as it is.
+
+        Parameters
+        ----------
+        adata
+            Cells with the model's genes.
+        labels
+            A column of `obs`, or one value per cell; None where a cell has none.
+        layer, min_covered
+            As in `embed`.
+        calibrate, balanced
+            As in `Neighbours.fit`.
+        """
+        embedding = self.embed(adata, layer=layer, min_covered=min_covered)
+        self._note_reference(embedding, labels_of(adata, labels), None, calibrate=calibrate, balanced=balanced)
+        return self
+
+    @property
+    def classifier(self) -> Neighbours:
+        """The neighbours that vote in `predict`.
+
+        Raises
+        ------
+        ModelError
+            There are no labelled cells: it was fitted without labels.
+        """
+        if "reference" not in self.arrays:
+            raise ModelError("the model has no labelled cells: fit it with labels=, or call fit_classifier() first")
+        told = self.facts["classifier"]
+        return Neighbours(
+            reference=self.arrays["reference"],
+            codes=self.arrays["reference_codes"],
+            classes=tuple(told["classes"]),
+            k=self.config.k,
+            balanced=told["balanced"],
+            temperature=told["temperature"],
+            knots=self.arrays["reference_knots"],
+            n_calibrated=told["n_calibrated"],
+        )
+
+    def predict(
+        self, adata: Any, *, min_confidence: float = 0.0, layer: str | None = None, min_covered: float = 1.0
+    ) -> pd.DataFrame:
+        """Label cells, of this data set or another, by the nearest labelled cells.
+
+        Parameters
+        ----------
+        adata
+            Cells with the model's genes, by name or by GeneID, also through one-to-one orthologs.
+        min_confidence
+            Leave cells below this without a label.
+        layer, min_covered
+            As in `embed`.
+
+        Returns
+        -------
+        A row per cell, in its order and under its name: `label`, `confidence`, `runner_up`, `similarity`, as
+        `Neighbours.predict` has them.
+        """
+        classifier = self.classifier
+        told = classifier.predict(
+            self.embed(adata, layer=layer, min_covered=min_covered), min_confidence=min_confidence
+        )
+        return told.set_axis(pd.Index(adata.obs_names), axis=0)
+
+    def predict_proba(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> pd.DataFrame:
+        """Return the probability of each class: a row per cell, a column per label."""
+        classifier = self.classifier
+        probability = classifier.predict_proba(self.embed(adata, layer=layer, min_covered=min_covered))
+        return pd.DataFrame(probability, index=pd.Index(adata.obs_names), columns=list(classifier.classes))
+
+    def to_anndata(self, adata: Any, *, key_added: str | None = None, layer: str | None = None) -> None:
+        """Write the embedding as every model does; with labelled cells also `obs["<name>_label"]`, `_confidence`."""
+        super().to_anndata(adata, key_added=key_added, layer=layer)
+        if "reference" in self.arrays:
+            name = key_added or self.name
+            told = self.classifier.predict(adata.obsm[f"X_{name}"])
+            label = pd.Categorical(told["label"], categories=list(self.classifier.classes))
+            adata.obs[f"{name}_label"] = pd.Series(label, index=adata.obs_names)
+            adata.obs[f"{name}_confidence"] = told["confidence"].to_numpy(np.float32)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _form(self, has_prior: bool) -> str:
+        form = self.config.form
+        if form == "auto":
+            return "two-tower" if has_prior else "expression"
+        if form != "expression" and not has_prior:
+            raise ModelError(
+                f"form={form!r} averages gene vectors, and there are none: pass priors=, or form='expression' (the "
+                f"same model without a prior; form='auto' chooses it)"
+            )
+        return form
+
+    def _codes(self, adata: Any, labels: Any) -> tuple[list[str], NDArray[np.int64]]:
+        if labels is None:
+            return [], np.full(adata.n_obs, -1, np.int64)
+        values = labels_of(adata, labels)
+        names = sorted({value for value in values if value is not None})
+        place = {name: code for code, name in enumerate(names)}
+        return names, np.array([-1 if value is None else place[value] for value in values], np.int64)
+
+    def _loss(self, codes: NDArray[np.int64]) -> str:
+        loss = self.config.loss
+        labelled = codes >= 0
+        if loss == "auto":
+            loss = "self-supervised" if not labelled.any() else "supervised" if labelled.all() else "both"
+        if loss == "self-supervised":
+            if self.config.gene_dropout == 0:
+                raise ModelError("the self-supervised loss tells views of cells apart: gene_dropout must be above 0")
+            return loss
+        n_classes = len(set(codes[labelled].tolist()))
+        if n_classes < 2:
+            raise ModelError(
+                f"loss={loss!r} contrasts classes, and the labels are of {n_classes}: give labels of two at least, or "
+                f"loss='self-supervised'"
+            )
+        return loss
+
+    def _note_expression(self, data: CellMatrix, columns: NDArray[np.int64]) -> None:
+        chosen = data.matrix[:, columns]
+        mean, sd = moments(chosen)
+        self.arrays.update(expression_columns=columns, expression_mean=mean, expression_sd=sd)
+
+    def _note_prior(self, data: CellMatrix, columns: NDArray[np.int64], vectors: NDArray[np.float32]) -> Bags:
+        config = self.config
+        if not len(columns):
+            raise ModelError("none of the variable genes has a vector: use prior_genes='all'")
+        averaging = Averaging.measured(data, columns, vectors, config.weighting, config.top_n)
+        self.arrays.update(gene_vectors=averaging.vectors, gene_columns=columns, gene_terms=averaging.terms)
+        bags = averaging.bags(data)
+        known = np.flatnonzero(~bags.lost)
+        if not len(known):
+            raise CellsError("no cell expresses a gene that has a vector")
+        means = averaging.means(bags, known)
+        self.arrays.update(cell_centre=means.mean(axis=0), cell_scale=np.array([_spread(means)]))
+        return bags
+
+    def _note_reference(
+        self,
+        embedding: Array,
+        labels: NDArray[np.object_],
+        calibrate_on: NDArray[np.int64] | None,
+        *,
+        calibrate: Literal["temperature", "isotonic", "none"] = "temperature",
+        balanced: bool = False,
+    ) -> None:
+        made = Neighbours.fit(
+            embedding,
+            labels,
+            k=self.config.k,
+            balanced=balanced,
+            calibrate=calibrate,
+            calibrate_on=calibrate_on,
+        )
+        self.arrays.update(reference=made.reference, reference_codes=made.codes, reference_knots=made.knots)
+        self.facts["classifier"] = {
+            "classes": list(made.classes),
+            "n_reference": len(made.codes),
+            "balanced": made.balanced,
+            "temperature": made.temperature,
+            "n_calibrated": made.n_calibrated,
+        }
+
+    def _averaging(self) -> Averaging | None:
+        if "gene_vectors" not in self.arrays:
+            return None
+        arrays, config = self.arrays, self.config
+        return Averaging(
+            config.weighting, config.top_n, arrays["gene_vectors"], arrays["gene_columns"], arrays["gene_terms"]
+        )
+
+    def _build(self) -> nn.Module:
+        config, arrays = self.config, self.arrays
+        averaging = self._averaging()
+        loss = self.facts["loss"]
+        weights = Weights(
+            supervised=float(loss != "self-supervised"),
+            alone={"supervised": 0.0, "self-supervised": 1.0}.get(loss, config.alone_weight),
+            align=config.align_weight,
+            temperature=config.temperature,
+            alone_temperature=config.alone_temperature,
+            align_temperature=config.align_temperature,
+            gene_dropout=config.gene_dropout,
+        )
+
+        def make() -> nn.Module:
+            towers: dict[str, nn.Module] = {}
+            if averaging is not None:
+                centre, scale = arrays["cell_centre"], float(arrays["cell_scale"][0])
+                towers["prior"] = PriorTower(averaging, centre, scale, config.hidden, config.n_latent, unit=config.unit)
+            if "expression_columns" in arrays:
+                mean, sd = arrays["expression_mean"], arrays["expression_sd"]
+                towers["expression"] = ExpressionTower(mean, sd, config.hidden, config.n_latent)
+            return ContrastiveNet(towers, weights, config.joint)
+
+        return seeded(config.seed, make)
+
+    def _inputs(self, data: CellMatrix, bags: Bags | None) -> "_Inputs":
+        columns = self.arrays.get("expression_columns")
+        return _Inputs(bags, None if columns is None else data.genes(columns))
+
+    def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
+        assert isinstance(self.module, ContrastiveNet)
+        net = self.module.to(device)
+        averaging = self._averaging()
+        bags = None if averaging is None else averaging.bags(cells)
+        inputs = self._inputs(cells, bags)
+
+        def work(rows: Rows) -> Tensor:
+            there = {name: value.to(device) for name, value in inputs.take(rows).items()}
+            return net.join(net.see(there))
+
+        embedding = self._over(cells.n_cells, work)
+        embedding[_lost(cells, bags, read_expression="expression_columns" in self.arrays)] = 0
+        return embedding
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What the towers take of each cell."""
+
+    bags: Bags | None
+    expression: CellMatrix | None
+
+    def take(self, rows: Rows) -> dict[str, Tensor]:
+        inputs = {} if self.bags is None else self.bags.take(rows)
+        if self.expression is not None:
+            inputs["expression"] = torch.from_numpy(self.expression.dense(rows))
+        return inputs
+
+
+class _Task:
+    """Mini-batches of usable cells: balanced over classes, shuffled, or half and half."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: _Inputs,
+        codes: NDArray[np.int64],
+        usable: Rows,
+        config: ContrastiveConfig,
+        loss: str,
+    ) -> None:
+        self.module, self._inputs, self._codes = module, inputs, codes
+        self._size, self._loss = config.batch_size, loss
+        if loss == "supervised":
+            usable = usable[codes[usable] >= 0]
+        self._train, self.held = _hold_out(usable, codes[usable], config)
+        self._labelled = self._train[codes[self._train] >= 0]
+        if loss != "self-supervised" and len(np.unique(codes[self._labelled])) < 2:
+            raise ModelError(
+                "fewer than two classes are left among the cells to train on: lower held_out, or label more cells"
+            )
+
+    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
+        if self._loss == "self-supervised":
+            return shuffled(self._train, self._size, rng)
+        if self._loss == "supervised":
+            return self._balanced(self._size).draw(rng)
+        # Half of a batch has labels, however few cells have.
+        others = shuffled(self._train, max(self._size // 2, 1), rng)
+        balanced = self._balanced(max(self._size // 2, 2)).draw(rng, len(others))
+        return [_once(first, second) for first, second in zip(balanced, others, strict=True)]
+
+    def held_out(self) -> Sequence[Rows]:
+        return in_order(self.held, self._size)
+
+    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
+        del rng  # views are drawn by the module, where the genes are
+        return {
+            "codes": torch.from_numpy(self._codes[rows]),
+            "cells": torch.from_numpy(rows),
+            **self._inputs.take(rows),
+        }
+
+    def _balanced(self, size: int) -> BalancedBatches:
+        return BalancedBatches(self._labelled, self._codes[self._labelled], size)
+
+
+def _hold_out(rows: Rows, codes: NDArray[np.int64], config: ContrastiveConfig) -> tuple[Rows, Rows]:
+    """Hold out the share of each class, and of the cells without, rounded down: classes of a few cells lose none."""
+    held = []
+    for number, kind in enumerate(np.unique(codes)):
+        own = rows[codes == kind]
+        order = np.random.default_rng([config.seed, 1, number]).permutation(own)
+        held.append(order[: int(config.held_out * len(own))])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(rows, out), out
+
+
+def _once(balanced: Rows, others: Rows) -> Rows:
+    """Join two parts of a batch; of the second, what the first has not."""
+    return np.concatenate([balanced, others[~np.isin(others, balanced)]])
+
+
+def _lost(cells: CellMatrix, bags: Bags | None, *, read_expression: bool) -> NDArray[np.bool_]:
+    """Mark cells of which no tower sees anything."""
+    silent = np.ones(cells.n_cells, bool)
+    if read_expression:
+        silent = np.asarray(cells.matrix.sum(axis=1)).ravel() == 0
+    lost: NDArray[np.bool_] = silent if bags is None else silent & bags.lost
+    return lost
+
+
+def _spread(vectors: NDArray[np.float64]) -> float:
+    """Root mean square of the centred coordinates; 1 where nothing varies."""
+    spread = float(np.sqrt(np.mean((vectors - vectors.mean(axis=0)) ** 2)))
+    return spread or 1.0
