@@ -1,0 +1,180 @@
+"""Perturbation of topics: move some topics of cells, decode, and compare with what truly changed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cellmodels.inputs import CellMatrix
+from cellmodels.topic_metrics import topic_association
+from cellmodels.topic_network import TopicNetwork
+from genetext.errors import ModelError, first_ten
+
+Move = Literal["mean", "shift"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbation:
+    """What moving some topics does to expression.
+
+    Attributes
+    ----------
+    topics
+        Which topics were moved.
+    genes
+        `(n_genes,)`: names.
+    predicted
+        `(n_genes,)`: mean change of log-normalised expression that the decoder tells.
+    true
+        `(n_genes,)`: difference of the means of the target cells and the cells moved; None without target cells.
+    cosine
+        Of `predicted` and `true`; NaN without target cells.
+    r2
+        Coefficient of determination of the predicted means of the genes that truly changed most; it can be negative.
+    r2_unmoved
+        The same if nothing is predicted to change.
+    random
+        One row per draw of as many other topics at random: `cosine`, `r2`, `size` (length of the predicted change).
+        Empty if none were drawn.
+    """
+
+    topics: tuple[int, ...]
+    genes: NDArray[np.object_] = field(repr=False)
+    predicted: Floats = field(repr=False)
+    true: Floats | None = field(repr=False)
+    cosine: float
+    r2: float
+    r2_unmoved: float
+    random: pd.DataFrame = field(repr=False)
+
+    @property
+    def p_random(self) -> float:
+        """Share of the random draws, and the real one, whose cosine is as large; NaN if none were drawn."""
+        if self.random.empty or not np.isfinite(self.cosine):
+            return float("nan")
+        return float((1 + (self.random["cosine"] >= self.cosine).sum()) / (1 + len(self.random)))
+
+    def moved(self, n: int = 20, *, up: bool = True) -> pd.DataFrame:
+        """Return the genes that move most: `gene`, `predicted`, `true`."""
+        order = np.argsort(-self.predicted if up else self.predicted, kind="stable")[:n]
+        true = np.full(len(self.genes), np.nan) if self.true is None else self.true
+        return pd.DataFrame({"gene": self.genes[order], "predicted": self.predicted[order], "true": true[order]})
+
+
+def differing_topics(latent: NDArray[Any], other: NDArray[Any]) -> pd.DataFrame:
+    """Compare topics of two sets of cells.
+
+    Parameters
+    ----------
+    latent, other
+        `(n_cells, K)` each: latent means.
+
+    Returns
+    -------
+    A row per topic, the largest difference first: `topic`, `difference` (mean of `other` less mean of `latent`), `auc`,
+    `p`, `fdr` (two-sided Mann-Whitney test, Benjamini-Hochberg over the topics), and `differs`: `fdr < 0.05` and a
+    difference above 1, the paper's rule.
+    """
+    labels = np.repeat(["from", "to"], [len(latent), len(other)])
+    table = topic_association(np.concatenate([latent, other]), labels)
+    # Of two sets each test stands there twice, with its sign turned.
+    table = table[table["type"] == "to"].drop(columns="type")
+    table["differs"] = (table["fdr"] < 0.05) & (table["difference"].abs() > 1)
+    return table.sort_values("difference", key=lambda one: -one.abs(), kind="stable", ignore_index=True)
+
+
+def perturb(
+    network: TopicNetwork,
+    cells: CellMatrix,
+    target: CellMatrix | None,
+    *,
+    genes: NDArray[np.object_],
+    latent: Callable[[CellMatrix, torch.device], NDArray[np.float32]],
+    topics: Sequence[int] | None,
+    scale: float | None,
+    how: Move,
+    n_random: int,
+    n_top: int,
+    seed: int,
+) -> Perturbation:
+    """Do what `TopicModel.perturb` says."""
+    if target is None and scale is None:
+        raise ModelError("perturb() needs towards=, the cells to move towards, or scale=, a factor")
+    if how not in ("mean", "shift"):
+        raise ModelError(f"how={how!r}: mean or shift")
+    cpu = torch.device("cpu")
+    before = latent(cells, cpu).astype(np.float64)
+    goal = None if target is None else latent(target, cpu).astype(np.float64)
+    k = before.shape[1]
+    if topics is None:
+        if goal is None:
+            raise ModelError("topics=None means those that differ from towards=, which is not given: name the topics")
+        table = differing_topics(before, goal)
+        topics = table.loc[table["differs"], "topic"].tolist() or table["topic"].tolist()[:1]
+    chosen = tuple(dict.fromkeys(int(one) for one in topics))
+    wrong = [str(one) for one in chosen if not 0 <= one < k]
+    if wrong or not chosen:
+        raise ModelError(f"there is no topic {first_ten(wrong) or '(none named)'}: topics are numbered 0 to {k - 1}")
+
+    def move(which: Sequence[int]) -> Floats:
+        moved = before.copy()
+        picked = list(which)
+        if scale is not None:
+            moved[:, picked] *= scale
+        elif goal is not None:
+            ends = goal[:, picked].mean(axis=0)
+            moved[:, picked] = ends if how == "mean" else moved[:, picked] + ends - before[:, picked].mean(axis=0)
+        return moved
+
+    depth = np.asarray(cells.matrix.sum(axis=1), np.float64).ravel()
+    unmoved = _decoded(network, before, depth)
+    mean = np.asarray(cells.matrix.mean(axis=0), np.float64).ravel()
+    true = None if target is None else np.asarray(target.matrix.mean(axis=0), np.float64).ravel() - mean
+    top = None if true is None else np.argsort(-np.abs(true), kind="stable")[:n_top]
+
+    def measure(which: Sequence[int]) -> tuple[Floats, float, float]:
+        change = _decoded(network, move(which), depth) - unmoved
+        if true is None or top is None:
+            return change, float("nan"), float("nan")
+        return change, _cosine(change, true), _r2(mean[top] + change[top], mean[top] + true[top])
+
+    predicted, cosine, r2 = measure(chosen)
+    rng = np.random.default_rng(seed)
+    others = np.setdiff1d(np.arange(k), chosen)
+    # Where more than half of the topics are chosen, too few others are left to draw from: then from all.
+    pool = others if len(others) >= len(chosen) else np.arange(k)
+    rows = []
+    for _ in range(n_random if true is not None else 0):
+        change, c, r = measure(rng.choice(pool, len(chosen), replace=False).tolist())
+        rows.append({"cosine": c, "r2": r, "size": float(np.linalg.norm(change))})
+    still = float("nan") if true is None or top is None else _r2(mean[top], mean[top] + true[top])
+    random = pd.DataFrame(rows, columns=["cosine", "r2", "size"])
+    return Perturbation(chosen, genes, predicted, true, cosine, r2, still, random)
+
+
+def _decoded(network: TopicNetwork, latent: Floats, depth: Floats) -> Floats:
+    """Return the mean over cells of decoded expression, each cell scaled to the sum of its own log values."""
+    total = np.zeros(network.genes.num_embeddings)
+    network.eval()
+    with torch.inference_mode():
+        beta = network.beta()
+        for rows in np.array_split(np.arange(len(latent)), -(-len(latent) // 1024)):
+            theta = torch.softmax(torch.from_numpy(latent[rows].astype(np.float32)), dim=1)
+            share = torch.softmax(network.decode(theta, beta), dim=1).numpy()
+            total += depth[rows] @ share
+    return total / len(latent)
+
+
+def _cosine(one: Floats, other: Floats) -> float:
+    length = np.linalg.norm(one) * np.linalg.norm(other)
+    return float(one @ other / length) if length > 0 else 0.0
+
+
+def _r2(predicted: Floats, true: Floats) -> float:
+    around = np.square(true - true.mean()).sum()
+    return float(1 - np.square(true - predicted).sum() / around) if around > 0 else float("nan")

@@ -1,0 +1,282 @@
+"""The tensors of the topic model: encoder, embeddings of topics and genes, decoder, and the losses.
+
+After scE2TM (arXiv 2507.08355), a topic model whose topics and genes are points in one space (ECRTM, ICML 2023):
+
+    theta   = softmax(z),  z ~ N(mu(x), diag(exp(logvar(x))))                       topics of a cell
+    beta_kj = softmax over topics k of  -|t_k - g_j|^2 / temperature                topics of a gene
+    p       = softmax over genes of  BatchNorm(theta beta)                          what a cell expresses
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cellmodels.crossview import balance, consistency, distillation
+from cellmodels.layers import GenePriorEmbedding
+from cellmodels.training import Schedule
+from cellmodels.transport import GradientKind, sinkhorn, transport_cost
+from genetext.errors import ModelError
+
+GenePrior = Literal["init", "pull", "frozen", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicConfig(Schedule):
+    """Hyper-parameters of `TopicModel`; the defaults suit some hundreds to some ten thousands of cells.
+
+    Attributes
+    ----------
+    n_genes
+        Genes to model: those that vary most. None: all that vary.
+    n_topics
+        Topics, `K`.
+    n_hidden
+        Width of the encoder.
+    n_embedding
+        Length of topic and gene embeddings.
+    dropout
+        Share of the encoder's hidden units dropped in training.
+    temperature
+        Of the topics of a gene: smaller, and each gene belongs to fewer topics.
+    likelihood
+        What the decoder is to explain. `log`: log-normalised values, as in the paper; they enter as if they were
+        counts, so that a cell weighs as much as its log values sum to. `counts`: counts, by a multinomial.
+    kl_weight
+        Of the divergence of a cell's topics from the prior.
+    ecr_weight, ecr_epsilon, ecr_tolerance, ecr_iterations, ecr_gradient
+        Weight of the transport cost between topics and genes, and how the plan is found
+        (`cellmodels.transport.sinkhorn`).
+    distill_weight, distill_temperature, consistency_weight, balance_weight
+        Of the losses that tie the topics to the view.
+    n_neighbors
+        Entries of a cell's list of neighbours, itself included.
+    n_components
+        Principal components of expression in which neighbours are sought. None: the genes themselves.
+    view_weighting, view_top_n
+        How the view is made from priors: weighting and number of genes, as in `genetext.cells.embed_cells`.
+    gene_prior
+        What the priors are to the gene embeddings. `init`: they start there. `pull`: and are drawn back. `frozen`: they
+        stay there. `none`: nothing. Genes without a prior are learned from random vectors in each case.
+    pull_weight
+        Of the mean squared distance of gene embeddings to their priors, for `gene_prior="pull"`.
+    embedding
+        What `embed` gives: `latent`, the mean of `z`, which the paper clusters; or `theta`, the softmax of that.
+    """
+
+    n_genes: int | None = 2000
+    n_topics: int = 30
+    n_hidden: int = 200
+    n_embedding: int = 200
+    dropout: float = 0.0
+    temperature: float = 0.2
+    likelihood: Literal["log", "counts"] = "log"
+    kl_weight: float = 1.0
+    ecr_weight: float = 100.0
+    ecr_epsilon: float = 0.05
+    ecr_tolerance: float = 5e-3
+    ecr_iterations: int = 1000
+    ecr_gradient: GradientKind = "implicit"
+    distill_weight: float = 1.0
+    distill_temperature: float = 0.5
+    consistency_weight: float = 1.0
+    balance_weight: float = 5.0
+    n_neighbors: int = 15
+    n_components: int | None = 50
+    view_weighting: str = "contrast"
+    view_top_n: int | None = None
+    gene_prior: GenePrior = "init"
+    pull_weight: float = 100.0
+    embedding: Literal["latent", "theta"] = "latent"
+    epochs: int = 200
+    batch_size: int = 256
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "rmsprop"
+    lr_step: int | None = 50
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        super().__post_init__()
+        wrong = {
+            "n_genes": self.n_genes is None or self.n_genes >= 2,
+            "n_topics": self.n_topics >= 2,
+            "n_hidden": self.n_hidden >= 1,
+            "n_embedding": self.n_embedding >= 1,
+            "dropout": 0 <= self.dropout < 1,
+            "temperature": self.temperature > 0,
+            "likelihood": self.likelihood in ("log", "counts"),
+            "ecr_epsilon": self.ecr_epsilon > 0,
+            "ecr_tolerance": self.ecr_tolerance > 0,
+            "ecr_iterations": self.ecr_iterations >= 1,
+            "ecr_gradient": self.ecr_gradient in ("implicit", "envelope"),
+            "distill_temperature": self.distill_temperature > 0,
+            "n_neighbors": self.n_neighbors >= 2,
+            "n_components": self.n_components is None or self.n_components >= 1,
+            "gene_prior": self.gene_prior in ("init", "pull", "frozen", "none"),
+            "embedding": self.embedding in ("latent", "theta"),
+        }
+        weights = ("kl", "ecr", "distill", "consistency", "balance", "pull")
+        wrong.update({f"{name}_weight": getattr(self, f"{name}_weight") >= 0 for name in weights})
+        for name, right in wrong.items():
+            if not right:
+                raise ModelError(f"{name}={getattr(self, name)!r} means nothing for TopicModel: see its help")
+        if self.batch_size < 2:
+            raise ModelError(
+                f"batch_size={self.batch_size}: the topic model normalises over the cells of a mini-batch and needs two"
+            )
+
+
+def topic_gene(topics: Tensor, genes: Tensor, temperature: float) -> Tensor:
+    """Return `beta (K, G)`: of each gene the share of each topic; columns sum to 1."""
+    return torch.softmax(squared_distances(topics, genes) / -temperature, dim=0)
+
+
+def squared_distances(one: Tensor, other: Tensor) -> Tensor:
+    """Return `|one_k - other_j|^2`, `(len(one), len(other))`."""
+    return one.square().sum(1, keepdim=True) + other.square().sum(1) - 2 * (one @ other.T)
+
+
+def divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Return the mean over cells of `KL(N(mu, diag exp logvar) || N(0, 1 - 1/K))`.
+
+    The prior is the Laplace approximation of a flat Dirichlet distribution of `K` topics in the softmax basis.
+    """
+    k = mu.shape[1]
+    variance = 1 - 1 / k
+    each = (logvar.exp() + mu.square()) / variance - logvar + math.log(variance) - 1
+    return 0.5 * each.sum(dim=1).mean()
+
+
+def reconstruction(target: Tensor, logits: Tensor) -> Tensor:
+    """Return the mean over cells of `-sum_j target_j log softmax(logits)_j`."""
+    return -(target * functional.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+class TopicNetwork(nn.Module):
+    """Encoder, embeddings, decoder and losses.
+
+    Parameters
+    ----------
+    config
+        Hyper-parameters.
+    genes
+        Embeddings of the genes, `n_embedding` long.
+    view_dim
+        Length of the external view of a cell; 0: there is none.
+
+    Attributes
+    ----------
+    topics
+        `(K, n_embedding)`: embeddings of the topics, unit length at the start.
+    potential
+        `(K,)`: of the last transport plan, from which the next one starts.
+    """
+
+    potential: Tensor
+
+    def __init__(self, config: TopicConfig, genes: GenePriorEmbedding, *, view_dim: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        n_genes, k, width = genes.num_embeddings, config.n_topics, config.n_hidden
+        self.encode = nn.Sequential(
+            nn.Linear(n_genes, width),
+            nn.BatchNorm1d(width),
+            nn.Tanh(),
+            nn.Linear(width, width),
+            nn.Dropout(config.dropout),
+        )
+        self.mu = nn.Sequential(nn.Linear(width, k), nn.BatchNorm1d(k))
+        self.logvar = nn.Sequential(nn.Linear(width, k), nn.BatchNorm1d(k))
+        self.genes = genes
+        with torch.no_grad():
+            genes.free.copy_(functional.normalize(genes.free, dim=1))
+        self.topics = nn.Parameter(functional.normalize(torch.randn(k, config.n_embedding)))
+        self.decode_norm = nn.BatchNorm1d(n_genes)
+        self.head = None
+        if view_dim:
+            self.head = nn.Sequential(
+                nn.Linear(view_dim, view_dim), nn.BatchNorm1d(view_dim), nn.Tanh(), nn.Linear(view_dim, k)
+            )
+        self.register_buffer("potential", torch.zeros(k))
+
+    def latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `mu` and `logvar` of cells, `(n_cells, K)` each."""
+        hidden = self.encode(x)
+        return self.mu(hidden), self.logvar(hidden)
+
+    def beta(self) -> Tensor:
+        """Return `(K, G)`: of each gene the share of each topic."""
+        return topic_gene(self.topics, self.genes(), self.config.temperature)
+
+    def decode(self, theta: Tensor, beta: Tensor | None = None) -> Tensor:
+        """Return the logits of expression, `(n_cells, G)`; a softmax over genes makes shares of them."""
+        logits: Tensor = self.decode_norm(theta @ (self.beta() if beta is None else beta))
+        return logits
+
+    def forward(
+        self,
+        x: Tensor,
+        target: Tensor,
+        neighbor: Tensor | None = None,
+        view: Tensor | None = None,
+        view_neighbor: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the losses of a mini-batch.
+
+        Parameters
+        ----------
+        x
+            `(n_cells, G)`: log-normalised expression.
+        target
+            `(n_cells, G)`: what the decoder explains.
+        neighbor
+            `(n_cells, G)`: expression of a neighbour of each cell.
+        view, view_neighbor
+            `(n_cells, view_dim)`: the view of each cell, and of a neighbour in the view.
+        """
+        config = self.config
+        mu, logvar = self.latent(x)
+        # Differences of like squares, and a kernel of them, are beyond half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            distance = squared_distances(self.topics, self.genes())
+            beta = torch.softmax(distance / -config.temperature, dim=0)
+            transport = self._transport(distance)
+        losses = {
+            "reconstruction": reconstruction(target, self.decode(torch.softmax(self._draw(mu, logvar), 1), beta)),
+            "kl": config.kl_weight * divergence(mu, logvar),
+            "ecr": config.ecr_weight * transport,
+        }
+        # Another draw of the same cells, as in the paper, whose second pass through the encoder gives the same mu.
+        theta = torch.softmax(self._draw(mu, logvar), 1)
+        evenness = balance(theta)
+        if self.head is not None and neighbor is not None and view is not None and view_neighbor is not None:
+            theta_near = torch.softmax(self._draw(*self.latent(neighbor)), 1)
+            phi = torch.softmax(self.head(view), 1)
+            phi_near = torch.softmax(self.head(view_neighbor), 1)
+            heat = config.distill_temperature
+            between = distillation(phi, theta_near, temperature=heat) + distillation(theta, phi_near, temperature=heat)
+            losses["distillation"] = config.distill_weight * between
+            losses["consistency"] = config.consistency_weight * consistency(theta, phi)
+            evenness = evenness + balance(phi)
+        losses["balance"] = -config.balance_weight * evenness
+        if config.gene_prior == "pull":
+            losses["pull"] = config.pull_weight * config.n_embedding * self.genes.residual_penalty()
+        return {"loss": torch.stack([*losses.values()]).sum(), **losses}
+
+    def _draw(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        return mu + torch.randn_like(mu) * (0.5 * logvar).exp() if self.training else mu
+
+    def _transport(self, distance: Tensor) -> Tensor:
+        config = self.config
+        found = sinkhorn(
+            distance,
+            epsilon=config.ecr_epsilon,
+            tolerance=config.ecr_tolerance,
+            max_iterations=config.ecr_iterations,
+            start=self.potential,
+        )
+        if self.training:
+            self.potential.copy_(found.potential)
+        return transport_cost(distance, found.plan, epsilon=config.ecr_epsilon, gradient=config.ecr_gradient)
