@@ -131,7 +131,7 @@ class Trainer:
         """
         import lightning_fabric
 
-        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # "Seed set to", "Initializing distributed"
         try:
             fabric = lightning_fabric.Fabric(
                 accelerator=self.device, devices=self.devices, strategy=self.strategy, precision=self.precision
