@@ -11,23 +11,20 @@ subtypes. `report.html` holds everything; the tables lie beside it. `docs/rgc.md
 """
 
 import argparse
-import sys
 from pathlib import Path
 from time import perf_counter
 
 import anndata
 import numpy as np
 import scipy.sparse
+from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate
 
 from genetext import GeneIndex, build_index
 from genetext.errors import GenetextError
 from genetext.index import list_indices
 from genetext.priors import GenePriors
 
-sys.path.insert(0, str(Path(__file__).parent))
-from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate
-
-QUICK = {"cells": 1200, "genes": 700, "m": [2, 10], "repeats": 2, "variable_genes": 500}
+QUICK = {"cells": 1200, "genes": 700, "m": [2, 10], "repeats": 2, "variable_genes": 500, "steps": 30}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,8 +40,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--survival", type=Path, help="CSV with type and survival (resilient, vulnerable)")
     parser.add_argument("--gmt", type=Path, help="gene sets with mouse symbols, for the pathways")
     parser.add_argument("--m", type=int, nargs="+", default=[2, 5, 10, 20, 50], help="cells per type to learn from")
-    parser.add_argument("--repeats", type=int, default=3, help="draws of these cells, of models and of controls")
+    parser.add_argument("--repeats", type=int, default=5, help="draws of these cells, of models and of controls")
     parser.add_argument("--variable-genes", type=int, default=1500, help="genes to use: those that vary most")
+    parser.add_argument("--prior-dim", type=int, default=128, help="principal components of the gene vectors to use")
+    parser.add_argument("--steps", type=int, default=100, help="mini-batches that a contrastive model is trained on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-umap", action="store_true", help="maps by PCA, also where umap-learn is installed")
     parser.add_argument("--quick", action="store_true", help="small settings: the plumbing in under a minute")
@@ -124,8 +123,10 @@ def run(options: argparse.Namespace) -> None:
 
     held = lowsample.hold_out(labels, seed=options.seed)
     columns = most_variable(adata, np.flatnonzero(~held), options.variable_genes)
-    cells, priors = adata[:, columns].copy(), whole.take(columns).center().unit()
-    compared = [*arms.text_alone(priors), *arms.baselines(np.flatnonzero(~held))]
+    cells, priors = adata[:, columns].copy(), whole.take(columns).pca(options.prior_dim).unit()
+    cells.obs["type"] = labels
+    models = arms.contrastive(priors, steps=options.steps)
+    compared = [*models, *arms.untrained(priors), *arms.baselines(np.flatnonzero(~held))]
     table = lowsample.curves(
         cells, labels, compared, sizes=options.m, repeats=options.repeats, seed=options.seed, tell=print
     )

@@ -52,10 +52,14 @@ def compared(table: pd.DataFrame, arms: Sequence[Arm], *, title: str) -> tuple[S
         f"{table['repeat'].nunique()} repeats, with 95 % intervals over them; in macro-F1 every type weighs the same."
     )
     section.lines([f"{arm.name}: {arm.note}." for arm in arms])
-    told = {score: lowsample.summarise(table, score) for score in ("accuracy", "macro_f1")}
     names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-    shown = figures.curves({names[score]: summary for score, summary in told.items()}, title=title)
-    section.figure(shown, "Accuracy and macro-F1 against the number of labelled cells per type")
+    for family in dict.fromkeys(arm.family for arm in arms if arm.family):
+        drawn = table[table["arm"].isin([arm.name for arm in arms if arm.family in {family, ""}])]
+        shown = {called: lowsample.summarise(drawn, score) for score, called in names.items()}
+        section.figure(
+            figures.curves(shown, title=title),
+            f"Accuracy and macro-F1 against the number of labelled cells per type ({family}, beside PCA)",
+        )
     for score, called in (*names.items(), ("rare_f1", f"macro-F1 of types below {lowsample.RARE:.0%} of the cells")):
         if table[score].notna().any():
             section.table(_wide(lowsample.summarise(table, score)), f"{called}, mean [95 % interval]")
@@ -68,10 +72,11 @@ def _verdicts(section: Section, table: pd.DataFrame, arms: Sequence[Arm]) -> lis
     for arm in arms:
         if arm.role != "text":
             continue
-        family = arm.name.removeprefix("prior")
-        rivals = [one.name for one in arms if one.role == "control" and one.name.endswith(family)]
+        rivals = [one.name for one in arms if one.role == "control" and one.family == arm.family]
+        controls = list(rivals)
         rivals += [one.name for one in arms if one.role == "baseline"]
         lines = [f"{arm.name}: {line}" for line in lowsample.verdict(table, arm.name, {one: one for one in rivals})]
+        lines.append(f"{arm.name}: {lowsample.conclusion(table, arm.name, controls)}")
         found = lowsample.differences(table, arm.name)
         found = found[found["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
         section.lines(lines)

@@ -36,12 +36,15 @@ class Arm:
         `text` (the real prior), `control` (of the prior: permuted, random, none), or `baseline`.
     note
         What it is, in a sentence.
+    family
+        Arms of one family differ in the prior alone; empty for baselines.
     """
 
     name: str
     embed: Embedder
     role: str
     note: str
+    family: str = ""
 
 
 def hold_out(labels: NDArray[np.object_], *, share: float = 0.4, seed: int = 0) -> NDArray[np.bool_]:
@@ -203,6 +206,23 @@ def verdict(table: pd.DataFrame, of: str, names: Mapping[str, str], score: str =
             f"{part['high']:+.3f}; furthest apart at m = {most['m']:.0f}, {most['difference']:+.3f})."
         )
     return said
+
+
+def conclusion(table: pd.DataFrame, of: str, controls: Sequence[str], score: str = "macro_f1") -> str:
+    """Say whether the text did it: only where the prior beats every control that has vectors, too."""
+    found = differences(table, of, score).query("m == 0").set_index("against").loc[list(controls)]
+    if found["low"].isna().any():
+        return "One repeat decides nothing about the text."
+    ahead = found.index[found["low"] > 0]
+    behind = found.index[~(found["low"] > 0)]
+    if not len(behind):
+        return "The text helps: the prior beats every control, with intervals that exclude 0."
+    if len(ahead):
+        return (
+            f"This does not show that the text helps: the prior is ahead of {' and '.join(ahead)}, but not of "
+            f"{' and '.join(behind)}, so what is gained need not come from what is written about the genes."
+        )
+    return "This does not show that the text helps: the prior is not ahead of any of its controls."
 
 
 def pca(n: int = 50, *, fitted_on: NDArray[np.int64] | None = None) -> Embedder:
