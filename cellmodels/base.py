@@ -105,8 +105,18 @@ class CellModel(ABC, Generic[ConfigT]):
     # -- what a subclass says ---------------------------------------------------------------------------------------
 
     @abstractmethod
-    def fit(self, adata: Any, priors: "GenePriors | str | None" = None) -> Self:
-        """Fit to some cells; each model has options of its own."""
+    def fit(
+        self,
+        adata: Any,
+        priors: "GenePriors | str | None" = None,
+        *,
+        layer: str | None = None,
+        trainer: Trainer | None = None,
+        checkpoints: str | Path | None = None,
+        oracle: Any = None,
+        progress: "Progress | None" = None,
+    ) -> Self:
+        """Fit to some cells; each model has options of its own beside these."""
 
     @abstractmethod
     def _build(self) -> nn.Module:
