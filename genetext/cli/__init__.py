@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from genetext import __version__
-from genetext.cli import annotate, bench, build, cache, embed_cells, encoders, export, fetch, inspect, match, search
+from genetext.cli import (
+    annotate,
+    bench,
+    build,
+    cache,
+    embed_cells,
+    encoders,
+    export,
+    fetch,
+    fit,
+    inspect,
+    match,
+    search,
+)
 
 app = typer.Typer(
     name="genetext",
@@ -20,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for module in (fetch, build, search, inspect, export, match, embed_cells, annotate, bench, encoders, cache):
+for module in (fetch, build, search, inspect, export, match, embed_cells, fit, annotate, bench, encoders, cache):
     module.register(app)
 
 

@@ -21,6 +21,9 @@ _COUNTED = {
     "batch": "texts",
     "E-utilities": "genes",
     "cells": "cells",
+    "epochs": "epochs",
+    "bench": "scores",
+    "fits": "fits",
 }  # everything else is counted in bytes
 _INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended; Typer leaves with it too
 _STOPPED = "Stopped. What was finished is kept: run the same command again to go on from here."
@@ -143,7 +146,7 @@ def _lines(every: float = 30.0) -> Callable[[str, int, int | None], None]:
 def _rate(name: str, done: int, total: int | None, speed: float) -> str:
     things = _COUNTED.get(name)
     if things is not None:
-        return f"{done:,}/{total or 0:,} {things}, {speed:,.0f}/s"
+        return f"{done:,}/{total or 0:,} {things}, {speed:,.{0 if speed >= 10 else 1}f}/s"
     of = f"/{total / 1e6:,.1f}" if total else ""
     return f"{done / 1e6:,.1f}{of} MB, {speed / 1e6:,.1f} MB/s"
 

@@ -1,0 +1,360 @@
+"""`genetext fit` and `genetext apply`: models of cells, fitted to a file, and used on another."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.match import Column, Layer, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose, parse_control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cellmodels.base import CellModel
+
+MODELS = {
+    "contrastive": ("ContrastiveModel", "Learn cells by contrast from gene text, expression, or both; label others."),
+    "topic": ("TopicModel", "Learn topics of cells that are points among the gene texts."),
+    "refinement": ("RefinementModel", "Learn clusters of cells from two views and a graph of genes."),
+}
+_SELECTIONS = ("last", "loss", "oracle")
+
+Data = Annotated[Path | None, typer.Argument(help=".h5ad; it is not changed.", show_default=False)]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="What to write: .h5ad.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    group = typer.Typer(
+        help="Fit a model of cells, with gene text as a prior or without.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.add_typer(group, name="fit")
+
+    @group.callback()
+    def _group() -> None:
+        """Fit a model of cells, with gene text as a prior or without."""
+
+    for name, (kind, what) in MODELS.items():
+        group.command(name, help=what)(_fit_command(name, kind))
+
+    @app.command("apply")
+    def apply(
+        model: Annotated[Path, typer.Argument(help="The folder of a model that `fit` wrote.")],
+        data: Annotated[Path, typer.Argument(help=".h5ad; it is not changed.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="What to write: .h5ad.")],
+        layer: Layer = None,
+        min_covered: Annotated[
+            float,
+            typer.Option("--min-covered", min=0, max=1, help="Share of the model's genes that the data must have."),
+        ] = 1.0,
+        min_confidence: Annotated[
+            float, typer.Option("--min-confidence", min=0, max=1, help="Give no label below it (contrastive).")
+        ] = 0.0,
+        key_added: Annotated[
+            str | None, typer.Option("--key-added", help="Name of the AnnData keys. Default: the model's.")
+        ] = None,
+        device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps.")] = "cpu",
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Embed cells with a model that was fitted on others; label them, where it has learned labels."""
+        _refuse_paths(data, output)
+        if not model.is_dir():
+            raise typer.BadParameter(f"model {model} is no folder")
+        if min_covered == 0:
+            raise typer.BadParameter("--min-covered 0: give a share above 0")
+        from cellmodels import load_model
+        from genetext import disk
+        from genetext.keys import Keys
+
+        with console.progress(quiet=quiet):
+            fitted = load_model(model)
+            adata = _read(data)
+            assert fitted.genes is not None
+            coverage = fitted.genes.find(adata, min_covered=min_covered)
+            name = key_added or fitted.name
+            adata.obsm[Keys.model(name)] = fitted.embed(adata, layer=layer, min_covered=min_covered, device=device)
+            told = _labels(fitted, adata, name, layer=layer, min_covered=min_covered, min_confidence=min_confidence)
+            Keys().record(adata, name, {**fitted.summary(), "applied": True, "n_genes_found": _found(coverage)})
+            with disk.atomic_file(output) as handle:
+                adata.write_h5ad(handle.name)
+        if as_json:
+            genes = {"share": coverage.share, "by": coverage.by, "missing": coverage.missing}
+            console.emit(
+                {"path": str(output), "n_cells": adata.n_obs, "model": fitted.summary(), "genes": genes, **told}
+            )
+            return
+        console.note(str(coverage), quiet=quiet)
+        for label, count in told.get("labels", {}).items():
+            console.note(f"{count:>9,} {label}", quiet=quiet)
+        if told.get("n_without"):
+            console.note(f"{told['n_without']:,} cells without a label", quiet=quiet)
+        console.note(f"{adata.n_obs:,} cells in obsm[X_{name}]", quiet=quiet)
+        typer.echo(output)
+
+
+def _fit_command(name: str, kind: str) -> Callable[..., None]:
+    def command(
+        data: Data = None,
+        output: Output = None,
+        priors: Annotated[
+            str | None, typer.Option("--priors", "-p", help="human/minilm, or a folder. Default: no prior.")
+        ] = None,
+        model: Annotated[
+            Path | None, typer.Option("--model", help=f"Where to save the model. Default: OUTPUT, as .{name}.")
+        ] = None,
+        labels: Annotated[
+            str | None, typer.Option("--labels", "-l", help="Column of obs to learn from (contrastive only).")
+        ] = None,
+        clusters: Annotated[
+            int | None, typer.Option("--clusters", "-k", min=1, help="How many. Default: told by their stability.")
+        ] = None,
+        species: Whose = None,
+        column: Column = None,
+        orthologs: Orthologs = True,
+        min_match: MinMatch = None,
+        made_unique: MadeUnique = False,
+        r_names: RNames = False,
+        layer: Layer = None,
+        post: Post = "",
+        control: Annotated[
+            str | None,
+            typer.Option("--control", help="Use a control instead of the prior: permuted:SEED, random:SEED or none."),
+        ] = None,
+        preset: Annotated[
+            str | None, typer.Option("--preset", help="Hyper-parameters by name; see --show-config.")
+        ] = None,
+        epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the cells.")] = None,
+        n_genes: Annotated[
+            int | None, typer.Option("--n-genes", min=1, help="Genes to model: those that vary most.")
+        ] = None,
+        batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Cells in a mini-batch.")] = None,
+        setting: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="Any other hyper-parameter; again for each."),
+        ] = None,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
+        selection: Annotated[
+            str | None,
+            typer.Option("--selection", help="Epoch that is kept: last, loss (lowest), or oracle (--oracle-labels)."),
+        ] = None,
+        oracle_labels: Annotated[
+            str | None,
+            typer.Option("--oracle-labels", help="True labels, a column of obs: only to compare with papers."),
+        ] = None,
+        device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
+        devices: Annotated[int, typer.Option("--devices", min=1, help="Processes that train together.")] = 1,
+        strategy: Annotated[str, typer.Option("--strategy", help="How: auto, ddp.")] = "auto",
+        precision: Annotated[str, typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
+        checkpoints: Annotated[
+            Path | None,
+            typer.Option(
+                "--checkpoints",
+                help="Keep the run's state there, and go on from it. Default: beside OUTPUT, until done.",
+            ),
+        ] = None,
+        show_config: Annotated[
+            bool, typer.Option("--show-config", help="Print the hyper-parameters and presets, and exit.")
+        ] = False,
+        as_json: console.Json = False,
+        quiet: console.Quiet = False,
+    ) -> None:
+        if show_config:
+            _show_config(kind, as_json=as_json)
+            return
+        if data is None or output is None:
+            raise typer.BadParameter("give the data (.h5ad) and --output (.h5ad), or --show-config")
+        _refuse_paths(data, output)
+        if labels is not None and name != "contrastive":
+            raise typer.BadParameter(f"--labels: the {name} model learns from no labels; contrastive does")
+        if selection not in (None, *_SELECTIONS):
+            raise typer.BadParameter(f"--selection {selection}: choose {', '.join(_SELECTIONS)}")
+        if (selection == "oracle") != (oracle_labels is not None):
+            raise typer.BadParameter("--selection oracle and --oracle-labels COLUMN go together")
+        without = control == "none"
+        seeded = None if without else parse_control(control)
+        if priors is None and (control is not None or post):
+            raise typer.BadParameter("--control and --post change a prior: name it with --priors")
+        given = {"epochs": epochs, "n_genes": n_genes, "batch_size": batch_size, "selection": selection}
+        made = _make(
+            kind, preset, {key: value for key, value in given.items() if value is not None}, setting or [], seed
+        )
+        from cellmodels import Trainer
+
+        trainer = Trainer(device=device, devices=devices, strategy=strategy, precision=precision)
+        own = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
+        folder = model or output.with_name(f"{output.stem}.{name}")
+        from genetext import disk
+        from genetext.keys import Keys
+
+        with console.progress(quiet=quiet) as progress:
+            adata = _read(data)
+            prior = None
+            if priors is not None:
+                prior = _priors(priors, post, seeded).align(
+                    adata,
+                    species=species,
+                    column=column,
+                    orthologs=orthologs,
+                    min_match=min_match,
+                    made_unique=made_unique,
+                    r_names=r_names,
+                )
+                prior = prior.without() if without else prior
+            more: dict[str, Any] = {"labels": labels} if name == "contrastive" else {}
+            with _going_on(own):
+                made.fit(
+                    adata,
+                    prior,
+                    layer=layer,
+                    trainer=trainer,
+                    checkpoints=own,
+                    oracle=oracle_labels,
+                    progress=progress,
+                    **more,
+                )
+            if not made.is_main:
+                return
+            made.save(folder)
+            made.to_anndata(adata, layer=layer)
+            found = _cluster(made, adata, clusters, seed=seed)
+            with disk.atomic_file(output) as handle:
+                adata.write_h5ad(handle.name)
+            if checkpoints is None:
+                _remove(own)
+        facts = Keys().recorded(adata, name)
+        if as_json:
+            report = prior.report.to_json() if prior is not None and prior.report is not None else None
+            places = {"path": str(output), "model": str(folder)}
+            console.emit({**places, "n_cells": adata.n_obs, "clusters": found, "facts": facts, "genes": report})
+            return
+        if prior is not None and prior.report is not None:
+            console.note(str(prior.report), quiet=quiet)
+        losses = ", ".join(f"{key} {value:.4g}" for key, value in facts["losses"].items() if key != "epoch")
+        console.note(f"epoch {facts['epoch']} kept ({facts['selection']}); last: {losses}", quiet=quiet)
+        how = f"stability {found['stability']:.2f}" if found["stability"] is not None else str(found["method"])
+        console.note(
+            f"{adata.n_obs:,} cells in obsm[X_{name}], {found['n_clusters']} clusters ({how}) in "
+            f"obs[{name}_cluster], the model in {folder}",
+            quiet=quiet,
+        )
+        typer.echo(output)
+
+    return command
+
+
+def _refuse_paths(data: Path, output: Path) -> None:
+    for path, what in ((data, "input"), (output, "--output")):
+        if path.suffix != ".h5ad":
+            raise typer.BadParameter(f"{what} {path.name} is not .h5ad")
+    if not data.is_file():
+        raise typer.BadParameter(f"input {data} is no file")
+    if output.exists() and output.samefile(data):
+        raise typer.BadParameter(f"--output {output} is the input: name another file")
+
+
+def _make(kind: str, preset: str | None, given: dict[str, Any], pairs: list[str], seed: int) -> "CellModel[Any]":
+    """Return the model, not fitted; what its hyper-parameters cannot be is wrong usage."""
+    import cellmodels
+    from cellmodels import settings
+    from genetext.errors import ModelError
+
+    model = getattr(cellmodels, kind)
+    try:
+        named = settings.parse(model.Config, pairs)
+        twice = sorted(set(named) & {*given, "seed"})
+        if twice:
+            raise ModelError(f"{', '.join(twice)} has an option of its own: give it once")
+        changes = {**given, **named, "seed": seed}
+        made: CellModel[Any] = model(**changes) if preset is None else model.preset(preset, **changes)
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from error
+    return made
+
+
+def _show_config(kind: str, *, as_json: bool) -> None:
+    import cellmodels
+    from cellmodels import settings
+
+    model = getattr(cellmodels, kind)
+    if as_json:
+        console.emit(settings.plain(model))
+        return
+    frame = settings.listing(model)
+    console.table(frame, dict.fromkeys(frame.columns, str))
+
+
+def _read(path: Path) -> Any:
+    import anndata
+
+    from genetext.errors import CellsError
+
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise CellsError(f"{path} cannot be read as .h5ad: {error}") from error
+
+
+def _priors(name: str, post: str, seeded: tuple[str, int] | None) -> Any:
+    from genetext.priors import GenePriors
+
+    priors = GenePriors.open(name)
+    priors = priors.transform(post) if post else priors
+    return priors if seeded is None else getattr(priors, seeded[0])(seeded[1])
+
+
+def _cluster(model: "CellModel[Any]", adata: Any, n_clusters: int | None, *, seed: int) -> dict[str, Any]:
+    import pandas as pd
+
+    from cellmodels.clusters import cluster
+    from genetext.keys import Keys
+
+    found = cluster(adata.obsm[Keys.model(model.name)], n_clusters, seed=seed)
+    adata.obs[f"{model.name}_cluster"] = pd.Categorical([str(one) for one in found.labels])
+    facts = {key: "none" if value is None else value for key, value in found.facts.items()}
+    facts["estimated"] = n_clusters is None
+    Keys().record(adata, model.name, {**Keys().recorded(adata, model.name), "clusters": facts})
+    return {**found.facts, "estimated": n_clusters is None}
+
+
+def _labels(model: "CellModel[Any]", adata: Any, name: str, *, min_confidence: float, **where: Any) -> dict[str, Any]:
+    """Write labels and confidence where the model has labelled cells; return how many cells have which."""
+    if "reference" not in model.arrays:
+        return {}
+    import numpy as np
+    import pandas as pd
+
+    predict: Any = getattr(model, "predict")  # noqa: B009 - only some models have it
+    told = predict(adata, min_confidence=min_confidence, **where)
+    adata.obs[f"{name}_label"] = pd.Categorical(told["label"])
+    adata.obs[f"{name}_confidence"] = told["confidence"].to_numpy(np.float32)
+    counts = told["label"].value_counts()
+    return {
+        "labels": {str(label): int(count) for label, count in counts.items()},
+        "n_without": int(told["label"].isna().sum()),
+    }
+
+
+def _found(coverage: Any) -> int:
+    return int((coverage.columns >= 0).sum())
+
+
+@contextmanager
+def _going_on(checkpoints: Path) -> "Iterator[None]":
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoints.exists():
+            console.note(f"The epochs up to the last checkpoint are in {checkpoints}.")
+        raise
+
+
+def _remove(checkpoints: Path) -> None:
+    import shutil
+
+    shutil.rmtree(checkpoints, ignore_errors=True)
