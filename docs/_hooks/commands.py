@@ -1,0 +1,115 @@
+"""Write the reference of the commands from the commands themselves: what `--help` shows, and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+PAGE = "reference/commands.md"
+_INTRO = """# Commands
+
+Made from the commands' own `--help` when this site is built. Data go to stdout, progress and reports to stderr. Exit
+status 0: done; 1: failed, with one sentence; 2: wrong usage, found before any work starts; 130: stopped by Ctrl-C.
+Options of `genetext` itself (`--debug`, `--version`) stand before the command.
+"""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the page to the site."""
+    files.append(File.generated(config, PAGE, content=page()))
+    return files
+
+
+def page() -> str:
+    """Return the page: a section for the program and one for each command, in the order of `genetext --help`."""
+    return "\n".join([_INTRO, *(_section(context) for context in commands())])
+
+
+def commands() -> Iterator[Any]:
+    """Yield the contexts of the program, of its commands and of their subcommands."""
+    import typer
+
+    from genetext.cli import app
+
+    def walk(name: str, command: Any, parent: Any) -> Iterator[Any]:
+        context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+        yield context
+        for inner_name, inner in _inner(command).items():
+            yield from walk(inner_name, inner, context)
+
+    return walk("genetext", typer.main.get_command(app), None)
+
+
+def options(context: Any) -> list[Any]:
+    """Return the arguments and options of a command that `--help` shows."""
+    return [one for one in context.command.get_params(context) if not getattr(one, "hidden", False)]
+
+
+def _inner(command: Any) -> dict[str, Any]:
+    return {name: one for name, one in getattr(command, "commands", {}).items() if not one.hidden}
+
+
+def _section(context: Any) -> str:
+    path, command, shown = context.command_path, context.command, options(context)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    anchor = path.replace(" ", "-")
+    parts = [f"## {path} {{#{anchor}}}", "", _prose(command.help), "", "```console", f"$ {usage}", "```", ""]
+    if inner := _inner(command):
+        rows = [
+            (f"[`{name}`](#{anchor}-{name})", _cell(one.get_short_help_str(limit=300))) for name, one in inner.items()
+        ]
+        parts += _table(("command", "what it does"), rows)
+    for kind, heading in (("argument", "argument"), ("option", "option")):
+        rows = [_row(one, context) for one in shown if one.param_type_name == kind]
+        if rows:
+            parts += _table((heading, "value", "default", "what it says"), rows)
+    return "\n".join(parts)
+
+
+def _row(one: Any, context: Any) -> tuple[str, str, str, str]:
+    if one.param_type_name == "argument":
+        name = f"`{one.name}`"
+    else:
+        name = ", ".join(f"`{word}`" for word in (*one.opts, *one.secondary_opts))
+    value = "" if getattr(one, "is_flag", False) else _code(_value(one, context))
+    default = "required" if one.required else _code(_default(one))
+    return name, value, default, _cell(one.help or "")
+
+
+def _value(one: Any, context: Any) -> str:
+    text = str(one.display_type(context)).strip("<>[]")
+    low, high = one.min, one.max
+    if low is None and high is None:
+        return text
+    bounds = f"{low} to {high}" if None not in (low, high) else f"{low} or more" if high is None else f"{high} or less"
+    return f"{text}: {bounds}"
+
+
+def _default(one: Any) -> str:
+    if one.default in (None, False, (), []) or not one.show_default:
+        return ""
+    if one.secondary_opts:
+        return str((one.opts if one.default else one.secondary_opts)[0])
+    return str(one.default)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def _prose(text: str | None) -> str:
+    paragraphs = (text or "").replace("\f", "").strip().split("\n\n")
+    return "\n\n".join(_cell(paragraph) for paragraph in paragraphs)
+
+
+def _cell(text: str) -> str:
+    """Return help as Markdown that shows it letter by letter."""
+    for letter in "\\`*_<|[$":
+        text = text.replace(letter, f"\\{letter}" if letter != "<" else "&lt;")
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
