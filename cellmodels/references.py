@@ -1,0 +1,234 @@
+"""Training cells as a graph model keeps them: enough to find a new cell's neighbours and what these have to tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cellmodels.gene_graphs import gram_of_columns
+from cellmodels.graphs import knn_graph
+from cellmodels.inputs import Rows
+
+Array = NDArray[np.float32]
+_NEAREST = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A linear space of few dimensions that expression is projected to.
+
+    Attributes
+    ----------
+    loadings
+        `(n_genes, d) float32`, orthonormal columns.
+    centre
+        `(n_genes,) float32`: subtracted before; zeros where nothing is.
+    """
+
+    loadings: Array
+    centre: Array
+
+    @classmethod
+    def of(cls, matrix: Any, n: int, *, centred: bool) -> "Space":
+        """Take the `n` directions that hold most of `(n_cells, n_genes)`, sparse or dense: principal components.
+
+        The Gram matrix of the genes is made, never a dense copy of the cells. The sign of each direction makes its
+        largest loading positive.
+        """
+        from scipy.linalg import eigh
+
+        n_cells, n_genes = matrix.shape
+        mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel() if centred else np.zeros(n_genes)
+        gram = gram_of_columns(matrix) - n_cells * np.outer(mean, mean)
+        n = min(n, n_genes, n_cells)
+        _, vectors = eigh(gram, subset_by_index=[n_genes - n, n_genes - 1], overwrite_a=True)
+        loadings = vectors[:, ::-1]
+        largest = np.abs(loadings).argmax(axis=0)
+        loadings = loadings * np.where(loadings[largest, np.arange(loadings.shape[1])] < 0, -1, 1)
+        return cls(loadings.astype(np.float32), mean.astype(np.float32))
+
+    def coordinates(self, matrix: Any) -> Array:
+        """Project cells `(n, n_genes)`, sparse or dense, to `(n, d) float32`."""
+        out: Array = np.asarray(matrix @ self.loadings, np.float32) - self.centre @ self.loadings
+        return out
+
+
+def digests(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
+    """Return a number for each row, the same for the same values; two others agree by chance in one of 2^64 cases."""
+    from hashlib import blake2b
+
+    rows = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    rows.sort_indices()
+    indices = rows.indices.astype(np.int32)
+    out = np.empty(rows.shape[0], np.int64)
+    for row, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        digest = blake2b(indices[start:stop].tobytes(), digest_size=8)
+        digest.update(rows.data[start:stop].tobytes())
+        out[row] = int.from_bytes(digest.digest(), "little", signed=True)
+    return out
+
+
+def graph_points(log: sparse.csr_matrix, space: Space | None) -> Array:
+    """Return what cells are compared by: unit rows, so that Euclidean neighbours are those by cosine.
+
+    Parameters
+    ----------
+    log
+        `(n, n_genes)`: log-normalised expression.
+    space
+        Compare in this space; None: gene by gene. A cell without expression is the origin of the latter.
+    """
+    points = log.toarray() if space is None else space.coordinates(log)
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    unit: Array = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
+    return unit
+
+
+def neighbour_graph(points: NDArray[Any], k: int) -> sparse.csr_matrix:
+    """Link each point with its `k` nearest, in both directions, with weight 1 and without diagonal.
+
+    Where there are not more than `k` points each is linked to all others.
+    """
+    graph = knn_graph(points, min(k, len(points) - 1))
+    graph.data[:] = 1
+    return graph
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """What is kept of the cells that a model was fitted on.
+
+    Attributes
+    ----------
+    digest
+        `(n,) int64`: by which a training cell is known again.
+    points
+        `(n, d) float32`: by which neighbours of new cells are found, unit rows in `space`.
+    space
+        Where the points are.
+    features
+        `(n, r) float32`: the features of the network in few dimensions.
+    basis
+        `(n_genes, r) float32`: back from `features` to genes.
+    graph
+        `(n, n)`: the graph of the training cells, without diagonal.
+    """
+
+    digest: NDArray[np.int64]
+    points: Array
+    space: Space
+    features: Array
+    basis: Array
+    graph: sparse.csr_matrix
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays to be stored."""
+        return {
+            "cell_digest": self.digest,
+            "cell_points": self.points,
+            "space_loadings": self.space.loadings,
+            "space_centre": self.space.centre,
+            "cell_features": self.features,
+            "feature_basis": self.basis,
+            "graph_indptr": self.graph.indptr.astype(np.int64),
+            "graph_indices": self.graph.indices.astype(np.int32),
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> "References":
+        """Take it from stored arrays."""
+        indices = arrays["graph_indices"]
+        n = len(arrays["cell_digest"])
+        graph = sparse.csr_matrix((np.ones(len(indices), np.float32), indices, arrays["graph_indptr"]), (n, n))
+        return cls(
+            arrays["cell_digest"],
+            arrays["cell_points"],
+            Space(arrays["space_loadings"], arrays["space_centre"]),
+            arrays["cell_features"],
+            arrays["feature_basis"],
+            graph,
+        )
+
+    def find(self, matrix: sparse.csr_matrix) -> NDArray[np.int64]:
+        """Return which training cell each row is, -1 where it is none.
+
+        Of training cells that are equal it is the first, unless the rows are all training cells in their order.
+        """
+        asked = digests(matrix)
+        if np.array_equal(asked, self.digest):
+            return np.arange(len(asked))
+        order = np.argsort(self.digest, kind="stable")
+        place = np.minimum(np.searchsorted(self.digest[order], asked), len(order) - 1)
+        found: NDArray[np.int64] = np.where(self.digest[order[place]] == asked, order[place], -1)
+        return found
+
+    def nearest(self, points: Array, k: int) -> NDArray[np.int64]:
+        """Return the `min(k, n)` training cells nearest to each point, `(m, k) int64`."""
+        k = min(k, len(self.points))
+        found = np.empty((len(points), k), np.int64)
+        own = np.einsum("ij,ij->i", self.points, self.points)
+        step = max(1, _NEAREST * _NEAREST // max(len(self.points), 1))
+        for start in range(0, len(points), step):
+            block = points[start : start + step]
+            distance = own - 2 * (block @ self.points.T)
+            near = np.argpartition(distance, k - 1, axis=1)[:, :k]
+            found[start : start + step] = np.sort(near, axis=1)
+        return found
+
+    def attach(self, points: Array, k: int) -> tuple[sparse.csr_matrix, Array]:
+        """Link new cells to their nearest training cells, and to nothing else.
+
+        Returns
+        -------
+        weights, own
+            `(m, n)`: rows of the filter `D^-1/2 (A + I) D^-1/2` that new cells would add to the graph, training cells
+            keeping their degrees; and `(m, 1)`: what each takes of itself.
+        """
+        near = self.nearest(points, k)
+        m, k = near.shape
+        degree = np.diff(self.graph.indptr) + 1.0
+        weights = 1 / np.sqrt((k + 1) * degree[near])
+        rows = sparse.csr_matrix(
+            (weights.ravel().astype(np.float32), near.ravel(), np.arange(0, m * k + 1, k)), (m, len(degree))
+        )
+        return rows, np.full((m, 1), 1 / (k + 1), np.float32)
+
+    def views(
+        self,
+        features: Callable[[Rows], Array],
+        rows: sparse.csr_matrix,
+        own: Array,
+        steps: list[Array],
+        hops: int,
+    ) -> Callable[[Rows], Array]:
+        """Return features of new cells after `hops` filter steps, a block of cells at a time.
+
+        A step takes `own` of the cell itself and the rest from its neighbours, whose features are those kept in few
+        dimensions; what is the cell's own stays exact.
+
+        Parameters
+        ----------
+        features
+            Of new cells, `(block, n_genes)`.
+        rows, own
+            From `attach`.
+        steps
+            `features` of the training cells after 0, 1, ... filter steps, `hops` of them at least.
+        hops
+            How many steps.
+        """
+        share: Array = np.ones_like(own)
+        others = np.zeros((rows.shape[0], self.features.shape[1]), np.float32)
+        for step in range(hops):
+            others = np.asarray(own * others + rows @ steps[step], np.float32)
+            share = share * own
+
+        def take(block: Rows) -> Array:
+            return np.asarray(share[block] * features(block) + others[block] @ self.basis.T, np.float32)
+
+        return take

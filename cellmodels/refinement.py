@@ -1,0 +1,665 @@
+"""RefinementModel: two views of cells, by themselves and along a graph, aligned and refined by a graph of genes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import nn
+
+from cellmodels import gene_graphs
+from cellmodels.alignment import Neighbours, sampled
+from cellmodels.base import Array, CellModel, seeded
+from cellmodels.graphs import check_graph
+from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
+from cellmodels.links import Links
+from cellmodels.references import References, Space, digests, graph_points, neighbour_graph
+from cellmodels.refinement_network import RefinementNet, default_scale
+from cellmodels.training import Schedule, Trainer, split
+from genetext.errors import ModelError, first_ten
+
+if TYPE_CHECKING:
+    from genetext.priors import GenePriors
+    from genetext.progress import Progress
+
+_BLOCK = 2048
+_PART = 64
+"""Cells of a part: those of a mini-batch come in parts of neighbours, so that links fall within it."""
+_SPACE = 50
+_ALL_GENES_BELOW = 10_000
+_CLIP = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinementConfig(Schedule):
+    """Hyper-parameters of RefinementModel.
+
+    Attributes
+    ----------
+    n_genes
+        So many genes that vary most; None: all that vary.
+    features
+        What the network reads: `log` values, `scaled` ones (by the standard deviation of the gene, cut at 10, not
+        centred), or `counts`.
+    hops
+        How often the features of the first and of the second view are averaged over the cells' neighbours beforehand.
+    graph
+        Which cells are neighbours: `expression`, `spatial` (positions in `obsm["spatial"]`), or a key of `obsp`.
+    k
+        Neighbours of a cell, not counting itself; links hold both ways.
+    n_pcs
+        Cells are compared, by cosine, in so many principal components of their log values; None: gene by gene, from
+        10,000 cells on in 50 components.
+    gene_graph
+        Which genes are neighbours: `expression`, `text` (near in the priors), or `blend`. None: `blend` with priors,
+        `expression` without.
+    gene_k
+        Neighbours of a gene, not counting itself.
+    gene_blend
+        Share of the text in a blend, 0 to 1.
+    gene_metric
+        Near in expression: `cosine` (correlation over the cells) or `euclidean`.
+    gene_links
+        `union`: linked if either is near to the other. `directed`: a gene receives from those it is near to.
+    gene_features
+        The gene branch reads so many principal directions of the genes; None: a gene's value in every cell.
+    n_hidden
+        Width of both views.
+    n_latent
+        Width of each refined view; the embedding has twice as many columns. None: the number of clusters that the
+        stability of Leiden cuts tells.
+    dropout
+        Share of hidden values dropped in training.
+    temperature
+        Of the softmax over hidden values.
+    lambda1, lambda2
+        Weights of neighbourhood alignment and of cross-view consistency.
+    batch_size
+        Up to so many cells all are one batch, and an epoch is one step, exactly. More are cut into mini-batches.
+    """
+
+    n_genes: int | None = 2000
+    features: Literal["log", "scaled", "counts"] = "log"
+    hops: tuple[int, int] = (0, 0)
+    graph: str = "expression"
+    k: int = 14
+    n_pcs: int | None = 50
+    gene_graph: Literal["expression", "text", "blend"] | None = None
+    gene_k: int = 4
+    gene_blend: float = 0.5
+    gene_metric: Literal["cosine", "euclidean"] = "cosine"
+    gene_links: Literal["union", "directed"] = "union"
+    gene_features: int | None = 128
+    n_hidden: int = 256
+    n_latent: int | None = 16
+    dropout: float = 0.3
+    temperature: float = 0.1
+    lambda1: float = 100.0
+    lambda2: float = 1.0
+    epochs: int = 200
+    batch_size: int = 4096
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        super().__post_init__()
+        wrong = {
+            "n_genes": self.n_genes is None or self.n_genes >= 2,
+            "features": self.features in ("log", "scaled", "counts"),
+            "hops": len(self.hops) == 2 and min(self.hops) >= 0,
+            "graph": bool(self.graph),
+            "k": self.k >= 1,
+            "n_pcs": self.n_pcs is None or self.n_pcs >= 1,
+            "gene_graph": self.gene_graph in (None, "expression", "text", "blend"),
+            "gene_k": self.gene_k >= 1,
+            "gene_blend": 0 <= self.gene_blend <= 1,
+            "gene_metric": self.gene_metric in ("cosine", "euclidean"),
+            "gene_links": self.gene_links in ("union", "directed"),
+            "gene_features": self.gene_features is None or self.gene_features >= 1,
+            "n_hidden": self.n_hidden >= 1,
+            "n_latent": self.n_latent is None or self.n_latent >= 2,
+            "dropout": 0 <= self.dropout < 1,
+            "temperature": self.temperature > 0,
+            "lambda1": self.lambda1 >= 0,
+            "lambda2": self.lambda2 >= 0,
+            "batch_size": self.batch_size >= 2,
+        }
+        for name, right in wrong.items():
+            if not right:
+                raise ModelError(
+                    f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
+                )
+
+
+_PAPER: dict[str, Any] = {
+    "features": "counts",
+    "n_pcs": None,
+    "gene_graph": "expression",
+    "gene_metric": "euclidean",
+    "gene_links": "directed",
+    "gene_features": None,
+    "n_hidden": 1500,
+    "n_latent": None,
+    "epochs": 500,
+    "batch_size": 10**9,
+    "lr": 1e-4,
+    "weight_decay": 0.1,
+}
+
+
+def _paper(**changes: Any) -> dict[str, Any]:
+    return {**_PAPER, **changes}
+
+
+_SPATIAL = {"features": "scaled", "graph": "spatial", "n_genes": 1000, "k": 3, "n_latent": 100}
+
+
+class RefinementModel(CellModel[RefinementConfig]):
+    """Two views of cells, aligned with each other and refined by a graph of genes (scRCL, arXiv 2512.10640).
+
+    One view is a perceptron on a cell's own features, the other a graph convolution over its neighbours. Both are
+    projected to genes, and from there through what a convolution over the graph of genes says of each gene. That graph
+    comes from expression, from text, or from both.
+
+    Presets have the paper's values: `paper` (the default of its configuration files), and `paper:<data set>` for those
+    that have one of their own. They read counts, embed by all cells at once, and take the number of clusters for
+    `n_latent`, which is estimated here, never read from labels, where the files do not give it.
+
+    Examples
+    --------
+    >>> model = RefinementModel(seed=0).fit(adata, "human/minilm")  # doctest: +SKIP
+    >>> model.to_anndata(adata)  # doctest: +SKIP
+    >>> clusters = cluster(adata.obsm["X_refinement"])  # doctest: +SKIP
+    """
+
+    name = "refinement"
+    needs: ClassVar[Needs] = "log"
+    Config = RefinementConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": _paper(),
+        "paper:diaphragm": _paper(
+            lr=5e-4, dropout=0.1, weight_decay=1e-3, n_genes=1500, lambda2=0.01, temperature=1.0, n_latent=5
+        ),
+        "paper:lung": _paper(
+            lr=5e-4,
+            hops=(5, 0),
+            dropout=0.1,
+            weight_decay=1e-3,
+            n_genes=1000,
+            lambda2=100.0,
+            temperature=1.0,
+            n_latent=11,
+        ),
+        "paper:trachea": _paper(
+            lr=5e-3,
+            dropout=0.1,
+            weight_decay=1e-3,
+            n_genes=500,
+            lambda1=10.0,
+            lambda2=0.01,
+            temperature=1.0,
+            n_latent=9,
+        ),
+        "paper:bladder": _paper(
+            lr=5e-3, hops=(5, 0), dropout=0.5, n_genes=1000, lambda1=10.0, lambda2=0.01, n_latent=4
+        ),
+        "paper:limb_muscle": _paper(hops=(5, 0), n_genes=1000, lambda2=0.1, n_latent=6),
+        "paper:spleen": _paper(lr=5e-4, dropout=0.1, weight_decay=1e-3, n_genes=500, temperature=1.0, n_latent=5),
+        "paper:li_tumor": _paper(lr=1e-5, lambda2=10.0, n_latent=6),
+        "paper:human_esc": _paper(
+            lr=1e-5, hops=(4, 2), weight_decay=1e-2, n_genes=1000, lambda1=10.0, lambda2=100.0, n_latent=7
+        ),
+        "paper:zeisel": _paper(lr=5e-5, hops=(4, 2), n_genes=1500, lambda2=0.01, n_latent=9),
+        "paper:baron_human": _paper(lr=5e-5, hops=(5, 0), lambda1=0.01, lambda2=0.1, n_latent=14),
+        "paper:spatial": _paper(**{**_SPATIAL, "n_genes": 3000, "k": 15, "hops": (10, 8), "n_latent": None}),
+        "paper:breast_cancer": _paper(**_SPATIAL, hops=(5, 1), lambda1=200.0),
+        "paper:mouse_brain": _paper(**_SPATIAL, hops=(1, 0)),
+        "paper:mouse_embryo": _paper(**_SPATIAL, hops=(5, 1), lambda1=200.0, lambda2=0.1),
+    }
+
+    _views: "_Views | None" = None
+
+    def fit(
+        self,
+        adata: Any,
+        priors: "GenePriors | str | Path | None" = None,
+        *,
+        layer: str | None = None,
+        trainer: Trainer | None = None,
+        checkpoints: str | Path | None = None,
+        oracle: Any = None,
+        progress: "Progress | None" = None,
+    ) -> Self:
+        """Fit to some cells.
+
+        Parameters
+        ----------
+        adata
+            Cells, with counts or (unless `features="counts"`) log-normalised values; with `obsm["spatial"]` or the
+            graph in `obsp` where the configuration asks for it.
+        priors
+            Gene priors or the name of an index, for the graph of genes.
+        layer
+            Where the expression is. Default: found.
+        trainer
+            Device, precision and processes.
+        checkpoints
+            A folder from which a run that was cut off goes on.
+        oracle
+            True labels, a column of `obs` or one per cell, for `selection="oracle"` only.
+        progress
+            Told `("epochs", done, total)`.
+
+        Raises
+        ------
+        ModelError
+            The configuration asks for priors, positions or a graph that are not there.
+        CellsError
+            There is no such expression, or there are fewer than two cells.
+        """
+        config = self.config
+        found = read_cells(adata, needs=self._expression, layer=layer)
+        aligned = self._priors(adata, priors)
+        kind = config.gene_graph or ("expression" if aligned is None else "blend")
+        if kind != "expression" and aligned is None:
+            raise ModelError(f"gene_graph={kind!r} needs priors: pass them to fit(), or use gene_graph='expression'")
+        columns = self._choose_genes(found, config.n_genes)
+        # By name: what is drawn for a gene must not depend on where it stands.
+        columns = columns[np.argsort(np.asarray(adata.var_names, str)[columns], kind="stable")]
+        data = self._start(adata, found, columns, aligned)
+        log = data.log().matrix
+        if config.features == "scaled":
+            self.arrays["scale"] = _deviations(log)
+        features = self._features(data)
+        space = Space.of(log, _SPACE if config.n_pcs is None else config.n_pcs, centred=True)
+        graph, points = self._cell_graph(adata, log, space)
+        views = _Views.of(features, graph, config.hops)
+        genes = self._gene_graph(features, kind, None if aligned is None else aligned.take(columns))
+        gene_input = _gene_input(views.first, genes, config)
+        basis = Space.of(features, _SPACE, centred=False)
+        kept = References(
+            digests(data.matrix),
+            graph_points(log, space),
+            space,
+            basis.coordinates(features),
+            basis.loadings,
+            graph,
+        )
+        self.arrays |= kept.arrays() | {
+            "gene_graph_indptr": genes.indptr.astype(np.int64),
+            "gene_graph_indices": genes.indices.astype(np.int32),
+            "gene_graph_weights": genes.data.astype(np.float32),
+        }
+        self.facts |= {
+            "gene_graph": kind,
+            "n_gene_links": int(genes.nnz - genes.shape[0]),
+            "n_cell_links": int(graph.nnz // 2),
+            "n_gene_features": int(gene_input.shape[1]),
+            "n_latent": config.n_latent or _estimated(points, config.seed),
+        }
+        task = _Task(views, points, config)
+
+        def make(module: nn.Module) -> _Task:
+            assert isinstance(module, RefinementNet)
+            module.gene_input = torch.from_numpy(gene_input)
+            task.module = module
+            return task
+
+        self._views = views
+        try:
+            self._train(
+                make,
+                adata=adata,
+                data=data,
+                trainer=trainer,
+                checkpoints=checkpoints,
+                oracle=oracle,
+                progress=progress,
+            )
+            self._net.keep_genes()
+            self.arrays["embedding"] = self._through(views, torch.device("cpu"))
+        finally:
+            self._views = None
+        return self
+
+    def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
+        """Return the expression of the model's genes, in its order; parameters as in `embed`."""
+        if self.genes is None or self.module is None:
+            raise ModelError("this RefinementModel was not fitted: call fit() or load() first")
+        coverage = self.genes.find(adata, min_covered=min_covered)
+        return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
+
+    def embed(
+        self,
+        adata: Any,
+        *,
+        layer: str | None = None,
+        min_covered: float = 1.0,
+        device: str = "cpu",
+        graph: Literal["references", "own"] | None = None,
+    ) -> Array:
+        """Embed cells, also such as it was not fitted on.
+
+        Parameters
+        ----------
+        adata
+            Cells with the genes of the model, in any order; they are found by name, else by GeneID.
+        layer
+            Where the expression is. Default: found, as in `fit`.
+        min_covered
+            Smallest share of the model's genes that the data must have; the others count as zeros.
+        device
+            Where to compute: `cpu`, `cuda`, `cuda:1` ...
+        graph
+            `references`: a training cell, known by its expression, gets the embedding that it had in training; any
+            other is linked to the training cells nearest to it, and to no other new cell, so that its embedding does
+            not depend on what it comes with. `own`: the cells are linked among themselves, as in training. Default:
+            `references` for graphs of expression; `own` for others, which need their positions or their graph here
+            too.
+
+        Returns
+        -------
+        `(n_cells, 2 n_latent) float32`: both refined views, each row of each of length one.
+
+        Raises
+        ------
+        ModelError
+            It was not fitted, or positions or graph are not there.
+        GenesMissing
+            The data lack genes of the model.
+        CellsError
+            The data have no expression of the kind that the model needs.
+        """
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        of_expression = self.config.graph == "expression"
+        if graph not in (None, "references", "own"):
+            raise ModelError(f"unknown graph {graph!r}: references or own")
+        if graph == "references" and not of_expression:
+            raise ModelError(f"the graph of this model is {self.config.graph!r}: new cells need one of their own")
+        if graph == "own" or not of_expression:
+            log = cells.log().matrix
+            near, _ = self._cell_graph(adata, log, References.of(self.arrays).space)
+            return self._through(_Views.of(self._features(cells), near, self.config.hops), torch.device(device))
+        return self._embed(cells, torch.device(device))
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _expression(self) -> Needs:
+        return "counts" if self.config.features == "counts" else "log"
+
+    @property
+    def _net(self) -> RefinementNet:
+        assert isinstance(self.module, RefinementNet)
+        return self.module
+
+    def _build(self) -> nn.Module:
+        config, n = self.config, len(self.genes or ())
+        return seeded(
+            config.seed,
+            lambda: RefinementNet(
+                n,
+                config.n_hidden,
+                int(self.facts["n_latent"]),
+                int(self.facts["n_gene_features"]),
+                dropout=config.dropout,
+                temperature=config.temperature,
+                lambda1=config.lambda1,
+                lambda2=config.lambda2,
+            ),
+        )
+
+    def _features(self, cells: CellMatrix) -> sparse.csr_matrix:
+        if self.config.features == "counts":
+            return cells.matrix
+        log = cells.log().matrix
+        if self.config.features == "log":
+            return log
+        scaled = log.copy()
+        scaled.data = np.minimum(scaled.data / self.arrays["scale"][scaled.indices], _CLIP)
+        return scaled
+
+    def _cell_graph(
+        self, adata: Any, log: sparse.csr_matrix, space: Space
+    ) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+        """Return the graph of some cells, and points by which near cells can be brought together."""
+        config = self.config
+        if config.graph == "expression":
+            whole = config.n_pcs is None and log.shape[0] < _ALL_GENES_BELOW
+            points = graph_points(log, None if whole else space)
+            return neighbour_graph(points, config.k), points
+        if config.graph == "spatial":
+            if "spatial" not in adata.obsm:
+                raise ModelError(f"obsm has no 'spatial': there are {first_ten(list(adata.obsm)) or 'none'}")
+            points = np.asarray(adata.obsm["spatial"], np.float32)
+            return neighbour_graph(points, config.k), points
+        if config.graph not in adata.obsp:
+            raise ModelError(
+                f"graph={config.graph!r} is no key of obsp (there are {first_ten(list(adata.obsp)) or 'none'}), nor "
+                f"'expression' or 'spatial'"
+            )
+        graph = check_graph(adata.obsp[config.graph])
+        graph.data[:] = 1
+        return graph, graph_points(log, space)
+
+    def _gene_graph(self, features: sparse.csr_matrix, kind: str, priors: "GenePriors | None") -> sparse.csr_matrix:
+        config = self.config
+        graph = None
+        if kind != "text":
+            graph = gene_graphs.expression_graph(features, config.gene_k, metric=config.gene_metric)
+        if kind != "expression" and priors is not None:
+            text = gene_graphs.text_graph(priors, config.gene_k)
+            graph = text if graph is None else gene_graphs.blended(graph, text, config.gene_blend)
+        return gene_graphs.smoother(graph, directed=config.gene_links == "directed")
+
+    def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
+        if self._views is not None:
+            return self._through(self._views, device)
+        kept = References.of(self.arrays)
+        known = kept.find(cells.matrix)
+        out: Array = self.arrays["embedding"][known]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            part = CellMatrix(cells.matrix[new], cells.totals[new], cells.kind, cells.label)
+            out[new] = self._attached(part, kept, device)
+        return out
+
+    def _through(self, views: "_Views", device: torch.device) -> Array:
+        """Embed cells by a graph among themselves."""
+        net = self._net.to(device)
+        n = len(views.smooth.indptr) - 1
+        hidden = self._over(n, lambda rows: net.graph_input(views.take(views.second, rows, device)), size=_BLOCK)
+        return self._refined(
+            n,
+            lambda rows: views.take(views.first, rows, device),
+            lambda rows: torch.from_numpy(views.smooth[rows] @ hidden).to(device),
+        )
+
+    def _attached(self, cells: CellMatrix, kept: References, device: torch.device) -> Array:
+        """Embed new cells, each linked to training cells."""
+        net, (first, second) = self._net.to(device), self.config.hops
+        features = self._features(cells)
+        rows, own = kept.attach(graph_points(cells.log().matrix, kept.space), self.config.k)
+        smooth = gene_graphs.smoother(kept.graph).astype(np.float32)
+        steps = [kept.features]
+        for _ in range(max(first, second + 1)):
+            steps.append(smooth @ steps[-1])
+        # What the first convolution makes of a training cell is made of its features in few dimensions.
+        wanted, place = np.unique(rows.indices, return_inverse=True)
+        near = sparse.csr_matrix((rows.data, place.reshape(-1), rows.indptr), (rows.shape[0], len(wanted)))
+        around = steps[second + 1][wanted]
+        hidden = self._over(
+            len(wanted), lambda some: net.graph_input(torch.from_numpy(around[some] @ kept.basis.T).to(device))
+        )
+
+        def dense(some: Rows) -> Array:
+            block: Array = features[some].toarray()
+            return block
+
+        x1 = kept.views(dense, rows, own, steps, first)
+        x2 = kept.views(dense, rows, own, steps, second + 1)
+
+        def gathered(some: NDArray[np.int64]) -> torch.Tensor:
+            itself = net.graph_input(torch.from_numpy(x2(some)).to(device))
+            others = torch.from_numpy(near[some] @ hidden).to(device)
+            return torch.from_numpy(own[some]).to(device) * itself + others
+
+        return self._refined(cells.n_cells, lambda some: torch.from_numpy(x1(some)).to(device), gathered)
+
+    def _refined(
+        self,
+        n: int,
+        features: Callable[[NDArray[np.int64]], torch.Tensor],
+        gathered: Callable[[NDArray[np.int64]], torch.Tensor],
+    ) -> Array:
+        """Return both refined views, side by side, from the first view's features and what neighbours gave."""
+        net = self._net
+
+        def work(rows: NDArray[np.int64]) -> torch.Tensor:
+            genes = net.refined_genes()
+            h1 = net.expression_view(features(rows))
+            h2 = net.graph_output(gathered(rows) @ net.second.weight)
+            return torch.cat([net.refine(h1, genes), net.refine(h2, genes)], dim=1)
+
+        return self._over(n, work, size=_BLOCK)
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """Cells as the network reads them.
+
+    `first` and `second` are features `(n, G)`, CSR or dense: of the first view, and of the second view smoothed once
+    more, since the first graph convolution reads the mean over neighbours. `smooth` is the filter of the second one,
+    `near` the graph with a unit diagonal.
+    """
+
+    first: Any
+    second: Any
+    smooth: sparse.csr_matrix
+    near: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, features: sparse.csr_matrix, graph: sparse.csr_matrix, hops: tuple[int, int]) -> Self:
+        smooth = gene_graphs.smoother(graph)
+        near = (graph + sparse.identity(graph.shape[0])).tocsr().astype(np.float32)
+        near.sort_indices()
+        first = gene_graphs.filtered(features, smooth, hops[0])
+        start, done = (first, hops[0]) if hops[0] <= hops[1] + 1 else (features, 0)
+        second = gene_graphs.filtered(start, smooth, hops[1] + 1 - done)
+        return cls(first, second, smooth.astype(np.float32), near)
+
+    @staticmethod
+    def take(features: Any, rows: Rows, device: torch.device | None = None) -> torch.Tensor:
+        part = features[rows]
+        dense = torch.from_numpy(part.toarray() if sparse.issparse(part) else part)
+        return dense if device is None else dense.to(device)
+
+
+@dataclass(eq=False)
+class _Task:
+    """Batches: all cells, or parts of cells that are near to each other, put together at random."""
+
+    views: _Views
+    points: NDArray[np.float32]
+    config: RefinementConfig
+    module: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._train, self._held = split(len(self.points), self.config.held_out, self.config.seed)
+        self._last: tuple[Rows, dict[str, Any]] | None = None
+
+    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
+        n_batches = _n_batches(len(self._train), self.config.batch_size)
+        if n_batches == 1:
+            return [self._train]
+        parts = near_parts(self.points, self._train, min(_PART, max(1, self.config.batch_size // 8)), rng)
+        order = rng.permutation(len(parts))
+        batches = [np.sort(np.concatenate([parts[one] for one in some])) for some in np.array_split(order, n_batches)]
+        return batches
+
+    def held_out(self) -> Sequence[Rows]:
+        if not len(self._held):
+            return []
+        return list(np.array_split(self._held, _n_batches(len(self._held), self.config.batch_size)))
+
+    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+        if self._last is not None and np.array_equal(self._last[0], rows):
+            return self._last[1]
+        near = Neighbours.of(sampled(self.views.near, rows), self.views.near.shape[0])
+        smooth = sampled(self.views.smooth, rows)
+        made = {
+            "x1": self.views.take(self.views.first, rows),
+            "x2": self.views.take(self.views.second, rows),
+            "smooth": Links.of(smooth, symmetric=len(rows) == len(self.points)),
+            "near": near,
+        }
+        self._last = (rows, made)
+        return made
+
+
+def near_parts(points: NDArray[Any], rows: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
+    """Cut cells into parts of about `size` that are near to each other: by halves, each along a random direction.
+
+    The directions are drawn anew each time, so that links cut in one epoch are whole in another.
+
+    Returns
+    -------
+    Positions, each of `rows` in one part; parts differ in size by one.
+    """
+    parts = [rows]
+    while max(map(len, parts)) > size:
+        halved = []
+        for part in parts:
+            # One direction for each part, whether or not it is split, keeps the draws in step.
+            along = points[part] @ rng.standard_normal((points.shape[1],)).astype(points.dtype)
+            order = part[np.argsort(along, kind="stable")]
+            halved += [order[: len(order) // 2], order[len(order) // 2 :]] if len(part) > 1 else [order]
+        parts = halved
+    return parts
+
+
+def _n_batches(n: int, size: int) -> int:
+    """How many batches of at most about `size`, none of a single cell: one has no other cell to be apart from."""
+    return max(1, min(-(-n // size), n // 2))
+
+
+def _deviations(log: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Return the standard deviation of each gene, `(n_genes,)`; 1 where a gene does not vary."""
+    square = log.copy()
+    square.data = square.data**2
+    mean = np.asarray(log.mean(axis=0, dtype=np.float64)).ravel()
+    variance = np.asarray(square.mean(axis=0, dtype=np.float64)).ravel() - mean**2
+    deviation: Array = np.sqrt(np.where(variance > 0, variance, 1.0)).astype(np.float32)
+    return deviation
+
+
+def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) -> Array:
+    """Return features of genes, smoothed along their graph, `(n_genes, n_features) float32`.
+
+    Either a gene's value in every cell of the first view; or its coordinates along the principal directions of the
+    genes, which have the same inner products but for what is in further directions, and do not depend on the number or
+    the order of the cells. The latter are scaled to a mean square of one.
+    """
+    if config.gene_features is None:
+        of_genes = first.T
+        smoothed = genes.astype(np.float32) @ (of_genes.toarray() if sparse.issparse(of_genes) else of_genes)
+        every: Array = np.ascontiguousarray(smoothed, np.float32)
+        return every
+    space = Space.of(first, config.gene_features, centred=False)
+    # X = U s V^T, so that X^T U = V s: the length of a column of X V is s.
+    length = np.linalg.norm(np.asarray(first @ space.loadings, np.float64), axis=0)
+    coordinates = space.loadings * length
+    scale = default_scale(coordinates.shape[1]) / np.sqrt(np.square(coordinates).sum(axis=1).mean())
+    some: Array = np.ascontiguousarray(genes @ (coordinates * scale), np.float32)
+    return some
+
+
+def _estimated(points: NDArray[Any], seed: int) -> int:
+    from cellmodels.clusters import estimate_clusters
+
+    return max(2, estimate_clusters(points, seed=seed).n_clusters)
