@@ -152,17 +152,18 @@ class BalancedBatches:
 
 
 class _Round:
-    """Items in a random order, over and over, each round in a new one."""
+    """Items in a random order, over and over, each round in a new one; as distinct as can be."""
 
     def __init__(self, items: NDArray[np.int64], rng: np.random.Generator) -> None:
         self._items, self._rng = items, rng
         self._left = items[:0]
 
     def take(self, n: int) -> NDArray[np.int64]:
-        """Return the next `n`."""
-        parts = [self._left]
-        while sum(map(len, parts)) < n:
-            parts.append(self._rng.permutation(self._items))
-        flat = np.concatenate(parts)
+        """Return the next `n`; none twice unless there are fewer than `n` items."""
+        flat = self._left
+        while len(flat) < n:
+            another = self._rng.permutation(self._items)
+            repeated = np.isin(another, self._left)
+            flat = np.concatenate([flat, another[~repeated], another[repeated]])
         self._left = flat[n:]
         return flat[:n]

@@ -152,7 +152,7 @@ class Neighbours:
             raise ModelError(f"min_confidence is {min_confidence}: give a probability")
         votes, nearest, similarity = self._votes(embedding)
         probability = self._probabilities(votes, nearest)
-        order = _ranking(probability, nearest)
+        order = self._ranking(votes, nearest)
         best = order[:, 0]
         confidence = np.take_along_axis(probability, best[:, None], axis=1)[:, 0]
         names = np.array([*self.classes, None], dtype=object)
@@ -188,7 +188,7 @@ class Neighbours:
         from sklearn.isotonic import IsotonicRegression
 
         probability = self._probabilities(votes, nearest)
-        best = _ranking(probability, nearest)[:, 0]
+        best = self._ranking(votes, nearest)[:, 0]
         map_ = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
         map_.fit(probability[np.arange(len(best)), best], (best == truth).astype(float))
         knots = np.stack([map_.X_thresholds_, map_.y_thresholds_]).astype(np.float64)
@@ -241,6 +241,12 @@ class Neighbours:
         shares: Floats = smoothed / smoothed.sum(axis=1, keepdims=True)
         return shares
 
+    def _ranking(self, votes: Floats, nearest: Floats) -> Ints:
+        """Classes of each cell, the likeliest first; of equal ones the nearest, then the first."""
+        # By votes: calibration may make unlike ones equal. Rounded: the order of a sum must not decide.
+        shares = np.round(self._weighed(votes), 12)
+        return np.lexsort((np.broadcast_to(np.arange(shares.shape[1]), shares.shape), -nearest, -shares), axis=1)
+
     def _probabilities(self, votes: Floats, nearest: Floats) -> Floats:
         logits = np.log(self._weighed(votes)) / self.temperature
         logits -= logits.max(axis=1, keepdims=True)
@@ -248,7 +254,7 @@ class Neighbours:
         probability /= probability.sum(axis=1, keepdims=True)
         if not self.knots.shape[1] or probability.shape[1] < 2:
             return probability
-        order = _ranking(probability, nearest)
+        order = self._ranking(votes, nearest)
         line = np.arange(len(order))
         top, second = probability[line, order[:, 0]], probability[line, order[:, 1]]
         told = np.interp(top, *self.knots)
@@ -280,14 +286,6 @@ def expected_calibration_error(confidence: NDArray[Any], correct: NDArray[Any], 
     which = np.minimum((told * bins).astype(np.int64), bins - 1)
     gap = np.bincount(which, weights=told - right, minlength=bins)
     return float(np.abs(gap).sum() / len(told))
-
-
-def _ranking(probability: Floats, nearest: Floats) -> Ints:
-    """Classes of each cell, the likeliest first; of equal ones the nearest, then the first."""
-    n_classes = probability.shape[1]
-    index = np.broadcast_to(np.arange(n_classes), probability.shape)
-    # Rounded: votes that are equal but for the order of their sums are equal.
-    return np.lexsort((index, -nearest, -np.round(probability, 12)), axis=1)
 
 
 def _points(embedding: NDArray[Any]) -> NDArray[np.float32]:
