@@ -111,6 +111,10 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         labels: Annotated[
             str | None, typer.Option("--labels", "-l", help="Column of obs to learn from (contrastive only).")
         ] = None,
+        view: Annotated[
+            str | None,
+            typer.Option("--view", help="What topics are to agree with: prior, a key of obsm, or none (topic only)."),
+        ] = None,
         clusters: Annotated[
             int | None, typer.Option("--clusters", "-k", min=1, help="How many. Default: told by their stability.")
         ] = None,
@@ -172,6 +176,8 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         _refuse_paths(data, output)
         if labels is not None and name != "contrastive":
             raise typer.BadParameter(f"--labels: the {name} model learns from no labels; contrastive does")
+        if view is not None and name != "topic":
+            raise typer.BadParameter(f"--view: the {name} model has none; topic does")
         if selection not in (None, *_SELECTIONS):
             raise typer.BadParameter(f"--selection {selection}: choose {', '.join(_SELECTIONS)}")
         if (selection == "oracle") != (oracle_labels is not None):
@@ -206,7 +212,9 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
                     r_names=r_names,
                 )
                 prior = prior.without() if without else prior
-            more: dict[str, Any] = {"labels": labels} if name == "contrastive" else {}
+            more: dict[str, Any] = {"labels": labels} if labels is not None else {}
+            if view is not None:
+                more["view"] = None if view == "none" else view
             with _going_on(own):
                 made.fit(
                     adata,

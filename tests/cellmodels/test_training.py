@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from cellmodels import metrics
-from cellmodels.clusters import cluster
 from cellmodels.training import Schedule, Trainer, in_order, shuffled, split
 from genetext import manifest
 from genetext.errors import ModelError
@@ -247,20 +245,6 @@ ToyModel(**KILLED_HOW).fit(
 )
 """
 KILLED_HOW = {"epochs": 8, "selection": "loss", "held_out": 0.2}
-TOGETHER = """
-import sys
-from cellmodels.training import Trainer
-from tests.cellmodels.toy import ToyModel
-from tests.cellmodels.test_training import HOW, cells
-
-model = ToyModel(**HOW).fit(
-    cells(160, 40), trainer=Trainer(device="cpu", devices=2, checkpoint_every=6), checkpoints=sys.argv[1]
-)
-if model.is_main:
-    model.save(sys.argv[2])
-    print("saved")
-"""
-HOW = {"epochs": 12, "lr": 0.01, "batch_size": 20, "held_out": 0.1, "patience": 5, "selection": "loss"}
 
 
 def run(code, place, *arguments):
@@ -288,14 +272,3 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path):
     model.save(tmp_path / "model")
     ToyModel(**KILLED_HOW).fit(cells()).save(tmp_path / "whole")
     assert files(tmp_path / "model") == files(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_two_processes_train_together_and_one_of_them_writes(tmp_path):
-    ran = run(TOGETHER, tmp_path, tmp_path / "c", tmp_path / "model")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "saved\n", "")
-    adata = cells(160, 40)
-    model, alone = ToyModel.load(tmp_path / "model"), ToyModel(**{**HOW, "batch_size": 40}).fit(adata)
-    assert metrics.ari(adata.obs["group"], cluster(model.embed(adata), 3).labels) > 0.9
-    assert model.history["loss"].to_numpy() == pytest.approx(alone.history["loss"], rel=0.1)
-    assert weights(model) != weights(alone), "batches are normalised each for itself"
