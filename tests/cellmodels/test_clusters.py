@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from cellmodels.clusters import (
     RESOLUTIONS,
     Clustering,
+    Leiden,
     _agreement,
     _cut_into,
     _merged,
@@ -19,6 +20,7 @@ from cellmodels.clusters import (
     estimate_clusters,
 )
 from cellmodels.graphs import knn_graph
+from cellmodels.profiles import communities
 from genetext.errors import CellsError
 
 
@@ -107,6 +109,23 @@ def test_leiden_gives_as_many_groups_as_asked(four, n_clusters):
     assert found.stability is None
     assert found.table["stability"].isna().all()
     assert not len(cluster(four[0], 4).table)
+
+
+def test_a_graph_that_is_cut_often_gives_what_single_cuts_give(four):
+    graph = knn_graph(four[0], 15)
+    leiden = Leiden(graph)
+    for resolution in (3.0, 0.1, 1.0, 3.0):
+        np.testing.assert_array_equal(leiden.cut(resolution, seed=4), communities(graph, resolution=resolution, seed=4))
+
+
+def test_without_igraph_the_extra_is_named(four, monkeypatch):
+    def missing(name, *args, **kwargs):
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(CellsError, match=r"pip install 'genetext\[annotate\]'"):
+        cluster(four[0])
+    assert cluster(four[0], 4).n_clusters == 4
 
 
 def test_parts_that_do_not_hang_together_are_merged_where_fewer_are_asked_for():
