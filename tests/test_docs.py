@@ -240,7 +240,7 @@ def program() -> dict[str, set[str]]:
         path, command = waiting.pop()
         ran = genetext(Path.cwd(), *path.split()[1:], "--help", columns="300")
         assert ran.returncode == 0, ran.stderr
-        rows = re.findall(r"^│\s[*\s]\s*((?:--?[a-z][\w-]*\s+)+)", ran.stdout, re.MULTILINE)
+        rows = re.findall(r"^│\s+\*?\s*((?:--?[a-z][\w-]*\s+)+)", ran.stdout, re.MULTILINE)
         found[path] = {word for row in rows for word in row.split()}
         waiting += [(f"{path} {name}", one) for name, one in getattr(command, "commands", {}).items()]
     return found
