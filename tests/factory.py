@@ -52,6 +52,14 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 
 # gene id, symbol, synonyms, Ensembl id, full name, type; "-" is NCBI's null.
+# What `Other_designations` lists, by GeneID.
+DESIGNATIONS: Mapping[int, str] = {
+    94233: "melanopsin|opsin-4|light receptor of the circadian clock",
+    7157: "tumor protein p53|guardian of the genome|testicular tissue protein Li 7",
+    30044: "melanopsin",
+    100130705: "uncharacterized protein LOC100130705",
+}
+
 HUMAN: tuple[tuple[int, str, str, str, str, str], ...] = (
     (3, "A2MP1", "A2MP", "ENSG00000291190", "alpha-2-macroglobulin pseudogene 1", "pseudo"),
     (611, "OPN1SW", "BCP|BOP|CBT", "ENSG00000128617", "opsin 1, short wave sensitive", "protein-coding"),
@@ -408,7 +416,7 @@ def _info(tax_id: int, genes: Iterable[tuple[int, str, str, str, str, str]]) -> 
         official = {"COX1": "MT-CO1"}.get(symbol, symbol)
         authority = ("-", "-", "-") if symbol.startswith(("LOC", "EXTRA")) else (official, name, "O")
         known = (tax_id, gene_id, symbol, "-", synonyms, "|".join(references), "1", "1q1", name, kind)
-        rows.append((*known, *authority, "-", "20260101", "-"))
+        rows.append((*known, *authority, DESIGNATIONS.get(gene_id, "-"), "20260101", "-"))
     return rows
 
 

@@ -1,9 +1,10 @@
-"""Sections (symbol, name, summary, ortholog's summary, facts) -> one text per gene.
+"""Sections (symbol, name, summary, ortholog's summary, facts, designations) -> one text per gene.
 
 A text begins with a heading of symbol and name. Its content is the summary that the ranking puts first; where the gene
 has none, the summary of its one-to-one human ortholog; where there is none either, facts (gene groups and its most
-specific Gene Ontology terms) in our own words; else the name alone, if it says anything. What was taken is written
-down per gene. A gene without any of these has an empty text.
+specific Gene Ontology terms) in our own words; else the name alone, if it says anything. Where they are asked for, the
+designations that say more than the name stand at the end, which is where an encoder's window cuts. What was taken is
+written down per gene. A gene without any of these has an empty text.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from genetext.errors import TextError, first_ten
 from genetext.species import HUMAN
 from genetext.text import hygiene
+from genetext.text.designations import telling
 from genetext.text.snapshot import Snapshot
 from genetext.text.template import SECTIONS, SOURCES, Template, known_names
 
@@ -122,7 +124,8 @@ def compose(
     Raises
     ------
     TextError
-        A gene, gene type or source that the snapshot does not have; the message names those it has.
+        A gene, gene type or source that the snapshot does not have; the message names those it has. Or designations are
+        asked for, and it has none.
     """
     template = template or Template()
     own_tax = snapshot.species.tax_id
@@ -130,6 +133,7 @@ def compose(
     summaries = _ranked_summaries(snapshot, template)
     told_own = "summary" in template.sections
     partner = _human_partners(snapshot) if "ortholog" in template.sections else {}
+    called = _designations(snapshot) if "designations" in template.sections else {}
     facts: _Facts | None = None
     if template.facts != "never":
         ids = table["gene_id"].tolist()
@@ -160,10 +164,11 @@ def compose(
             if told and not content:
                 source, from_human = label, label == "ortholog-facts"
             content = " ".join(part for part in (content, told) if part)
-        telling = is_informative(name, symbol)
-        text = _text(template, symbol, name if telling else "", content)
+        says = is_informative(name, symbol)
+        more = telling(called.get(gene_id, ()), name=name, symbol=symbol, informative=is_informative)
+        text = _text(template, symbol, name if says else "", content, more)
         if not content:
-            source = "name" if telling and "name" in template.sections else "none"
+            source = "name" if more or (says and "name" in template.sections) else "none"
             text = text if source == "name" else ""
         elif from_human and human and template.say_ortholog:
             text = f"{text} This is known of its human ortholog{' ' + human[1] if human[1] else ''}."
@@ -231,13 +236,14 @@ class _Facts:
         return " ".join(parts)
 
 
-def _text(template: Template, symbol: str, name: str, content: str) -> str:
+def _text(template: Template, symbol: str, name: str, content: str, more: Sequence[str]) -> str:
     heading = ": ".join(
         part for section, part in (("symbol", symbol), ("name", name)) if section in template.sections and part
     )
     if heading and not heading.endswith((".", "!", "?")):
         heading += "."
-    return " ".join(part for part in (heading, content) if part)
+    also = f"Also called: {'; '.join(more)}." if more else ""
+    return " ".join(part for part in (heading, content, also) if part)
 
 
 def _kind(source: str) -> str:
@@ -264,6 +270,20 @@ def _chosen_genes(snapshot: Snapshot, gene_types: Sequence[str] | None, genes: C
         table = table.filter(pc.field("gene_type").isin(list(gene_types)))
     frame: pd.DataFrame = table.sort_by("gene_id").to_pandas()
     return frame
+
+
+def _designations(snapshot: Snapshot) -> dict[int, list[str]]:
+    """Return what NCBI lists of each gene, in its order."""
+    table = snapshot.table("designations").sort_by([("gene_id", "ascending"), ("place", "ascending")])
+    if not table.num_rows:
+        raise TextError(
+            f"the snapshot {snapshot.path.name} has no designations: it was made before genetext kept them, or its "
+            f"source has none; fetch it again from NCBI, or leave the section out"
+        )
+    found: dict[int, list[str]] = {}
+    for gene_id, designation in zip(*(table[name].to_pylist() for name in ("gene_id", "designation")), strict=True):
+        found.setdefault(gene_id, []).append(designation)
+    return found
 
 
 def _ranked_summaries(snapshot: Snapshot, template: Template) -> dict[tuple[int, int], list[_Summary]]:

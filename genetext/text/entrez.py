@@ -134,6 +134,7 @@ class _Record:
     symbol: str
     name: str
     synonyms: tuple[str, ...]
+    designations: tuple[str, ...]
     summary: str
     live: bool
     current_id: int
@@ -149,6 +150,9 @@ class _Record:
             symbol=text.get("Name", ""),
             name=text.get("NomenclatureName") or text.get("Description", ""),
             synonyms=tuple(part for part in text.get("OtherAliases", "").split(", ") if part),
+            designations=tuple(
+                dict.fromkeys(filter(None, map(str.strip, text.get("OtherDesignations", "").split("|"))))
+            ),
             summary=text.get("Summary", "").strip(),
             live=text.get("Status") in {"0", "", None},
             current_id=int(text.get("CurrentID") or 0),
@@ -334,6 +338,11 @@ class _Search:
             }
             for uid, record in sorted(self.records.items())
         ]
+        designations = [
+            {"gene_id": uid, "place": place, "designation": other}
+            for uid, record in sorted(self.records.items())
+            for place, other in enumerate(record.designations)
+        ]
         texts = [*self.records.values(), *(human for human, one in orthologs.values() if one)]
         pairs = [
             {
@@ -350,7 +359,14 @@ class _Search:
             {"old_gene_id": old, "gene_id": new, "old_symbol": symbol, "date": ""}
             for old, (new, symbol) in sorted(self.retired.items())
         ]
-        rows = {"genes": genes, "summaries": _summary_rows(texts), "orthologs": pairs, "history": history, "go": []}
+        rows = {
+            "genes": genes,
+            "designations": designations,
+            "summaries": _summary_rows(texts),
+            "orthologs": pairs,
+            "history": history,
+            "go": [],
+        }
         return {name: pa.Table.from_pylist(rows[name], schema=schema) for name, schema in SCHEMAS.items()}
 
 

@@ -1,4 +1,4 @@
-"""NCBI's bulk files of one species -> the five tables of a snapshot.
+"""NCBI's bulk files of one species -> the tables of a snapshot.
 
 The order of rows in the files does not matter: the same content gives the same tables, to the byte.
 """
@@ -38,8 +38,8 @@ def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]
     Returns
     -------
     dict of pyarrow.Table
-        `genes`, `summaries`, `go`, `orthologs` and `history`, sorted. For a species other than human, `summaries` and
-        `go` also hold the rows of its one-to-one human orthologs, under tax_id 9606.
+        `genes`, `designations`, `summaries`, `go`, `orthologs` and `history`, sorted. For a species other than human,
+        `summaries` and `go` also hold the rows of its one-to-one human orthologs, under tax_id 9606.
 
     Raises
     ------
@@ -59,8 +59,10 @@ def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]
     history = read_history(files["gene_history"], species) if "gene_history" in files else []
     ensembl = read_ensembl(files["gene2ensembl"], species) if "gene2ensembl" in files else {}
     keep_human = {human for _, human in single}
+    genes, designations = genes_tables(files["gene_info"], species, history=history, ensembl=ensembl)
     return {
-        "genes": genes_table(files["gene_info"], species, history=history, ensembl=ensembl),
+        "genes": genes,
+        "designations": designations,
         "summaries": summaries_table(files["gene_summary"], species, human_genes=keep_human),
         "go": go_table(files["gene2go"], species, human_genes=keep_human)
         if "gene2go" in files
@@ -70,14 +72,14 @@ def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]
     }
 
 
-def genes_table(
+def genes_tables(
     path: Path,
     species: Species,
     *,
     history: Iterable[tuple[int, int, str, str]] = (),
     ensembl: Mapping[int, list[str]] | None = None,
-) -> pa.Table:
-    """Parse a `gene_info` file into the `genes` table.
+) -> tuple[pa.Table, pa.Table]:
+    """Parse a `gene_info` file into the tables `genes` and `designations`.
 
     `symbol` and `name` are the nomenclature authority's where it gives them (`MT-CO1`), with NCBI's own (`COX1`) among
     the synonyms. `previous` holds the symbols of retired records that now point to the gene; NCBI does not tell the
@@ -97,7 +99,9 @@ def genes_table(
         "type_of_gene",
         "Symbol_from_nomenclature_authority",
         "Full_name_from_nomenclature_authority",
+        "Other_designations",
     )
+    designations: list[tuple[int, int, str]] = []
 
     def records() -> Iterable[tuple[Any, ...]]:
         for row in tables.rows(path, columns=columns, tax_ids=[species.tax_id]):
@@ -114,6 +118,7 @@ def genes_table(
                 if name.startswith("Ensembl:")
             ]
             ids = list(dict.fromkeys((*mapped, *ensembl.get(gene_id, ()))))
+            designations.extend((gene_id, place, other) for place, other in enumerate(tables.listed(row[8])))
             yield (gene_id, species.tax_id, symbol, full or description, known_as, before, ids, kind, [])
 
     table = _table("genes", records())
@@ -123,7 +128,7 @@ def genes_table(
     if len(set(ids)) < len(ids):
         twice = sorted(gene_id for gene_id, count in Counter(ids).items() if count > 1)
         raise FetchError(f"{path} names the same gene more than once: GeneID {first_ten(twice)}")
-    return table
+    return table, _table("designations", designations)
 
 
 def summaries_table(path: Path, species: Species, *, human_genes: Collection[int] = ()) -> pa.Table:

@@ -1,8 +1,11 @@
 """One dated, hashed copy of what is written about the genes of a species.
 
-A snapshot is a directory of five Parquet tables and a manifest. It holds text as it was found beside what
+A snapshot is a directory of six Parquet tables and a manifest. It holds text as it was found beside what
 `hygiene` made of it; what is composed out of it is the business of `compose`. Two snapshots of the same input have
 the same bytes, and so the same digest.
+
+The table `designations` came later than the others. A snapshot that was made without it (the facts that ship are
+such) is read as one whose table has no rows, and keeps its digest.
 """
 
 from collections.abc import Mapping
@@ -39,6 +42,14 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("ensembl_ids", _strings),  # without version
             ("gene_type", pa.string()),  # NCBI's type_of_gene: protein-coding, ncRNA, pseudo ...
             ("gene_groups", _strings),  # gene families (HGNC), where the source has them
+        ]
+    ),
+    # Names that submitters of sequences and other databases gave the gene's product, as NCBI lists them.
+    "designations": pa.schema(
+        [
+            ("gene_id", pa.int64()),
+            ("place", pa.int16()),  # 0 = the first in NCBI's list, which has an order but no ranking
+            ("designation", pa.string()),
         ]
     ),
     # One row per summary as served; a gene may have several, or none. Rows of tax_id 9606 in another
@@ -91,6 +102,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
 }
 
+# Tables that a snapshot may lack, since it was made before there were such.
+_LATER = frozenset({"designations"})
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -117,7 +131,7 @@ class Snapshot:
     def write(
         cls, path: Path, *, tables: Mapping[str, pd.DataFrame | pa.Table], content: Mapping[str, Any]
     ) -> "Snapshot":
-        """Write the five tables and the manifest as one directory, atomically, and open it.
+        """Write all tables and the manifest as one directory, atomically, and open it.
 
         Parameters
         ----------
@@ -169,7 +183,7 @@ class Snapshot:
         return self.frame("orthologs")
 
     def table(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
-        """Read one of the five tables, or some columns and rows of it, as an Arrow table.
+        """Read one of the tables, or some columns and rows of it, as an Arrow table.
 
         Raises
         ------
@@ -177,13 +191,16 @@ class Snapshot:
             The table's file is damaged, or gone.
         """
         path = self.path / f"{name}.parquet"
+        if name in _LATER and path.name not in self.manifest.files:
+            empty = SCHEMAS[name].empty_table()
+            return empty if columns is None else empty.select(columns)
         try:
             return pq.read_table(path, columns=columns, filters=filters, memory_map=True)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
 
     def frame(self, name: str, *, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
-        """Read one of the five tables, or some columns and rows of it, as a pandas frame."""
+        """Read one of the tables, or some columns and rows of it, as a pandas frame."""
         table = self.table(name, columns=columns, filters=filters)
         try:
             frame: pd.DataFrame = table.to_pandas()

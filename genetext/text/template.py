@@ -8,7 +8,8 @@ from genetext import disk
 from genetext.errors import TextError, first_ten
 
 VERSION = 1
-SECTIONS = ("symbol", "name", "summary", "ortholog", "facts")
+SECTIONS = ("symbol", "name", "summary", "ortholog", "facts", "designations")
+DEFAULT_SECTIONS = SECTIONS[:-1]
 SOURCES = ("RefSeq", "OMIM", "Alliance")
 FACTS = ("fallback", "always", "never")
 GO_CATEGORIES = ("Function", "Process", "Component")
@@ -21,7 +22,8 @@ class Template:
     Attributes
     ----------
     sections
-        Which of `symbol`, `name`, `summary`, `ortholog` and `facts` may go into a text; their order in it is fixed.
+        Which of `symbol`, `name`, `summary`, `ortholog`, `facts` and `designations` may go into a text; their order in
+        it is fixed. Designations are further names of the gene's product, those that say something; not a default.
     ranking
         Sources of summaries from the one to prefer; sources that are not named come after, by name.
     drop_templates
@@ -41,7 +43,7 @@ class Template:
         Version of the wording; a change of it changes every digest.
     """
 
-    sections: tuple[str, ...] = SECTIONS
+    sections: tuple[str, ...] = DEFAULT_SECTIONS
     ranking: tuple[str, ...] = SOURCES
     drop_templates: bool = False
     facts: str = "fallback"

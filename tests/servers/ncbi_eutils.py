@@ -42,6 +42,7 @@ class Gene:
     references: tuple[str, ...]
     name: str
     gene_type: str
+    designations: str
 
 
 class Database:
@@ -69,7 +70,9 @@ class Database:
         for path in [*sorted(self.folder.glob("GENE_INFO/*/*.gene_info.gz")), self.folder / "gene_info.gz"]:
             for row in _rows(path):
                 name = row[8] if row[11] == "-" else row[11]
-                found[int(row[1])] = Gene(int(row[0]), int(row[1]), row[2], _list(row[4]), _list(row[5]), name, row[9])
+                other = "" if row[13] == "-" else row[13]
+                listed = _list(row[4]), _list(row[5])
+                found[int(row[1])] = Gene(int(row[0]), int(row[1]), row[2], *listed, name, row[9], other)
         return found
 
     @cached_property
@@ -171,7 +174,7 @@ class Database:
             f"<Description>{escape(gene.name)}</Description>\n<Status>{status}</Status>\n"
             f"<CurrentID>{successor}</CurrentID>\n<Chromosome>1</Chromosome>\n<GeneticSource>genomic</GeneticSource>\n"
             f"<MapLocation></MapLocation>\n<OtherAliases>{escape(', '.join(gene.synonyms))}</OtherAliases>\n"
-            f"<OtherDesignations></OtherDesignations>\n<NomenclatureSymbol>{escape(gene.symbol)}</NomenclatureSymbol>\n"
+            f"<OtherDesignations>{escape(gene.designations)}</OtherDesignations>\n<NomenclatureSymbol>{escape(gene.symbol)}</NomenclatureSymbol>\n"
             f"<NomenclatureName>{escape(gene.name)}</NomenclatureName>\n"
             f"<NomenclatureStatus>Official</NomenclatureStatus>\n<Mim>\n</Mim>\n<GenomicInfo>\n</GenomicInfo>\n"
             f"<GeneWeight>100</GeneWeight>\n<Summary>{escape(self.summaries.get(uid, ''))}</Summary>\n"

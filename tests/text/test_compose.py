@@ -12,6 +12,7 @@ from genetext import species
 from genetext.errors import TextError
 from genetext.text import hygiene, parse
 from genetext.text.compose import COLUMNS, SECTIONS, SOURCES, Template, compose, is_informative
+from genetext.text.designations import telling
 from genetext.text.snapshot import SCHEMAS, Snapshot
 from tests.factory import edit_summaries, write_ncbi, write_snapshot
 
@@ -29,12 +30,13 @@ def by_symbol(texts):
     return texts.frame.set_index("symbol")
 
 
-def small_snapshot(path, *, genes, summaries=(), go=(), orthologs=(), tax_id=9606):
+def small_snapshot(path, *, genes, summaries=(), go=(), orthologs=(), designations=(), tax_id=9606):
     """Write a snapshot of rows given as dictionaries; what they leave out is empty."""
     known = species.find(tax_id)
     empty = {pa.types.is_list: [], pa.types.is_string: "", pa.types.is_integer: 0, pa.types.is_boolean: False}
     tables = {}
-    for name, rows in {"genes": genes, "summaries": summaries, "go": go, "orthologs": orthologs}.items():
+    given = {"genes": genes, "summaries": summaries, "go": go, "orthologs": orthologs, "designations": designations}
+    for name, rows in given.items():
         full = [
             {
                 field.name: row.get(field.name, next(value for test, value in empty.items() if test(field.type)))
@@ -61,6 +63,58 @@ def test_a_text_is_a_heading_and_the_summary(snapshots):
     assert row["ensembl_id"] == "ENSG00000122375"
     assert row["n_words"] == len(row["text"].split())
     assert pd.isna(row["ortholog_gene_id"])
+
+
+NAMED = Template(sections=(*SECTIONS,))
+
+
+def test_designations_follow_the_summary_where_they_are_asked_for(snapshots):
+    plain, named = (by_symbol(compose(snapshots["human"], template)) for template in (None, NAMED))
+    assert named.loc["OPN4", "text"] == (
+        f"{plain.loc['OPN4', 'text']} Also called: melanopsin; light receptor of the circadian clock."
+    )
+    assert named.loc["TP53", "text"].endswith(" Also called: guardian of the genome.")
+    changed = plain["text"] != named["text"]
+    assert changed[changed].index.tolist() == ["TP53", "OPN4"]
+    assert named["source"].equals(plain["source"])
+    assert named.loc["OPN4", "n_words"] == plain.loc["OPN4", "n_words"] + 9
+    # What is no default changes no text, and no digest, of those who do not ask for it.
+    assert "designations" not in Template().to_json()["sections"]
+
+
+def test_a_gene_may_be_known_by_its_designations_alone(tmp_path):
+    genes = [
+        {"gene_id": 1, "symbol": "C9orf152", "name": "chromosome 9 open reading frame 152", "gene_type": "x"},
+        {"gene_id": 2, "symbol": "LOC2", "name": "uncharacterized LOC2", "gene_type": "x"},
+    ]
+    listed = [
+        {"gene_id": 1, "place": 1, "designation": "wasabi receptor"},
+        {"gene_id": 1, "place": 0, "designation": "uncharacterized protein C9orf152"},
+        {"gene_id": 2, "place": 0, "designation": "uncharacterized protein LOC2"},
+    ]
+    snapshot = small_snapshot(tmp_path / "s", genes=genes, designations=listed)
+    texts = by_symbol(compose(snapshot, NAMED, gene_types=None))
+    assert texts.loc["C9orf152", ["text", "source"]].tolist() == ["C9orf152. Also called: wasabi receptor.", "name"]
+    assert texts.loc["LOC2", ["text", "source"]].tolist() == ["", "none"]
+
+
+def test_designations_that_a_snapshot_does_not_have_are_not_passed_over_in_silence(tmp_path):
+    snapshot = small_snapshot(tmp_path / "s", genes=[{"gene_id": 1, "symbol": "A", "name": "b", "gene_type": "x"}])
+    with pytest.raises(TextError, match="snapshot s has no designations: .* fetch it again from NCBI, or leave"):
+        compose(snapshot, NAMED, gene_types=None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "kept"),
+    [
+        (["Opsin 4", "opsin-4 protein", "melanopsin", "Melanopsin (putative)"], ["melanopsin"]),
+        (["testicular tissue protein Li 226", "epididymis secretory sperm binding protein"], []),
+        (["protein FAM83A", "uncharacterized protein KIAA0001", "OPN4"], []),
+        (["receptor 5", "receptor 6", "light receptor 6"], ["receptor 5", "light receptor 6"]),
+    ],
+)
+def test_only_designations_that_say_more_are_told(listed, kept):
+    assert telling(listed, name="opsin 4", symbol="OPN4", informative=is_informative) == kept
 
 
 def test_there_is_one_row_per_gene_in_order_with_the_promised_columns(snapshots):
@@ -385,7 +439,8 @@ def test_whatever_the_input_texts_are_clean_and_ordered(tmp_path, genes, summari
         cleaned = hygiene.clean(served)
         rows.append({"gene_id": gene_id, "tax_id": 9606, "source": source, "summary": served, "text": cleaned.text})
     template = Template(sections=tuple(sections), drop_templates=drop)
-    texts = compose(small_snapshot(tmp_path / "a", genes=gene_rows, summaries=rows), template)
+    listed = [{"gene_id": row["gene_id"], "place": 0, "designation": f"{row['name']} receptor"} for row in gene_rows]
+    texts = compose(small_snapshot(tmp_path / "a", genes=gene_rows, summaries=rows, designations=listed), template)
     assert len(texts.frame) == len(genes)
     assert sum(count for kind, count in texts.coverage.items() if kind != "genes") == len(genes)
     for text, digest, source in texts.frame[["text", "text_digest", "source"]].itertuples(index=False):
@@ -395,7 +450,8 @@ def test_whatever_the_input_texts_are_clean_and_ordered(tmp_path, genes, summari
     chance = random.Random(seed)
     chance.shuffle(gene_rows)
     chance.shuffle(rows)
-    again = compose(small_snapshot(tmp_path / "b", genes=gene_rows, summaries=rows), template)
+    chance.shuffle(listed)
+    again = compose(small_snapshot(tmp_path / "b", genes=gene_rows, summaries=rows, designations=listed), template)
     pd.testing.assert_frame_equal(texts.frame, again.frame)
 
 

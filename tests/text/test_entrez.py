@@ -62,6 +62,8 @@ def test_names_of_mixed_kinds(eutils):
         "gene_type": "protein-coding",
         "gene_groups": [],
     }
+    assert rows(found, "designations")[1] == {"gene_id": 7157, "place": 1, "designation": "guardian of the genome"}
+    assert [row["gene_id"] for row in rows(found, "designations")] == [7157] * 3 + [94233] * 3
 
 
 def test_summaries_are_cleaned_as_the_bulk_files_are(eutils):

@@ -59,7 +59,9 @@ def test_every_byte_is_what_the_manifest_says(of):
     assert snapshot.species == of
     assert snapshot.manifest["source"]["kind"] == "facts"
     assert {name: snapshot.table(name).schema for name in SCHEMAS} == dict(SCHEMAS)
-    assert {name: snapshot.table(name).num_rows for name in SCHEMAS} == snapshot.manifest["counts"]
+    # What ships was made before there was a table of designations, and reads as one that is empty.
+    counts = {"designations": 0, **snapshot.manifest["counts"]}
+    assert {name: snapshot.table(name).num_rows for name in SCHEMAS} == counts
 
 
 def test_the_manifest_says_from_what_and_how_old(human, mouse):

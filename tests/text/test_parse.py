@@ -53,6 +53,20 @@ def test_genes_hold_what_gene_info_says(human):
     assert set(genes["id_tax_id"]) == {HUMAN_TAX}
 
 
+def test_designations_are_kept_as_listed_in_their_order(human, mouse):
+    listed = human["designations"]
+    assert list(zip(*listed.itertuples(index=False), strict=True)) == [
+        (7157, 7157, 7157, 94233, 94233, 94233, 100130705),
+        (0, 1, 2, 0, 1, 2, 0),
+        (
+            *("tumor protein p53", "guardian of the genome", "testicular tissue protein Li 7"),
+            *("melanopsin", "opsin-4", "light receptor of the circadian clock"),
+            "uncharacterized protein LOC100130705",
+        ),
+    ]
+    assert mouse["designations"]["gene_id"].tolist() == [30044]
+
+
 def test_the_authoritys_symbol_wins_and_ncbis_own_becomes_a_synonym(human):
     mitochondrial = gene(human["genes"], 4512)
     assert mitochondrial["symbol"] == "MT-CO1"
@@ -206,10 +220,10 @@ def test_placeholder_records_are_no_genes(tmp_path):
         return (HUMAN_TAX, gene_id, symbol, *["-"] * 6, "protein-coding", *["-"] * 6)
 
     path = write_table(tmp_path / "info.gz", HEADERS["gene_info"], [row(1, "NEWENTRY"), row(2, "ABC")])
-    assert parse.genes_table(path, species.HUMAN)["symbol"].to_pylist() == ["ABC"]
+    assert parse.genes_tables(path, species.HUMAN)[0]["symbol"].to_pylist() == ["ABC"]
     path = write_table(tmp_path / "info.gz", HEADERS["gene_info"], [row(2, "ABC"), row(2, "ABC")])
     with pytest.raises(FetchError, match="more than once: GeneID 2"):
-        parse.genes_table(path, species.HUMAN)
+        parse.genes_tables(path, species.HUMAN)
 
 
 def compressed(text):
@@ -361,7 +375,7 @@ def test_genes_make_the_round_trip(tmp_path, written):
         for gene_id, (symbol, names, official, full) in enumerate(written, start=1)
     ]
     path = write_table(tmp_path / "t.gz", HEADERS["gene_info"], rows)
-    frame = parse.genes_table(path, species.HUMAN).to_pandas()
+    frame = parse.genes_tables(path, species.HUMAN)[0].to_pandas()
     for gene_id, (symbol, names, official, full) in enumerate(written, start=1):
         known = [name.strip() if name != "-" else "" for name in (symbol, official, full)]
         current = known[1] or known[0]
@@ -372,7 +386,7 @@ def test_genes_make_the_round_trip(tmp_path, written):
 
 
 READERS = {
-    "gene_info": lambda path: parse.genes_table(path, species.HUMAN),
+    "gene_info": lambda path: parse.genes_tables(path, species.HUMAN),
     "gene_summary": lambda path: parse.summaries_table(path, species.HUMAN),
     "gene2go": lambda path: go_table(path, species.HUMAN),
     "gene_orthologs": lambda path: parse.read_orthologs(path, species.MOUSE),

@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,29 @@ def test_what_is_written_is_what_is_opened(source, tmp_path):
         assert opened.table(name).schema == schema
     assert opened.summaries["summary"].str.contains("provided by").any()
     assert opened.frame("genes", columns=["symbol"], filters=[("gene_id", "=", 94233)])["symbol"].tolist() == ["OPN4"]
+
+
+def test_a_snapshot_from_before_there_were_designations_reads_as_one_without_and_keeps_its_digest(source, tmp_path):
+    path = write_snapshot(tmp_path / "human", source=source).path
+    recorded = json.loads((path / manifest.FILE).read_text())
+    del recorded["files"]["designations.parquet"], recorded["counts"]["designations"]
+    (path / manifest.FILE).write_text(json.dumps(recorded))
+    (path / "designations.parquet").unlink()
+    opened = Snapshot.open(path)
+    assert opened.digest == disk.sha256_json({name: one["sha256"] for name, one in recorded["files"].items()})
+    assert opened.table("designations").schema == SCHEMAS["designations"]
+    assert opened.frame("designations", columns=["designation"]).shape == (0, 1)
+    assert len(opened.genes) == 26
+
+
+def test_a_table_that_the_manifest_names_must_be_there(source, tmp_path):
+    path = write_snapshot(tmp_path / "human", source=source).path
+    opened = Snapshot.open(path)
+    (path / "designations.parquet").unlink()
+    with pytest.raises(SnapshotError, match="designations.parquet cannot be read"):
+        opened.table("designations")
+    with pytest.raises(SnapshotError, match=r"designations.parquet is missing"):
+        Snapshot.open(path)
 
 
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
