@@ -22,6 +22,8 @@ from genetext.errors import ModelError
 GradientKind = Literal["implicit", "envelope"]
 _ABSORB_EVERY = 50
 """Iterations after which scalings go into the potentials: few enough for float32, many enough to cost nothing."""
+_FAR = 1e-20
+"""A row sum of the kernel below this: float32 would soon be at its end."""
 
 
 class Plan(NamedTuple):
@@ -77,16 +79,16 @@ def sinkhorn(
     n_rows, n_columns = cost.shape
     scaled = cost / -epsilon
     row_sum, column_sum = 1 / n_rows, 1 / n_columns
-    # Potentials in units of epsilon. A start that is not finite (a run that diverged) would never recover.
-    f = torch.zeros(n_rows, dtype=cost.dtype, device=cost.device)
-    if start is not None:
-        f = (start.to(cost) / epsilon).nan_to_num(0, 0, 0)
-    done, error = 0, float("inf")
+    # Potentials in units of epsilon. From the cost of its own row no row sum of the kernel is below 1 / (K G^2).
+    cold = -torch.logsumexp(scaled, dim=1)
+    f = cold if start is None else start.to(cost) / epsilon
+    done, error = 0, math.inf
     while True:
-        g = -torch.logsumexp(scaled + f[:, None], dim=0) - math.log(n_columns)
-        kernel = torch.exp(scaled + f[:, None] + g)
-        # The columns of the kernel sum to 1 / G now, so that no row sum is far below that.
-        u, v = torch.ones_like(f), torch.ones_like(g)
+        kernel = _column_kernel(scaled, f)
+        if not done and bool((kernel.sum(dim=1) < _FAR).any()):  # a start that has little to do with this cost
+            f = cold
+            kernel = _column_kernel(scaled, f)
+        u, v = torch.ones_like(f), torch.ones_like(scaled[0])
         for _ in range(_ABSORB_EVERY):
             u = row_sum / (kernel @ v)
             columns = u @ kernel
@@ -96,7 +98,7 @@ def sinkhorn(
                 break
             v = column_sum / columns
         f = f + torch.log(u)
-        if error <= tolerance or done >= max_iterations or error != error:
+        if error <= tolerance or done >= max_iterations or math.isnan(error):
             # A potential is free up to a constant; without one it cannot grow over thousands of steps.
             return Plan(u[:, None] * kernel * v, epsilon * (f - f.mean()), done, error)
 
@@ -167,3 +169,10 @@ def cost_gradient(cost: Tensor, plan: Tensor, epsilon: float) -> Tensor:
     y = (to_columns - x @ plan) / columns
     gradient: Tensor = plan * (1 + (x[:, None] + y - cost) / epsilon)
     return gradient
+
+
+def _column_kernel(scaled: Tensor, f: Tensor) -> Tensor:
+    """Return `exp(scaled + f + g)` with the `g` that makes each column sum to `1 / G`."""
+    kernel = torch.softmax(scaled + f[:, None], dim=0) / scaled.shape[1]
+    # What is smaller adds nothing to a sum; processors take a hundred times as long for subnormal numbers.
+    return torch.nn.functional.threshold(kernel, torch.finfo(kernel.dtype).tiny * 1e8, 0.0)
