@@ -78,6 +78,7 @@ WEIGHTINGS: Mapping[str, Weighting] = {
         Weighting("tfidf", needs_background=True),
     )
 }
+"""Every weighting, by its name."""
 
 
 def find(name: str, top_n: int | None) -> Weighting:

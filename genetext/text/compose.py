@@ -44,6 +44,7 @@ COLUMNS = (
     "n_summaries",
     "n_words",
 )
+"""Columns of `GeneTexts.frame`."""
 
 _GO_LEAD = {"Function": "Activity", "Process": "Role in", "Component": "Place"}
 # The three roots, and "protein binding": they are annotated to a gene when nothing better is known.

@@ -9,8 +9,10 @@ from genetext.errors import TextError, first_ten
 
 VERSION = 1
 SECTIONS = ("symbol", "name", "summary", "ortholog", "facts", "designations")
+"""Parts that a text can have."""
 DEFAULT_SECTIONS = SECTIONS[:-1]
 SOURCES = ("RefSeq", "OMIM", "Alliance")
+"""Sources of summaries, from the one to prefer."""
 FACTS = ("fallback", "always", "never")
 GO_CATEGORIES = ("Function", "Process", "Component")
 
