@@ -155,7 +155,8 @@ def estimate_clusters(
     the resolution is the mean adjusted Rand index over all pairs of these cuts, of the cells that both have. The number
     of clusters is the largest that comes within `margin` of the best stability and does not pass in one step of the
     resolution: two neighbouring resolutions at least have to give it (where none does, every number counts). Among its
-    resolutions the most stable is taken. Cuts into a single group are always stable and say nothing: they are left out.
+    resolutions the most stable is taken. Cuts into a single group, and into groups of fewer than two cells on average,
+    are stable by themselves and say nothing: they are left out. Cells that are all in one place are one cluster.
 
     Parameters
     ----------
@@ -197,6 +198,9 @@ def estimate_clusters(
             f"k is {k} and a subsample has {size:,} of {len(points):,} cells: ask for fewer neighbours, or give "
             f"n_clusters"
         )
+    if (points == points[0]).all():
+        log.warning("all %s cells are in the same place of the embedding: they are one cluster", f"{len(points):,}")
+        return Clustering(np.zeros(len(points), np.int64), 1, "leiden", None, None, _table([]))
     whole = Leiden(knn_graph(points, k, threads=threads))
     rng = np.random.Generator(np.random.PCG64(seed))
     taken = [np.sort(rng.choice(len(points), size, replace=False)) for _ in range(subsamples)]
@@ -208,15 +212,17 @@ def estimate_clusters(
         rows.append((resolution, int(labels.max()) + 1, told))
         cuts.append(labels)
     table = _table(rows)
-    chosen = _most_clusters(table, margin)
+    telling = table[table["n_clusters"].between(2, len(points) // 2)]
+    chosen = _most_clusters(telling, margin)
     if chosen is None:
         log.warning(
-            "no resolution up to %g cuts the %s cells in two: they are one cluster", rows[-1][0], f"{len(points):,}"
+            "no resolution up to %g cuts the %s cells into groups: they are one cluster",
+            rows[-1][0],
+            f"{len(points):,}",
         )
         return Clustering(np.zeros(len(points), np.int64), 1, "leiden", rows[-1][0], None, table)
     resolution, n_clusters, stability = rows[chosen]
-    best = float(table.loc[table["n_clusters"] > 1, "stability"].max())
-    if best < floor:
+    if (best := float(telling["stability"].max())) < floor:
         log.warning(
             "no grouping of the cells is found again in part of them (stability %.2f at best, below %g): they are one "
             "cluster",
@@ -270,13 +276,12 @@ class Leiden:
 
 
 def _most_clusters(table: pd.DataFrame, margin: float) -> int | None:
-    """Return the row with the most clusters among those about as stable as the best; None where all are one group."""
-    number = table["n_clusters"]
-    several = table[number > 1]
-    if several.empty:
+    """Return the row with the most clusters among those about as stable as the best; None where there are none."""
+    if table.empty:
         return None
-    lasting = ((number == number.shift()) | (number == number.shift(-1)))[several.index]
-    near = several[several["stability"] >= several["stability"].max() - margin]
+    number = table["n_clusters"]
+    lasting = (number == number.shift()) | (number == number.shift(-1))
+    near = table[table["stability"] >= table["stability"].max() - margin]
     near = near[lasting[near.index]] if lasting[near.index].any() else near
     most = near[near["n_clusters"] == near["n_clusters"].max()]
     return int(most["stability"].idxmax())

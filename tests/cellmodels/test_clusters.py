@@ -155,13 +155,13 @@ def test_merging_loses_the_least_modularity():
 @pytest.mark.parametrize(
     ("numbers", "stabilities", "margin", "row"),
     [
-        ([1, 3, 3, 5, 5, 9, 9], [1.0, 0.94, 0.95, 0.90, 0.91, 0.70, 0.71], 0.1, 4),
-        ([1, 3, 3, 5, 5, 9, 9], [1.0, 0.94, 0.95, 0.90, 0.91, 0.70, 0.71], 0.01, 2),
+        ([3, 3, 5, 5, 9, 9], [0.94, 0.95, 0.90, 0.91, 0.70, 0.71], 0.1, 3),
+        ([3, 3, 5, 5, 9, 9], [0.94, 0.95, 0.90, 0.91, 0.70, 0.71], 0.01, 1),
         ([3, 3, 5, 9, 12], [0.95, 0.94, 0.94, 0.50, 0.40], 0.1, 0),  # 5 passes at once
         ([3, 5, 5, 7], [0.95, 0.94, 0.10, 0.20], 0.1, 1),  # 5 stays, less stable at the next step
         ([3, 5, 7], [0.95, 0.94, 0.50], 0.1, 1),  # none stays
-        ([1, 4], [1.0, 0.3], 0.1, 1),
-        ([1, 1], [1.0, 1.0], 0.1, None),
+        ([4], [0.3], 0.1, 0),
+        ([], [], 0.1, None),
     ],
 )
 def test_the_rule_takes_the_finest_of_the_stable_cuts(numbers, stabilities, margin, row):
@@ -193,7 +193,23 @@ def test_one_group_at_every_resolution(four, caplog):
     with caplog.at_level(logging.WARNING, "genetext"):
         found = estimate_clusters(one, resolutions=[0.01])
     assert (found.n_clusters, found.stability) == (1, None)
-    assert "in two" in caplog.text
+    assert "into groups" in caplog.text
+
+
+def test_cells_in_few_places(caplog):
+    places = np.random.default_rng(6).normal(size=(4, 3))
+    assert same(cluster(np.repeat(places, 40, axis=0)).labels, np.repeat(np.arange(4), 40))
+    with caplog.at_level(logging.WARNING, "genetext"):
+        found = cluster(np.ones((50, 3)))
+    assert (found.n_clusters, found.labels.tolist(), found.stability) == (1, [0] * 50, None)
+    assert "same place" in caplog.text
+
+
+def test_a_cluster_for_every_cell_is_no_answer(four):
+    points = four[0][:60]
+    found = estimate_clusters(points, resolutions=[0.1, 0.2, 500.0, 1000.0], k=5)
+    assert found.table["n_clusters"].max() == 60
+    assert found.n_clusters < 30
 
 
 @pytest.mark.parametrize(
