@@ -314,6 +314,45 @@ def test_every_page_is_in_the_navigation():
     assert not left_out
 
 
+# -- file formats ------------------------------------------------------------------------------------------------------
+
+
+def tables(path: Path) -> dict[str, str]:
+    """Return the rows of a page's tables by the text of their first cell."""
+    rows = re.findall(r"^\| (.+?) \| (.*) \|$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {first.strip(): rest for first, rest in rows}
+
+
+def test_formats_name_every_column_of_a_snapshot():
+    from genetext.text.snapshot import SCHEMAS
+
+    rows = tables(DOCS / "formats.md")
+    for name, schema in SCHEMAS.items():
+        said = re.findall(r"`(\w+)`(?: (int\d+|list|bool))?", rows[f"`{name}`"])
+        kinds = {field.name: str(field.type).split("<")[0] for field in schema}
+        wanted = {column: "" if kind == "string" else kind for column, kind in kinds.items()}
+        assert dict(said[: len(wanted)]) == wanted, name
+
+
+def test_formats_name_every_column_of_an_index():
+    from genetext.text.compose import COLUMNS
+
+    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    section = text.split("`genes.parquet`:")[1].split("The manifest records")[0]
+    first_cells = " ".join(re.findall(r"^\| (`.+?) \|", section, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", first_cells)) == {*COLUMNS, "row", "n_tokens", "cut"}
+
+
+def test_formats_name_every_version():
+    from cellmodels import checkpoint, folder
+    from genetext import index
+    from genetext.text import snapshot
+
+    rows = tables(DOCS / "formats.md")
+    for module in (snapshot, index, folder, checkpoint):
+        assert rows[f"`{module.FORMAT}`"].startswith(f"{module.FORMAT_VERSION} |"), module.FORMAT
+
+
 # -- the site ----------------------------------------------------------------------------------------------------------
 
 
