@@ -17,14 +17,23 @@ from time import perf_counter
 import anndata
 import numpy as np
 import scipy.sparse
-from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate
+from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate, themes
 
 from genetext import GeneIndex, build_index
 from genetext.errors import GenetextError
 from genetext.index import list_indices
 from genetext.priors import GenePriors
 
-QUICK = {"cells": 1200, "genes": 700, "m": [2, 10], "repeats": 2, "variable_genes": 500, "steps": 30}
+QUICK = {
+    "cells": 1200,
+    "genes": 700,
+    "m": [2, 10],
+    "repeats": 2,
+    "variable_genes": 500,
+    "steps": 30,
+    "topics": 12,
+    "topic_epochs": 5,
+}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +52,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="draws of these cells, of models and of controls")
     parser.add_argument("--variable-genes", type=int, default=1500, help="genes to use: those that vary most")
     parser.add_argument("--prior-dim", type=int, default=128, help="principal components of the gene vectors to use")
-    parser.add_argument("--steps", type=int, default=100, help="mini-batches that a contrastive model is trained on")
+    parser.add_argument("--steps", type=int, default=60, help="mini-batches that a contrastive model is trained on")
+    parser.add_argument("--topics", type=int, default=30)
+    parser.add_argument("--topic-epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-umap", action="store_true", help="maps by PCA, also where umap-learn is installed")
     parser.add_argument("--quick", action="store_true", help="small settings: the plumbing in under a minute")
@@ -58,7 +69,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> tuple[anndata.AnnData, np.ndarray]:
-    """Return counts with at most `--cells` cells, and the type of each; types of a single cell are left out."""
+    """Return counts with at most `--cells` cells, and the type of each."""
     key = "cell_type"
     if options.geo:
         from genetext.cli import console
@@ -79,8 +90,7 @@ def load(options: argparse.Namespace) -> tuple[anndata.AnnData, np.ndarray]:
     if adata.n_obs > options.cells:
         chosen = np.random.default_rng([options.seed, 3]).permutation(adata.n_obs)[: options.cells]
         adata = adata[np.sort(chosen)]
-    kinds = adata.obs[key].astype(str)
-    adata = adata[kinds.map(kinds.value_counts()).to_numpy() > 1].copy()
+    adata = adata.copy()
     adata.X = scipy.sparse.csr_matrix(adata.X)
     return adata, adata.obs[key].astype(str).to_numpy(dtype=object)
 
@@ -95,13 +105,11 @@ def open_index(name: str | None) -> GeneIndex:
     return build_index("mouse", encoder="lexical", source="facts")
 
 
-def most_variable(adata: anndata.AnnData, rows: np.ndarray, n: int) -> np.ndarray:
-    """Return the columns of the genes that vary most among some cells; labels play no part."""
+def most_variable(adata: anndata.AnnData, n: int) -> np.ndarray:
+    """Return the columns of the genes that vary most; labels play no part, and all arms get the same genes."""
     from cellmodels.profiles import variable_genes
 
-    x = scipy.sparse.csr_matrix(adata.X[rows], dtype=np.float64)
-    x = scipy.sparse.diags(1e4 / np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1)) @ x
-    return variable_genes(scipy.sparse.csr_matrix(x.log1p()), n)
+    return variable_genes(scipy.sparse.csr_matrix(arms.normalised(adata)), n)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -121,27 +129,37 @@ def run(options: argparse.Namespace) -> None:
     whole = GenePriors.open(index).align(adata)
     print(whole.report)
 
-    held = lowsample.hold_out(labels, seed=options.seed)
-    columns = most_variable(adata, np.flatnonzero(~held), options.variable_genes)
+    columns = most_variable(adata, options.variable_genes)
     cells, priors = adata[:, columns].copy(), whole.take(columns).pca(options.prior_dim).unit()
-    cells.obs["type"] = labels
-    models = arms.contrastive(priors, steps=options.steps)
-    compared = [*models, *arms.untrained(priors), *arms.baselines(np.flatnonzero(~held))]
-    table = lowsample.curves(
-        cells, labels, compared, sizes=options.m, repeats=options.repeats, seed=options.seed, tell=print
+    models = arms.contrastive(cells, priors, steps=options.steps)
+    baselines = arms.baselines(cells)
+    compared = [*models, *arms.untrained(cells, priors), *baselines]
+    table = lowsample.curves(labels, compared, sizes=options.m, repeats=options.repeats, seed=options.seed, tell=print)
+    print("topics ...")
+    topics = themes.fit(
+        cells,
+        priors,
+        index,
+        labels,
+        n_topics=options.topics,
+        epochs=options.topic_epochs,
+        seed=options.seed,
+        gene_sets=options.gmt,
     )
     found = interpret.contrast(adata, whole, index, labels, survival_of(options.survival))
 
     sections = [chapters.data(adata, labels, what=what), chapters.matched(whole, index)]
     section, summary = chapters.compared(table, compared, title=f"Low-sample classification ({titled})")
     sections.append(section)
-    sections.append(maps(cells, labels, held, compared[0], options, titled))
+    sections.append(maps(labels, models[0], baselines[0], options, titled))
+    sections.append(chapters.topics(topics, title=f"Topics by type ({titled})"))
     sections.append(chapters.separated(found, title=f"Resilient and vulnerable types ({titled})"))
     pathways = None if options.gmt is None or found is None else interpret.enrichment(found, options.gmt)
     sections.append(chapters.enriched(pathways, source=options.gmt.name if options.gmt else ""))
 
     options.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.output / "scores.tsv", sep="\t", index=False)
+    topics.table.to_csv(options.output / "topics.tsv", sep="\t", index=False)
     if found is not None:
         found.genes.to_csv(options.output / "genes.tsv", sep="\t", index=False)
     if pathways is not None:
@@ -165,25 +183,18 @@ def survival_of(path: Path | None) -> dict[str, str]:
 
 
 def maps(
-    cells: anndata.AnnData,
-    labels: np.ndarray,
-    held: np.ndarray,
-    arm: lowsample.Arm,
-    options: argparse.Namespace,
-    titled: str,
+    labels: np.ndarray, arm: lowsample.Arm, baseline: lowsample.Arm, options: argparse.Namespace, titled: str
 ) -> report.Section:
-    """Embed all cells by an arm after the largest m, and by PCA; show the cells held out."""
+    """Let an arm learn from the most cells; show those it then names, and the same cells by a baseline."""
     m = max(options.m)
-    train = lowsample.draw(labels, held, m, seed=options.seed)
-    embedding = arm.embed(cells, train, options.seed)
-    given = lowsample.classify(embedding, labels, train, k=5)
+    named = lowsample.name_cells(labels, arm, m, seed=options.seed)
+    other = lowsample.name_cells(labels, baseline, m, seed=options.seed)
     panels = {}
-    for name, points in ((arm.name, embedding), ("PCA", lowsample.pca()(cells, train, options.seed))):
-        plane, how = figures.project(points[held], seed=options.seed, umap=not options.no_umap)
+    for name, points in ((arm.name, named.embedding), (baseline.name, other.embedding)):
+        plane, how = figures.project(points[named.rows], seed=options.seed, umap=not options.no_umap)
         panels[f"{how} of: {name}"] = plane
-    return chapters.maps(
-        panels, labels[held], labels[held], given[held], of=arm.name, m=m, title=f"Unseen cells ({titled})"
-    )
+    known = labels[named.rows]
+    return chapters.maps(panels, known, named.given, of=arm.name, m=m, title=f"Unseen cells ({titled})")
 
 
 if __name__ == "__main__":

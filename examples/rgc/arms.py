@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
+from cellmodels.low_sample import Make
 from genetext import embed_cells
 from genetext.cells import measure_background
 from genetext.priors import GenePriors
 
-from .lowsample import Arm, Embedder, pca
+from .lowsample import Arm
 
 Variant = Callable[[GenePriors, int], GenePriors]
 """Makes the prior itself, or one of its controls, with the seed of a repeat."""
@@ -36,25 +38,31 @@ CONTRASTIVE: dict[str, Any] = {
 }
 
 
-def baselines(unlabelled: NDArray[np.int64]) -> list[Arm]:
-    """Return principal components: of the cells to learn from, and of all cells but those held out."""
+def baselines(adata: Any) -> list[Arm]:
+    """Return principal components: of the cells to learn from, and of all cells, which needs no labels."""
     return [
-        Arm("PCA", pca(), "baseline", "principal components of the cells to learn from"),
+        Arm("PCA", _pca(adata, alone=True), "baseline", "principal components of the cells to learn from"),
         Arm(
             "PCA, all cells",
-            pca(fitted_on=unlabelled),
+            _pca(adata, alone=False),
             "baseline",
-            "principal components of every cell that is not tested on: no labels are needed for that",
+            "principal components of all cells, those to be named among them, which needs no labels",
         ),
     ]
 
 
-def untrained(priors: GenePriors, *, weighting: str = "contrast") -> list[Arm]:
+def normalised(adata: Any) -> NDArray[np.float32]:
+    """Return `log(1 + counts per 10,000)`, dense `(n_cells, n_genes)`: an example's data are small."""
+    x = np.asarray(scipy.sparse.csr_matrix(adata.X).todense(), dtype=np.float32)
+    return np.log1p(1e4 * x / np.maximum(x.sum(axis=1, keepdims=True), 1))
+
+
+def untrained(adata: Any, priors: GenePriors, *, weighting: str = "contrast") -> list[Arm]:
     """Return the cell vectors of `genetext.embed_cells`, nothing trained, with the prior and its controls."""
     return [
         Arm(
             f"{name} vectors, untrained",
-            _cell_vectors(priors, variant, weighting),
+            _cell_vectors(adata, priors, variant, weighting),
             role,
             f"a cell is the weighted mean of its genes' vectors, and nothing is learnt; {note}",
             "untrained",
@@ -63,13 +71,13 @@ def untrained(priors: GenePriors, *, weighting: str = "contrast") -> list[Arm]:
     ]
 
 
-def contrastive(priors: GenePriors, *, steps: int = 100, **options: Any) -> list[Arm]:
+def contrastive(adata: Any, priors: GenePriors, *, steps: int = 60, **options: Any) -> list[Arm]:
     """Return the supervised contrastive model with the prior, its controls, and without any prior.
 
     Parameters
     ----------
-    priors
-        Aligned to the cells.
+    adata, priors
+        Counts, and gene vectors aligned to them.
     steps
         Mini-batches to train on, about as many whatever the number of cells.
     **options
@@ -78,7 +86,7 @@ def contrastive(priors: GenePriors, *, steps: int = 100, **options: Any) -> list
     arms = [
         Arm(
             f"contrastive, {name}",
-            _contrastive(priors, variant, steps, options),
+            _contrastive(adata, priors, variant, steps, options),
             role,
             f"expression and averaged gene vectors, trained to bring cells of a type together; {note}",
             "contrastive",
@@ -88,35 +96,43 @@ def contrastive(priors: GenePriors, *, steps: int = 100, **options: Any) -> list
     without = "the same model with its expression half alone"
     return [
         *arms,
-        Arm("contrastive, no prior", _contrastive(None, None, steps, options), "control", without, "contrastive"),
+        Arm(
+            "contrastive, no prior", _contrastive(adata, None, None, steps, options), "control", without, "contrastive"
+        ),
     ]
 
 
-def fit_contrastive(
-    adata: Any, train: NDArray[np.int64], priors: GenePriors | None, *, steps: int, seed: int, **options: Any
-) -> Any:
-    """Fit the contrastive model to the labelled cells `train`; labels are in `obs["type"]`."""
-    from cellmodels import ContrastiveModel
+def _contrastive(
+    adata: Any, priors: GenePriors | None, variant: Variant | None, steps: int, options: dict[str, Any]
+) -> Make:
+    def make(train: NDArray[np.int64], known: NDArray[np.object_], seed: int) -> NDArray[np.float32]:
+        from cellmodels import ContrastiveModel
 
-    size = options.pop("batch_size", 256)
-    epochs = max(1, round(steps / -(-len(train) // size)))
-    settings = {**CONTRASTIVE, **options, "batch_size": size, "epochs": epochs, "seed": seed}
-    # The types of the cells to learn from, and no others, are here to be seen.
-    return ContrastiveModel(**settings).fit(adata[train].copy(), priors, labels="type")
+        settings = {"batch_size": 256, **CONTRASTIVE, **options}
+        epochs = max(1, round(steps / -(-len(train) // settings["batch_size"])))
+        used = None if priors is None or variant is None else variant(priors, seed)
+        model = ContrastiveModel(**settings, epochs=epochs, seed=seed)
+        return model.fit(adata[train].copy(), used, labels=known[train]).embed(adata)
 
-
-def _contrastive(priors: GenePriors | None, variant: Variant | None, steps: int, options: dict[str, Any]) -> Embedder:
-    def embed(adata: Any, train: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        used = variant(priors, seed) if priors is not None and variant is not None else None
-        return fit_contrastive(adata, train, used, steps=steps, seed=seed, **options).embed(adata)
-
-    return embed
+    return make
 
 
-def _cell_vectors(priors: GenePriors, variant: Variant, weighting: str) -> Embedder:
-    def embed(adata: Any, train: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+def _cell_vectors(adata: Any, priors: GenePriors, variant: Variant, weighting: str) -> Make:
+    def make(train: NDArray[np.int64], _: NDArray[np.object_], seed: int) -> NDArray[np.float32]:
         background = measure_background(adata[train])
         cells = embed_cells(adata, variant(priors, seed), weighting=weighting, background=background, copy=True)
         return np.nan_to_num(cells.obsm["X_genetext"])
 
-    return embed
+    return make
+
+
+def _pca(adata: Any, *, alone: bool, n: int = 50) -> Make:
+    def make(train: NDArray[np.int64], _: NDArray[np.object_], seed: int) -> NDArray[np.float32]:
+        from sklearn.decomposition import PCA
+
+        x = normalised(adata)
+        fitted = x[train] if alone else x
+        found = PCA(min(n, min(fitted.shape) - 1), svd_solver="arpack", random_state=seed).fit(fitted)
+        return found.transform(x).astype(np.float32)
+
+    return make

@@ -14,6 +14,7 @@ from . import figures, lowsample, report
 from .interpret import GROUPS, Contrast
 from .lowsample import Arm
 from .report import Section
+from .themes import Topics
 
 
 def data(adata: Any, labels: NDArray[np.object_], *, what: str) -> Section:
@@ -47,8 +48,9 @@ def compared(table: pd.DataFrame, arms: Sequence[Arm], *, title: str) -> tuple[S
     """Show the low-sample curves with their controls; return the chapter and the verdict on the prior."""
     section = Section("How well types are told apart, and what the controls say")
     section.text(
-        f"Each way of embedding sees m cells of each type with their labels and then names {table['n_test'].iloc[0]:,} "
-        f"other cells by their nearest neighbours. All see the same cells and genes. Means of "
+        f"Each way of embedding sees m cells of each type with their labels (rare types: half of their cells at most) "
+        f"and then names {table['n_test'].iloc[0]:,} other cells by their nearest neighbours. All see the same cells, "
+        f"and the same genes: those that vary most, chosen without labels. Means of "
         f"{table['repeat'].nunique()} repeats, with 95 % intervals over them; in macro-F1 every type weighs the same."
     )
     section.lines([f"{arm.name}: {arm.note}." for arm in arms])
@@ -63,26 +65,32 @@ def compared(table: pd.DataFrame, arms: Sequence[Arm], *, title: str) -> tuple[S
     for score, called in (*names.items(), ("rare_f1", f"macro-F1 of types below {lowsample.RARE:.0%} of the cells")):
         if table[score].notna().any():
             section.table(_wide(lowsample.summarise(table, score)), f"{called}, mean [95 % interval]")
-    return section, _verdicts(section, table, arms)
-
-
-def _verdicts(section: Section, table: pd.DataFrame, arms: Sequence[Arm]) -> list[str]:
-    """Add what each real prior gained over its controls to a chapter; return the sentences."""
     said = []
     for arm in arms:
-        if arm.role != "text":
-            continue
-        rivals = [one.name for one in arms if one.role == "control" and one.family == arm.family]
-        controls = list(rivals)
-        rivals += [one.name for one in arms if one.role == "baseline"]
-        lines = [f"{arm.name}: {line}" for line in lowsample.verdict(table, arm.name, {one: one for one in rivals})]
-        lines.append(f"{arm.name}: {lowsample.conclusion(table, arm.name, controls)}")
-        found = lowsample.differences(table, arm.name)
-        found = found[found["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
-        section.lines(lines)
-        section.table(found.drop(columns="role"), f"{arm.name}: macro-F1 minus that of others, repeat by repeat")
-        said += lines
+        if arm.role == "text":
+            said.append(_judged(section, table, arm, arms))
+    return section, [_headline(table, arms), *said]
+
+
+def _judged(section: Section, table: pd.DataFrame, arm: Arm, arms: Sequence[Arm]) -> str:
+    """Add to a chapter what a real prior gained over its controls and over PCA; return the conclusion."""
+    controls = [one.name for one in arms if one.role == "control" and one.family == arm.family]
+    rivals = [*controls, *(one.name for one in arms if one.role == "baseline")]
+    said = f"{arm.name}: {lowsample.conclusion(table, arm.name, controls)}"
+    section.lines([said, *lowsample.verdict(table, arm.name, {one: one for one in rivals})])
+    found = lowsample.differences(table, arm.name)
+    found = found[found["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
+    section.table(found.drop(columns="role"), f"{arm.name}: macro-F1 minus that of others, repeat by repeat")
     return said
+
+
+def _headline(table: pd.DataFrame, arms: Sequence[Arm]) -> str:
+    """Say how far the first arm, and PCA, get at the smallest and the largest number of cells."""
+    of = [arms[0].name, next(arm.name for arm in arms if arm.role == "baseline")]
+    mean = table.pivot_table(index="arm", columns="m", values="macro_f1")
+    few, many = mean.columns.min(), mean.columns.max()
+    told = [f"{mean.loc[name, few]:.2f} and {mean.loc[name, many]:.2f} ({name})" for name in of]
+    return f"With {few} and with {many} labelled cells per type, macro-F1 is {', '.join(told)}."
 
 
 def _wide(summary: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +108,6 @@ def _wide(summary: pd.DataFrame) -> pd.DataFrame:
 
 def maps(
     panels: dict[str, NDArray[np.float32]],
-    labels: NDArray[np.object_],
     known: NDArray[np.object_],
     found: NDArray[np.object_],
     *,
@@ -115,7 +122,7 @@ def maps(
     section.text(
         f"The model here is {of}, with up to {m} labelled cells of each type. All cells shown are unseen ones."
     )
-    shown = figures.plane(panels, labels, title=title)
+    shown = figures.plane(panels, known, title=title)
     section.figure(shown, "Unseen cells; the numbers are those of the types")
     kinds = figures.in_order(sorted(set(known.astype(str)) | set(found.astype(str))))
     section.figure(
@@ -126,6 +133,32 @@ def maps(
     )
     table = pd.DataFrame({"type": kinds, "cells tested": n, "precision": precision, "recall": recall, "F1": f1})
     return section.table(table.sort_values("F1", ignore_index=True), "Each type, the hardest first", digits=2)
+
+
+def topics(found: Topics, *, title: str) -> Section:
+    """Show topics with their genes and the nearest gene texts, the types they are of, and what controls give."""
+    section = Section("Topics of the cells, and the texts that are nearest to them")
+    section.text(
+        "A topic is a set of genes that go up together; each cell is a mixture of topics, learnt without labels. A "
+        "topic is named by the genes that it raises most, and by the genes whose texts lie nearest to theirs. text_z "
+        "tells how much more alike the texts of its genes are than those of genes at random (in standard deviations): "
+        "where it is low, the texts beside a topic mean nothing."
+    )
+    section.table(
+        found.compared,
+        "The same model with a permuted prior and with none: purity and NMI compare the leading topic with the types, "
+        "text_z is the median over topics, by the true texts in each case",
+    )
+    prior, permuted = (found.compared.set_index("prior").loc[name] for name in ("prior", "permuted"))
+    section.text(
+        "Gene embeddings start from the texts where there is a prior, so a higher text_z with the true prior is "
+        f"built in: {prior['text_z']:.1f} here, against {permuted['text_z']:.1f} where texts were dealt out anew. That "
+        f"topics follow types better because of the text would show in NMI: {prior['nmi']:.3f} against "
+        f"{permuted['nmi']:.3f} (one fit each, so a small difference means nothing)."
+    )
+    names = [f"{row.topic}: {', '.join(row.genes.split('; ')[:3])}" for row in found.table.itertuples()]
+    section.figure(figures.topics(found.by_type, names, title=title), "Mean share of each topic in the cells of a type")
+    return section.table(found.table, "Topics in use, the most frequent first", digits=2)
 
 
 def separated(found: Contrast | None, *, title: str, n: int = 20) -> Section:

@@ -90,13 +90,14 @@ def curves(summaries: dict[str, pd.DataFrame], *, title: str) -> Figure:
         axis.set_xlabel("cells per type to learn from (rare types: fewer)")
         axis.set_ylabel(score)
         axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower right")
     figure.suptitle(title)
     return figure
 
 
 def topics(by_type: pd.DataFrame, named: Sequence[str], *, title: str) -> Figure:
-    """Draw the mean share of each topic (column) in the cells of each type (row); `named` are the topics' names."""
+    """Draw the mean share of each topic (column) in the cells of each type (row); `named` are names of topics."""
+    by_type = by_type.loc[in_order(by_type.index)]
     size = max(5, 0.32 * by_type.shape[1] + 3), max(4, 0.19 * len(by_type) + 2)
     figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()

@@ -196,7 +196,7 @@ def _retrieve(
     try:
         import pooch
     except ImportError as error:
-        raise FetchError("--geo needs pooch: pip install pooch") from error
+        raise FetchError("--geo needs pooch: pip install 'genetext[geo]'") from error
 
     record = folder / f"{name}.sha256"
     if sha256 is None and record.exists():

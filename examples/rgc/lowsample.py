@@ -1,25 +1,24 @@
 """How well cells are classified after m examples of each type, for several ways to embed a cell.
 
-Everything is compared on the same terms: the same genes, the same cells held out, the same cells to learn from, and
-the same classifier, k nearest neighbours by cosine. A way of embedding (an `Arm`) is fitted on the cells to learn from
-and embeds those held out without their labels. Repeats differ in the cells that are drawn to learn from, in the seeds
-of the models and in those of the controls; the cells held out are the same.
+Everything is compared on the same terms (`cellmodels.low_sample`): the same genes, the same cells to learn from, the
+same other cells to name, and the same classifier, nearest neighbours by cosine. A way of embedding (an `Arm`) is given
+the labels of the cells to learn from and no others. Repeats differ in the cells drawn, in the seeds of the models and
+in those of the controls.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from cellmodels.low_sample import Make, draws, low_sample_curve
+from cellmodels.neighbours import Neighbours
+
 SCORES = ("accuracy", "macro_f1", "rare_f1")
 RARE = 0.01  # a type is rare below this share of the cells
-
-Embedder = Callable[[Any, NDArray[np.int64], int], NDArray[np.float32]]
-"""Given AnnData, the rows to learn from, and a seed: returns `(n_cells, d)` for all cells."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Arm:
     ----------
     name
         Short, for tables and legends.
-    embed
-        See `Embedder`. It may look at the labels of the rows that it is given, and at no others.
+    make
+        Called with the rows to learn from, their labels (None for all other cells) and a seed; returns `(n_cells, d)`.
     role
         `text` (the real prior), `control` (of the prior: permuted, random, none), or `baseline`.
     note
@@ -41,101 +40,84 @@ class Arm:
     """
 
     name: str
-    embed: Embedder
+    make: Make
     role: str
     note: str
     family: str = ""
 
 
-def hold_out(labels: NDArray[np.object_], *, share: float = 0.4, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose cells to test on, `(n_cells,) bool`: of each type that share, one at least, and one at least left.
-
-    A type of a single cell cannot be tested; its cell is not held out.
-    """
-    rng = np.random.default_rng([seed, 11])
-    held = np.zeros(len(labels), bool)
-    for kind in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == kind))
-        held[rows[: min(len(rows) - 1, max(1, round(share * len(rows))))]] = True
-    return held
-
-
-def draw(labels: NDArray[np.object_], held: NDArray[np.bool_], m: int, *, seed: int) -> NDArray[np.int64]:
-    """Draw up to `m` cells of each type to learn from, never one held out; rare types may have fewer."""
-    rng = np.random.default_rng([seed, 12, m])
-    drawn = [rng.permutation(np.flatnonzero((labels == kind) & ~held))[:m] for kind in np.unique(labels)]
-    return np.sort(np.concatenate(drawn))
-
-
-def classify(
-    embedding: NDArray[np.float32], labels: NDArray[np.object_], train: NDArray[np.int64], *, k: int
-) -> NDArray[np.object_]:
-    """Return the label of every cell by its `k` nearest neighbours among `train`, the nearer ones weighing more."""
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.preprocessing import normalize
-
-    points = normalize(np.nan_to_num(embedding))  # among unit vectors Euclidean order is cosine order
-    voters = KNeighborsClassifier(min(k, len(train)), weights="distance").fit(points[train], labels[train].astype(str))
-    return voters.predict(points).astype(object)
-
-
-def score(known: NDArray[np.object_], found: NDArray[np.object_], rare: Sequence[str]) -> dict[str, float]:
-    """Return accuracy, macro-F1, and macro-F1 over the rare types (NaN where there are none)."""
-    from sklearn.metrics import accuracy_score, f1_score
-
-    known, found = known.astype(str), found.astype(str)
-    kinds = np.unique(known)
-    f1 = pd.Series(f1_score(known, found, labels=kinds, average=None, zero_division=0.0), index=kinds)
-    few = [kind for kind in rare if kind in f1.index]
-    return {
-        "accuracy": float(accuracy_score(known, found)),
-        "macro_f1": float(f1.mean()),
-        "rare_f1": float(f1[few].mean()) if few else np.nan,
-    }
-
-
 def curves(
-    adata: Any,
     labels: NDArray[np.object_],
     arms: Sequence[Arm],
     *,
     sizes: Sequence[int] = (2, 5, 10, 20, 50),
-    repeats: int = 3,
-    k: int = 5,
+    repeats: int = 5,
     seed: int = 0,
     tell: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Score every arm at every number of cells per type, `repeats` times.
 
+    Parameters
+    ----------
+    labels
+        `(n_cells,)`, the type of each cell.
+    arms
+        What to compare.
+    sizes
+        Cells of each type to learn from; a rare type gives half of its cells at most.
+    repeats, seed
+        Draws, with the seeds `seed`, `seed + 1` ...
+    tell
+        Told a line after each arm.
+
     Returns
     -------
     pandas.DataFrame
-        One row per arm, m and repeat: `arm`, `role`, `m`, `repeat`, `n_train`, `n_test`, and `SCORES`.
+        One row per arm, m and repeat: `arm`, `role`, `m`, `repeat`, `n_train`, `n_test`, and `SCORES`; `rare_f1` is
+        the mean F1 of types below `RARE` of the cells, NaN where there are none.
     """
-    held = hold_out(labels, seed=seed)
-    share = pd.Series(labels).value_counts(normalize=True)
-    rare = [str(kind) for kind in share.index[share < RARE]]
-    rows = []
-    for m in sizes:
-        for repeat in range(repeats):
-            train = draw(labels, held, m, seed=seed + repeat)
-            for arm in arms:
-                embedding = arm.embed(adata, train, seed + repeat)
-                found = classify(embedding, labels, train, k=min(k, m))
-                rows.append(
-                    {
-                        "arm": arm.name,
-                        "role": arm.role,
-                        "m": m,
-                        "repeat": repeat,
-                        "n_train": len(train),
-                        "n_test": int(held.sum()),
-                        **score(labels[held], found[held], rare),
-                    }
-                )
-                if tell is not None:
-                    tell(f"m={m:<3} repeat {repeat + 1}/{repeats}  {arm.name:<28} macro-F1 {rows[-1]['macro_f1']:.3f}")
-    return pd.DataFrame(rows)
+    share = pd.Series(labels.astype(str)).value_counts(normalize=True)
+    rare = set(share.index[share < RARE])
+    parts = []
+    for arm in arms:
+        found = low_sample_curve(arm.make, labels, m=sizes, seeds=range(seed, seed + repeats), per_class=True)
+        one = found[found["label"] == ""].assign(arm=arm.name, role=arm.role, repeat=lambda rows: rows["seed"] - seed)
+        few = found[found["label"].isin(rare)].groupby(["m", "seed"])["f1"].mean().rename("rare_f1")
+        parts.append(one.merge(few, on=["m", "seed"], how="left"))
+        if tell is not None:
+            means = one.groupby("m")["macro_f1"].mean()
+            tell(f"{arm.name:<28} macro-F1 " + ", ".join(f"{value:.3f} (m={m})" for m, value in means.items()))
+    return pd.concat(parts, ignore_index=True)[["arm", "role", "m", "repeat", "n_train", "n_test", *SCORES]]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Cells that an arm named without having seen them.
+
+    Attributes
+    ----------
+    rows
+        Which cells, `(n_tested,)`.
+    given
+        The types that they were given; empty where none could be.
+    embedding
+        Of all cells, `(n_cells, d)`.
+    """
+
+    rows: NDArray[np.int64]
+    given: NDArray[np.object_]
+    embedding: NDArray[np.float32]
+
+
+def name_cells(labels: NDArray[np.object_], arm: Arm, m: int, *, seed: int = 0, k: int = 5) -> Named:
+    """Let an arm learn from `m` cells of each type and name the others, as one draw of `curves` does."""
+    (drawn,) = draws(labels, m=[m], seeds=[seed])
+    known = np.full(len(labels), None, dtype=object)
+    known[drawn.train] = labels[drawn.train]
+    embedding = arm.make(drawn.train, known, seed)
+    told = Neighbours.fit(embedding[drawn.train], labels[drawn.train], k=min(k, m)).predict(embedding[drawn.test])
+    given = told["label"].map(lambda label: "" if label is None else label).to_numpy(object)
+    return Named(drawn.test, given, embedding)
 
 
 def interval(values: NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float, float]:
@@ -223,28 +205,3 @@ def conclusion(table: pd.DataFrame, of: str, controls: Sequence[str], score: str
             f"{' and '.join(behind)}, so what is gained need not come from what is written about the genes."
         )
     return "This does not show that the text helps: the prior is not ahead of any of its controls."
-
-
-def pca(n: int = 50, *, fitted_on: NDArray[np.int64] | None = None) -> Embedder:
-    """Principal components of log-normalised expression, fitted on the cells to learn from, or on given rows.
-
-    Components never need labels, so cells without any may serve too: pass every cell that is not held out.
-    """
-
-    def embed(adata: Any, train: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        from sklearn.decomposition import PCA
-
-        x = normalised(adata)
-        rows = train if fitted_on is None else fitted_on
-        found = PCA(min(n, len(rows) - 1, x.shape[1]), svd_solver="arpack", random_state=seed).fit(x[rows])
-        return found.transform(x).astype(np.float32)
-
-    return embed
-
-
-def normalised(adata: Any) -> NDArray[np.float32]:
-    """Return `log(1 + counts per 10,000)`, dense `(n_cells, n_genes)`: an example's data are small."""
-    import scipy.sparse
-
-    x = np.asarray(scipy.sparse.csr_matrix(adata.X).todense(), dtype=np.float32)
-    return np.log1p(1e4 * x / np.maximum(x.sum(axis=1, keepdims=True), 1))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from examples.rgc import lowsample, simulate
+from examples.rgc import arms, lowsample, simulate
 from examples.rgc.simulate import Design
 
 SMALL = Design(n_cells=900, n_genes=500, seed=3)
@@ -97,8 +97,7 @@ def test_markers_are_in_their_types_and_not_there_alone():
 def test_types_are_hard_but_not_impossible_to_tell_apart():
     atlas = simulate.simulate(Design(n_cells=1500, n_genes=800, seed=0))
     labels = atlas.obs["cell_type"].astype(str).to_numpy(dtype=object)
-    arm = lowsample.Arm("PCA", lowsample.pca(), "baseline", "")
-    scores = lowsample.curves(atlas, labels, [arm], sizes=(2, 20), repeats=1).set_index("m")
+    scores = lowsample.curves(labels, arms.baselines(atlas)[:1], sizes=(2, 20), repeats=1).set_index("m")
     assert 0.1 < scores.loc[2, "macro_f1"] < scores.loc[20, "macro_f1"] < 0.95
     assert scores.loc[20, "rare_f1"] < scores.loc[20, "accuracy"]
 
