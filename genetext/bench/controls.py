@@ -10,6 +10,8 @@ TF-IDF                         the first index's texts by the lexical encoder, w
 TF-IDF, no GO facts            the same without what was composed out of Gene Ontology terms
 TF-IDF, no template sentences  the same without sentences that a program wrote out of annotations
 TF-IDF, neither                the same without both, and without any other facts
+TF-IDF, no designations        the same without the designations, where the texts have them
+names and designations only    TF-IDF of the heading and the designations of each text, where they have them
 =============================  =======================================================================================
 
 The texts are composed anew from the snapshot that the index was built from.
@@ -33,8 +35,9 @@ from genetext.text.compose import Template, compose
 from genetext.text.snapshot import Snapshot
 
 PERMUTED, RANDOM = "permuted vectors", "random vectors"
-LENGTH, NAME = "text length and kind", "symbol and name only"
+LENGTH, NAME, NAMES = "text length and kind", "symbol and name only", "names and designations only"
 TFIDF = "TF-IDF"
+_DESIGNATIONS = "designations"
 VARIANTS = {
     "no GO facts": {"go": ()},
     "no template sentences": {"drop_templates": True},
@@ -110,9 +113,11 @@ def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
     made = [_length(texts.frame), _tfidf(NAME, _headings(texts.frame), control=True)]
     whole = _tfidf(TFIDF, texts.frame, control=True)
     made.append(whole)
+    others = {f"{TFIDF}, {label}": template for label, template in variants(texts.template).items()}
+    if _DESIGNATIONS in texts.template.sections:
+        others[NAMES] = Template(sections=("symbol", "name", _DESIGNATIONS))
     missing = {}
-    for label, template in variants(texts.template).items():
-        name = f"{TFIDF}, {label}"
+    for name, template in others.items():
         if texts.snapshot is None:
             missing[name] = texts.lacking
             continue
@@ -129,7 +134,11 @@ def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
 
 def variants(template: Template) -> dict[str, Template]:
     """Return the templates that leave out what may hold the answer."""
-    return {label: dataclasses.replace(template, **changes) for label, changes in VARIANTS.items()}  # type: ignore[arg-type]
+    changed = {label: dataclasses.replace(template, **changes) for label, changes in VARIANTS.items()}  # type: ignore[arg-type]
+    if _DESIGNATIONS in template.sections:
+        kept = tuple(name for name in template.sections if name != _DESIGNATIONS)
+        changed[f"no {_DESIGNATIONS}"] = dataclasses.replace(template, sections=kept)
+    return changed
 
 
 def reencoded(index: GeneIndex, texts: Texts, *, root: Path, progress: Progress | None = None) -> Iterator[Method]:

@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--gene-types", help="NCBI's types of gene to keep, comma-separated, or all.")
         ] = "protein-coding",
         sections: Annotated[
-            str | None, typer.Option("--sections", help="Sections of a text: symbol,name,summary,ortholog,facts.")
+            str | None,
+            typer.Option("--sections", help="Sections of a text: symbol,name,summary,ortholog,facts,designations."),
         ] = None,
         facts: Annotated[
             str | None, typer.Option("--facts", help="When facts are part of a text: fallback, always, never.")

@@ -1,5 +1,6 @@
 """The benchmark from a file to a table, on texts that name the answer."""
 
+import dataclasses
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.tasks import Limits
 from genetext.errors import BenchError, DiskError, GeneIndexError
 from genetext.priors import GenePriors
+from genetext.text.template import SECTIONS
 from tests.bench.conftest import N_EXTRA, write_themes
 
 FEW = {"limits": Limits(min_genes=10), "protocol": Protocol(folds=3, c_values=(1, 100)), "control_seeds": 2}
@@ -125,6 +127,30 @@ def test_the_answer_in_go_facts_goes_with_them(cache, tmp_path):
     assert missing == {}
     changed = int((without["text"].to_numpy() != texts.frame["text"].to_numpy()).sum())
     assert notes["TF-IDF, no GO facts"].startswith(f"{changed} of ")
+
+
+def test_what_designations_bring_has_controls_of_its_own(cache, tmp_path):
+    """Where texts have designations, the table says what they are worth without the rest, and the rest without them."""
+    from genetext.index import GeneIndex
+
+    plain = controls.Texts.of(GeneIndex.open("human/lexical", root=cache), root=cache)
+    assert controls.variants(plain.template).keys() == controls.VARIANTS.keys()
+    template = dataclasses.replace(plain.template, sections=SECTIONS)
+    named = dataclasses.replace(plain, template=template, frame=plain.composed(template))
+    made, missing = controls.text_controls(named)
+    assert missing == {}
+    by_name = {method.name: method for method in made}
+    changed = int((named.frame["text"].to_numpy() != plain.frame["text"].to_numpy()).sum())
+    assert changed == 2
+    assert by_name["TF-IDF, no designations"].note.startswith(f"{changed} of ")
+    assert by_name["TF-IDF, no designations"].fingerprint == controls.text_controls(plain)[0][2].fingerprint
+    alone = by_name[controls.NAMES]
+    assert alone.priors.names.tolist() == by_name[controls.TFIDF].priors.names.tolist()
+    # The summaries are gone: two genes of one theme, whose names say nothing, are strangers.
+    rows = [alone.priors.names.tolist().index(str(gene)) for gene in (20_000_001, 20_000_013)]
+    whole, heading = (one.priors.vectors[rows] for one in (by_name[controls.TFIDF], alone))
+    assert whole[0] @ whole[1] > heading[0] @ heading[1] + 0.2
+    assert alone.fingerprint not in {method.fingerprint for method in made if method is not alone}
 
 
 def test_without_its_snapshot_an_index_says_what_was_not_measured(world, themes, tmp_path):
