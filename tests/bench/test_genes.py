@@ -15,7 +15,7 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.tasks import Limits
 from genetext.errors import BenchError, DiskError, GeneIndexError
 from genetext.priors import GenePriors
-from genetext.text.template import SECTIONS
+from genetext.text.template import SECTIONS, Template
 from tests.bench.conftest import N_EXTRA, write_themes
 
 FEW = {"limits": Limits(min_genes=10), "protocol": Protocol(folds=3, c_values=(1, 100)), "control_seeds": 2}
@@ -145,12 +145,9 @@ def test_what_designations_bring_has_controls_of_its_own(cache, tmp_path):
     assert by_name["TF-IDF, no designations"].note.startswith(f"{changed} of ")
     assert by_name["TF-IDF, no designations"].fingerprint == controls.text_controls(plain)[0][2].fingerprint
     alone = by_name[controls.NAMES]
-    assert alone.priors.names.tolist() == by_name[controls.TFIDF].priors.names.tolist()
-    # The summaries are gone: two genes of one theme, whose names say nothing, are strangers.
-    rows = [alone.priors.names.tolist().index(str(gene)) for gene in (20_000_001, 20_000_013)]
-    whole, heading = (one.priors.vectors[rows] for one in (by_name[controls.TFIDF], alone))
-    assert whole[0] @ whole[1] > heading[0] @ heading[1] + 0.2
-    assert alone.fingerprint not in {method.fingerprint for method in made if method is not alone}
+    names = named.composed(Template(sections=("symbol", "name", "designations")))
+    assert names.set_index("symbol")["text"]["TP53"] == "TP53: tumor protein p53. Also called: guardian of the genome."
+    assert alone.fingerprint == controls._tfidf("", names, control=True).fingerprint
 
 
 def test_without_its_snapshot_an_index_says_what_was_not_measured(world, themes, tmp_path):
