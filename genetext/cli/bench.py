@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from genetext.bench.report import Benchmark
 
 
+# Other benchmarks add their commands to it, each from a module of its own.
+group = typer.Typer(
+    help="Measure whether gene text helps, beside controls.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the group of commands to the application."""
-    group = typer.Typer(
-        help="Measure whether gene text helps, beside controls.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    """Add the group of commands to the application, and `genes` to the group."""
     app.add_typer(group, name="bench")
 
     @group.callback()
