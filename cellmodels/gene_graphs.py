@@ -49,8 +49,11 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
     if metric == "cosine":
         mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel()
         gram -= n_cells * np.outer(mean, mean)
-        length = np.sqrt(np.maximum(gram.diagonal(), 0))
-        nearness = gram / np.maximum(np.outer(length, length), np.finfo(float).tiny)
+        variance = gram.diagonal()
+        # A gene that does not vary has no direction: what is left of its variance are last bits.
+        varies = variance > 1e-12 * (variance + n_cells * mean**2)
+        length = np.sqrt(np.where(varies, variance, np.inf))
+        nearness = gram / length[:, None] / length[None]
     else:
         square = gram.diagonal()
         nearness = 2 * gram - square[:, None] - square[None]

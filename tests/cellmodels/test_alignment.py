@@ -121,7 +121,9 @@ def test_single_precision_keeps_small_divergences():
     matrix = graph(50)
     exact = dense_nca(a, b, matrix.toarray(), 1.0)
     x, y = tensors(a, b, dtype=torch.float32)
-    assert neighbourhood_alignment(x, y, near(matrix, dtype=torch.float32), 1.0).item() == pytest.approx(exact, rel=1e-5)
+    assert neighbourhood_alignment(x, y, near(matrix, dtype=torch.float32), 1.0).item() == pytest.approx(
+        exact, rel=1e-5
+    )
 
 
 def test_equal_views_are_aligned():
@@ -193,7 +195,5 @@ def test_batches_estimate_the_losses_of_all_cells():
         rows = np.sort(rng.choice(120, 60, replace=False))
         x, y = tensors(a[rows], b[rows])
         part = near(sampled(matrix, rows), 120)
-        found.append(
-            [neighbourhood_alignment(x, y, part, 0.5).item(), cross_view_consistency(x, y, part).item()]
-        )
+        found.append([neighbourhood_alignment(x, y, part, 0.5).item(), cross_view_consistency(x, y, part).item()])
     np.testing.assert_allclose(np.mean(found, axis=0), full, rtol=0.03)
