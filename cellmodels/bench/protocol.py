@@ -1,0 +1,92 @@
+"""What is compared, how often, and by which scores."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genetext.errors import BenchError
+
+EXPRESSION, PRIORS = "expression", "priors"
+"""Methods without a model: principal components of expression, and averaged gene vectors."""
+PRIOR, PERMUTED, RANDOM, NONE = "prior", "permuted", "random", "none"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One embedding to be made and scored.
+
+    Attributes
+    ----------
+    method
+        `expression`, `priors`, or the name of a model.
+    control
+        What stands in for the prior: `prior` (itself), `permuted`, `random` or `none`.
+    seed
+        Of the model, of the draw of training cells, and of the random prior.
+    draw
+        Of the permutation.
+    """
+
+    method: str
+    control: str
+    seed: int
+    draw: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.method}, {self.control}{f' {self.draw}' if self.control == PERMUTED else ''}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How methods are compared.
+
+    Attributes
+    ----------
+    m
+        Cells of each type to learn labels from.
+    seeds
+        How many times everything is repeated: initial weights, and the draw of the cells to learn from.
+    permutations
+        Draws of permuted priors, dealt out over the seeds, each seed having one at least.
+    neighbors
+        That vote for a label.
+    clusters
+        Whether cells are grouped: into as many groups as there are types, and
+    found_clusters
+        into as many as the stability of Leiden cuts tells.
+    """
+
+    m: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    seeds: int = 5
+    permutations: int = 10
+    neighbors: int = 5
+    clusters: bool = True
+    found_clusters: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if not self.m or min(self.m) < 1 or len(set(self.m)) < len(self.m):
+            raise BenchError(f"m={self.m}: give numbers of cells per type, each once, 1 at least")
+        if self.seeds < 1 or self.permutations < 1 or self.neighbors < 1:
+            told = f"seeds={self.seeds}, permutations={self.permutations}, neighbors={self.neighbors}"
+            raise BenchError(f"{told}: one at least of each")
+
+    def arms(self, models: Sequence[str], *, prior: bool) -> Iterator[Arm]:
+        """Yield what has to be made, one seed after the other, so that a run that is stopped has whole seeds."""
+        for seed in range(self.seeds):
+            yield Arm(EXPRESSION, NONE, seed)
+            for method in ([PRIORS] if prior else []) + list(models):
+                if not prior:
+                    yield Arm(method, NONE, seed)
+                    continue
+                yield Arm(method, PRIOR, seed)
+                # A draw for each seed at least; what is asked beyond that goes round.
+                for draw in range(seed, max(self.permutations, self.seeds), self.seeds):
+                    yield Arm(method, PERMUTED, seed, draw)
+                yield Arm(method, RANDOM, seed)
+                if method != PRIORS:
+                    yield Arm(method, NONE, seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**asdict(self), "m": list(self.m)}
