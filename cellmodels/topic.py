@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from cellmodels import perturbation, topic_words
 from cellmodels.base import Array, CellModel, seeded
@@ -17,7 +17,7 @@ from cellmodels.crossview import NeighbourLists, neighbour_lists
 from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
 from cellmodels.layers import GenePriorEmbedding
 from cellmodels.profiles import principal_components
-from cellmodels.topic_network import TopicConfig, TopicNetwork
+from cellmodels.topic_network import Sparse, TopicConfig, TopicNetwork
 from cellmodels.training import Trainer, in_order, shuffled, split
 from genetext.errors import CellsError, ModelError, first_ten
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
     from genetext.progress import Progress
+
+_SPARSE = 0.15
+"""Share of values that are not zero, below which the encoder takes them one by one."""
 
 
 class TopicModel(CellModel[TopicConfig]):
@@ -56,6 +59,7 @@ class TopicModel(CellModel[TopicConfig]):
             "n_genes": None,
             "n_topics": 100,
             "n_components": None,
+            "view_components": None,
             "gene_prior": "none",
             "epochs": 500,
             "batch_size": 512,
@@ -372,6 +376,9 @@ class _Task:
         self._train, self._held = split(data.n_cells, config.held_out, config.seed)
         if len(self._train) < 2:
             raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
+        # Sparse rows pay where few values are not zero, and only on a CPU, whose matrix products are slow.
+        filled = data.matrix.nnz / max(1, data.n_cells * data.n_genes)
+        self._sparse = filled < _SPARSE
         self._near: tuple[NeighbourLists, NeighbourLists] | None = None
         if view is not None:
             matrix, n = data.matrix, config.n_components
@@ -388,14 +395,25 @@ class _Task:
         return in_order(self._held, self._config.batch_size)
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
-        x = torch.from_numpy(self._data.dense(rows))
-        made = {"x": x, "target": x if self._target is None else torch.from_numpy(self._target.dense(rows))}
+        target = torch.from_numpy((self._target or self._data).dense(rows))
+        made: dict[str, Any] = {"target": target, "x": self._rows(rows, target if self._target is None else None)}
         if self._near is not None and self._view is not None:
             in_expression, in_view = (lists.draw(rows, rng) for lists in self._near)
-            made["neighbor"] = torch.from_numpy(self._data.dense(in_expression))
+            made["neighbor"] = self._rows(in_expression)
             made["view"] = torch.from_numpy(self._view[rows])
             made["view_neighbor"] = torch.from_numpy(self._view[in_view])
         return made
+
+    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | Sparse:
+        """Return the expression of some cells in the form that is faster."""
+        if not self._sparse or self.module.topics.device.type != "cpu":
+            return torch.from_numpy(self._data.dense(rows)) if dense is None else dense
+        part = self._data.matrix[rows]
+        return Sparse(
+            torch.from_numpy(part.indices.astype(np.int64)),
+            torch.from_numpy(part.data),
+            torch.from_numpy(part.indptr[:-1].astype(np.int64)),
+        )
 
 
 def _view(
@@ -427,7 +445,18 @@ def _view(
     spread = float(np.sqrt((values**2).mean()))
     if not spread > 0:
         raise ModelError(f"the view {told} is the same for all cells: pass view=None to fit without one")
-    return (values / spread).astype(np.float32), told
+    return (_rotated(values, config.view_components) / spread).astype(np.float32), told
+
+
+def _rotated(values: NDArray[np.float64], n: int | None) -> NDArray[np.float64]:
+    """Return the first principal components of centred values; with None the values."""
+    if n is None or n >= values.shape[1]:
+        return values
+    directions = np.linalg.eigh(values.T @ values)[1][:, : -n - 1 : -1]
+    # An eigenvector has no sign of its own.
+    largest = np.abs(directions).argmax(axis=0)
+    turned: NDArray[np.float64] = values @ (directions * np.sign(directions[largest, np.arange(n)]))
+    return turned
 
 
 def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: TopicConfig) -> NDArray[np.float64]:

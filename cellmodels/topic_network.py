@@ -9,7 +9,7 @@ After scE2TM (arXiv 2507.08355), a topic model whose topics and genes are points
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class TopicConfig(Schedule):
         Principal components of expression in which neighbours are sought. None: the genes themselves.
     view_weighting, view_top_n
         How the view is made from priors: weighting and number of genes, as in `genetext.cells.embed_cells`.
+    view_components
+        Principal components of the view to keep, whatever it is. None: the view as it is.
     gene_prior
         What the priors are to the gene embeddings. `init`: they start there. `pull`: and are drawn back. `frozen`: they
         stay there. `none`: nothing. Genes without a prior are learned from random vectors in each case.
@@ -88,6 +90,7 @@ class TopicConfig(Schedule):
     n_components: int | None = 50
     view_weighting: str = "contrast"
     view_top_n: int | None = None
+    view_components: int | None = 50
     gene_prior: GenePrior = "init"
     pull_weight: float = 100.0
     embedding: Literal["latent", "theta"] = "latent"
@@ -114,6 +117,7 @@ class TopicConfig(Schedule):
             "distill_temperature": self.distill_temperature > 0,
             "n_neighbors": self.n_neighbors >= 2,
             "n_components": self.n_components is None or self.n_components >= 1,
+            "view_components": self.view_components is None or self.view_components >= 1,
             "gene_prior": self.gene_prior in ("init", "pull", "frozen", "none"),
             "embedding": self.embedding in ("latent", "theta"),
         }
@@ -154,6 +158,49 @@ def reconstruction(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * functional.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
+class Sparse(NamedTuple):
+    """Some rows of a sparse matrix, as `torch.nn.functional.embedding_bag` takes them.
+
+    Attributes
+    ----------
+    columns, values
+        `(n_entries,)`: column and value of each entry, row after row.
+    offsets
+        `(n_rows,)`: where each row begins.
+    """
+
+    columns: Tensor
+    values: Tensor
+    offsets: Tensor
+
+
+class FirstLayer(nn.Module):
+    """A linear layer that takes dense rows or sparse ones, which cost as much as they have entries.
+
+    Attributes
+    ----------
+    weight
+        `(n_in, n_out)`.
+    bias
+        `(n_out,)`.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_in)
+        self.weight = nn.Parameter(torch.empty(n_in, n_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor | Sparse) -> Tensor:
+        """Return `x weight + bias`, `(n_rows, n_out)`."""
+        if isinstance(x, Tensor):
+            return torch.addmm(self.bias, x, self.weight)
+        rows = functional.embedding_bag(
+            x.columns, self.weight, x.offsets, mode="sum", per_sample_weights=x.values.to(self.weight)
+        )
+        return rows + self.bias
+
+
 class TopicNetwork(nn.Module):
     """Encoder, embeddings, decoder and losses.
 
@@ -181,7 +228,7 @@ class TopicNetwork(nn.Module):
         self.config = config
         n_genes, k, width = genes.num_embeddings, config.n_topics, config.n_hidden
         self.encode = nn.Sequential(
-            nn.Linear(n_genes, width),
+            FirstLayer(n_genes, width),
             nn.BatchNorm1d(width),
             nn.Tanh(),
             nn.Linear(width, width),
@@ -201,7 +248,7 @@ class TopicNetwork(nn.Module):
             )
         self.register_buffer("potential", torch.zeros(k))
 
-    def latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def latent(self, x: Tensor | Sparse) -> tuple[Tensor, Tensor]:
         """Return `mu` and `logvar` of cells, `(n_cells, K)` each."""
         hidden = self.encode(x)
         return self.mu(hidden), self.logvar(hidden)
@@ -217,9 +264,9 @@ class TopicNetwork(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | Sparse,
         target: Tensor,
-        neighbor: Tensor | None = None,
+        neighbor: Tensor | Sparse | None = None,
         view: Tensor | None = None,
         view_neighbor: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -239,7 +286,7 @@ class TopicNetwork(nn.Module):
         config = self.config
         mu, logvar = self.latent(x)
         # Differences of like squares, and a kernel of them, are beyond half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(target.device.type, enabled=False):
             distance = squared_distances(self.topics, self.genes())
             beta = torch.softmax(distance / -config.temperature, dim=0)
             transport = self._transport(distance)

@@ -1,0 +1,87 @@
+"""Neighbour lists beside the plain algorithm, and the losses that tie two views."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+from cellmodels.crossview import balance, consistency, distillation, neighbour_lists
+from genetext.errors import CellsError
+
+
+def plain_lists(points, k):
+    """Mutual neighbours, joined by Kruskal's rule along the shortest links of the neighbour graph, in loops."""
+    n = len(points)
+    distance = cdist(points, points)
+    near = [set(np.argsort(np.where(np.arange(n) == i, np.inf, distance[i]))[: k - 1]) for i in range(n)]
+    linked = [{j for j in near[i] if i in near[j]} for i in range(n)]
+    part = list(range(n))
+
+    def join(i, j):
+        old, new = part[j], part[i]
+        part[:] = [new if one == old else one for one in part]
+
+    for i in range(n):
+        for j in linked[i]:
+            join(i, j)
+    links = sorted(((i, j) for i in range(n) for j in near[i]), key=lambda link: distance[link])
+    for i, j in links:
+        if part[i] != part[j]:
+            linked[i].add(j)
+            linked[j].add(i)
+            join(i, j)
+    return [[i, *sorted(linked[i], key=lambda j: distance[i, j])][:k] for i in range(n)]
+
+
+@pytest.mark.parametrize(("n", "k"), [(60, 5), (40, 3), (30, 15), (12, 50)])
+def test_lists_are_those_of_the_plain_algorithm(n, k):
+    rng = np.random.default_rng(n)
+    points = np.concatenate([rng.normal(size=(n // 2, 2)), rng.normal(size=(n - n // 2, 2)) * 3 + 4]).astype(np.float32)
+    found = neighbour_lists(points, k)
+    expected = plain_lists(points.astype(np.float64), min(k, n))
+    assert [found.of(i).tolist() for i in range(n)] == expected
+
+
+def test_the_cell_itself_comes_first_also_among_copies():
+    points = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    found = neighbour_lists(points, 4)
+    assert [int(found.of(i)[0]) for i in range(12)] == list(range(12))
+
+
+def test_draws_are_even_over_the_list():
+    points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    lists = neighbour_lists(points, 6)
+    rows = np.full(30_000, 7)
+    drawn = lists.draw(rows, np.random.default_rng(0))
+    values, counts = np.unique(drawn, return_counts=True)
+    assert set(values) == set(lists.of(7))
+    np.testing.assert_allclose(counts / len(rows), 1 / len(values), rtol=0.06)
+
+
+def test_two_cells():
+    found = neighbour_lists(np.array([[0.0], [1.0]]), 15)
+    assert [found.of(0).tolist(), found.of(1).tolist()] == [[0, 1], [1, 0]]
+
+
+def test_one_cell_is_refused():
+    with pytest.raises(CellsError, match="two cells"):
+        neighbour_lists(np.zeros((1, 2)), 15)
+
+
+def test_distillation_of_equal_and_of_swapped_views():
+    """Hard assignments with an even split: of equal views the positive is 1 and all others 0."""
+    one = torch.eye(4).repeat(5, 1)
+    expected = -2 + math.log(math.exp(2) + 6)
+    assert float(distillation(one, one)) == pytest.approx(expected, rel=1e-6)
+    assert float(distillation(one, one.roll(1, dims=1))) == pytest.approx(expected + 2, rel=1e-6)
+
+
+def test_consistency_and_balance():
+    one = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert float(consistency(one, one)) == 0
+    assert float(consistency(one, torch.full((2, 2), 0.5))) == pytest.approx(math.log(2))
+    assert math.isfinite(float(consistency(one, one.flip(0))))
+    assert float(balance(one)) == pytest.approx(math.log(2))
+    assert float(balance(one[[0, 0]])) == pytest.approx(0, abs=1e-6)
