@@ -1,6 +1,6 @@
 """Write the reference of the commands from the commands themselves: what `--help` shows, and nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -56,10 +56,10 @@ def _section(context: Any) -> str:
     anchor = path.replace(" ", "-")
     parts = [f"## {path} {{#{anchor}}}", "", _prose(command.help), "", "```console", f"$ {usage}", "```", ""]
     if inner := _inner(command):
-        rows = [
+        links = [
             (f"[`{name}`](#{anchor}-{name})", _cell(one.get_short_help_str(limit=300))) for name, one in inner.items()
         ]
-        parts += _table(("command", "what it does"), rows)
+        parts += _table(("command", "what it does"), links)
     for kind, heading in (("argument", "argument"), ("option", "option")):
         rows = [_row(one, context) for one in shown if one.param_type_name == kind]
         if rows:
@@ -78,23 +78,25 @@ def _row(one: Any, context: Any) -> tuple[str, str, str, str]:
 
 
 def _value(one: Any, context: Any) -> str:
-    text = str(one.display_type(context)).strip("<>[]")
+    text = str(one.display_type(context)).strip("<>").split(" range")[0]
+    if text.startswith("list["):
+        text = f"{text.removeprefix('list[').removesuffix(']')}, again for each"
     low, high = one.min, one.max
     if low is None and high is None:
         return text
     bounds = f"{low} to {high}" if None not in (low, high) else f"{low} or more" if high is None else f"{high} or less"
-    return f"{text}: {bounds}"
+    return f"{text}, {bounds}"
 
 
 def _default(one: Any) -> str:
-    if one.default in (None, False, (), []) or not one.show_default:
+    if one.default is None or one.default is False or one.default in ((), []) or not one.show_default:
         return ""
     if one.secondary_opts:
         return str((one.opts if one.default else one.secondary_opts)[0])
     return str(one.default)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" for _ in head), *rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
