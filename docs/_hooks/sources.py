@@ -4,6 +4,7 @@ A page links to `../examples/custom_model.py`, which is right where the reposito
 such place, so that each file linked to becomes a page of its own.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -71,4 +72,15 @@ def _page(root: Path, path: str) -> str:
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".md":
         return _rewritten(text, path, f"source/{path}", root)
+    if file.suffix == ".ipynb":
+        return _rewritten(_notebook(text, path), path, f"source/{_page_of(path)}", root)
     return f"# {path}\n\n`````{_LANGUAGES.get(file.suffix, 'text')}\n{text}`````\n"
+
+
+def _notebook(text: str, path: str) -> str:
+    """Return the cells of a notebook, without what they gave."""
+    parts = [f"`{path}`, without its output."]
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(parts) + "\n"
