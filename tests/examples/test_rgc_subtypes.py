@@ -1,6 +1,7 @@
 """The RGC example: fair splits, honest verdicts, scores by their formula, and a run from end to end."""
 
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from genetext.priors import GenePriors
 from genetext.text import facts, subset
 from genetext.text.fetch import find_species
 from genetext.text.snapshot import SCHEMAS, Snapshot
+from tests.servers.ncbi import NcbiServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -299,3 +301,81 @@ def test_any_data(example, index, tmp_path):
     assert table.loc[table["arm"] == "PCA", "accuracy"].min() > 0.8
     with pytest.raises(SystemExit, match="has no column 'nothing' in obs: it has kind"):
         example.main([*chosen[:2], "--label-key", "nothing"])
+
+
+def test_the_atlas_by_way_of_a_mirror(example, atlas, index, tmp_path, capsys):
+    """The simulated atlas in the layout of the measured one, and survival by a table of one's own."""
+    folder, out = tmp_path / "mirror", tmp_path / "out"
+    folder.mkdir()
+    counts = pd.DataFrame(atlas.X.toarray().T, index=atlas.var_names, columns=atlas.obs_names)
+    counts.to_csv(folder / example.geo.MATRIX, compression="gzip")
+    told = pd.DataFrame({"NAME": atlas.obs_names, "Cluster": atlas.obs["cell_type"].astype(str).to_numpy()})
+    told = pd.concat([pd.DataFrame({"NAME": ["TYPE"], "Cluster": ["group"]}), told])
+    told.to_csv(folder / example.geo.LABELS, sep="\t", index=False)
+    survival = tmp_path / "survival.csv"
+    survival.write_text("type,survival\n1_W3D1.1,resilient\n2_W3D1.2,vulnerable\n3_FminiON,resilient\n")
+    few = [
+        "--m",
+        "2",
+        "--repeats",
+        "1",
+        "--steps",
+        "1",
+        "--topics",
+        "4",
+        "--topic-epochs",
+        "1",
+        "--variable-genes",
+        "120",
+    ]
+    with NcbiServer(folder) as server:
+        chosen = ["--geo", "--geo-url", server.url, "--index", str(index.path), "--survival", str(survival)]
+        example.main([*chosen, *few, "--no-umap", "--prior-dim", "8", "--output", str(out)])
+    _, text = read((out / "report.html").read_text())
+    assert (
+        "adult mouse RGC atlas (Tran et al. 2019, GEO GSE133382 in GSE137400): 700 cells, 400 genes, 45 types" in text
+    )
+    assert "imulated" not in text
+    assert "Of 3 ways to divide" in text
+    assert "One repeat decides nothing" in capsys.readouterr().out
+
+
+# -- the notebook -----------------------------------------------------------------------------------------------------
+
+NOTEBOOK = EXAMPLES / "rgc_subtypes.ipynb"
+TINY = """n_cells, n_genes, n_variable = 400, 300, 150
+sizes, repeats, steps = [2, 4], 2, 3
+n_topics, topic_epochs = 6, 2
+umap = False"""
+
+
+def test_the_notebook_comes_with_its_outputs():
+    nbformat = pytest.importorskip("nbformat")
+    assert NOTEBOOK.stat().st_size < 300_000
+    notebook = nbformat.read(NOTEBOOK, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    assert "**simulated**" in notebook.cells[0].source
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(index, tmp_path, own_cache, monkeypatch):
+    """With the code of today, at tiny settings, on a small index that stands where the default one would."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    shutil.copytree(index.path, own_cache / "indices" / "mouse" / "minilm")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.read(NOTEBOOK, 4)
+    (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert [line.split("=")[0] for line in settings.source.splitlines()] == [
+        line.split("=")[0] for line in TINY.splitlines()
+    ]
+    settings.source = TINY
+    where = {"metadata": {"path": str(EXAMPLES)}}
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    said = "".join(str(output.get("text", "")) for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "300 mouse genes" in said
+    assert re.search("The text helps|This does not show that the text helps", said)
