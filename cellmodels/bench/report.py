@@ -111,8 +111,8 @@ class CellsBenchmark:
         """One row per method and task: whether the prior helps.
 
         `task` (`labelling`, `grouping`), `over_none`, `over_permuted` (differences), `p` (the larger of the two),
-        `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (no better than permuted ones), `not shown`, or
-        `one seed` (nothing can be said).
+        `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (no better than permuted
+        ones), `not shown`, or `one seed` (nothing can be said).
         """
         if "claims" not in self._cache:
             rows = []

@@ -235,7 +235,7 @@ def _aligned(adata: Any, priors: Any, **align: Any) -> "GenePriors | None":
         return None
     from genetext.cells.embed import aligned
 
-    return aligned(priors, adata, **align)
+    return aligned(priors, adata, missing="mask", **align)
 
 
 def _drawn(adata: Any, labels: str, max_cells: int | None) -> Any:
@@ -289,7 +289,10 @@ def _digest_of_priors(priors: "GenePriors") -> str:
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("genetext", "torch", "scikit-learn", "numpy")}
+    # A model that was changed is another model, whatever the version says.
+    sources = sorted(Path(__file__).parents[1].glob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    return {**{name: version(name) for name in ("genetext", "torch", "scikit-learn", "numpy")}, "code": code}
 
 
 def _long(arms: Sequence[Arm], scores: Mapping[Arm, Sequence[Score]]) -> pd.DataFrame:

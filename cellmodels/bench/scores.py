@@ -44,7 +44,8 @@ class Truth:
         if self.groups is None:
             return every
         held = self.groups[self.tested(protocol, seed)[0]]
-        return every[self.groups != held]
+        others: NDArray[np.int64] = every[self.groups != held]
+        return others
 
 
 def labelling(

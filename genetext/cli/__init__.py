@@ -13,6 +13,7 @@ from genetext import __version__
 from genetext.cli import (
     annotate,
     bench,
+    bench_cells,
     build,
     cache,
     embed_cells,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for module in (fetch, build, search, inspect, export, match, embed_cells, fit, annotate, bench, encoders, cache):
     module.register(app)
+bench_cells.register(bench.group)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,194 @@
+"""`genetext bench cells`: whether gene text helps to group and to label somebody's own cells."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genetext.cli import console
+from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
+
+if TYPE_CHECKING:
+    from cellmodels.bench.report import CellsBenchmark
+
+_QUICK: dict[str, Any] = {"seeds": 3, "permutations": 3, "m": (1, 5, 20), "max_cells": 1000}
+_FULL: dict[str, Any] = {"seeds": 5, "permutations": 10, "m": (1, 2, 5, 10, 20, 50), "max_cells": None}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the group `bench`."""
+
+    @app.command("cells")
+    def cells(
+        data: Annotated[Path, typer.Argument(help=".h5ad with labelled cells.")],
+        labels: Annotated[str, typer.Option("--labels", "-l", help="The column of obs with the types of the cells.")],
+        priors: Annotated[
+            str | None, typer.Option("--priors", "-p", help="human/minilm, or a folder. Default: models without one.")
+        ] = None,
+        models: Annotated[
+            str, typer.Option("--models", help="contrastive, topic, refinement, contrastive-labels; commas between.")
+        ] = "contrastive,topic,refinement",
+        groups: Annotated[
+            str | None,
+            typer.Option("--groups", "-g", help="A column of obs (donor, batch): each is held out in turn."),
+        ] = None,
+        m: Annotated[
+            str | None, typer.Option("--m", help="Cells of each type to learn from. Default: 1,2,5,10,20,50.")
+        ] = None,
+        seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Repeats. Default: 5.")] = None,
+        permutations: Annotated[
+            int | None,
+            typer.Option("--permutations", min=1, help="Draws of permuted priors, over all seeds. Default: 10."),
+        ] = None,
+        found_clusters: Annotated[
+            bool | None,
+            typer.Option("--found-clusters/--no-found-clusters", help="Also group without being told the number."),
+        ] = None,
+        max_cells: Annotated[
+            int | None, typer.Option("--max-cells", min=2, help="Take so many cells, drawn once. Default: all.")
+        ] = None,
+        quick: Annotated[
+            bool,
+            typer.Option("--quick", help="Small models, few epochs; 3 seeds, 3 permutations, 1,000 cells, --m 1,5,20."),
+        ] = False,
+        setting: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A hyper-parameter of a model; again for each."),
+        ] = None,
+        species: Whose = None,
+        column: Column = None,
+        orthologs: Orthologs = True,
+        min_match: MinMatch = None,
+        made_unique: MadeUnique = False,
+        r_names: RNames = False,
+        post: Post = "",
+        device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "cpu",
+        jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
+        as_json: console.Json = False,
+        tsv: Annotated[Path | None, typer.Option("--tsv", help="Write every score to this file.")] = None,
+        figure: Annotated[Path | None, typer.Option("--figure", help="Draw the curves: .png, .pdf, .svg.")] = None,
+        quiet: console.Quiet = False,
+    ) -> None:
+        """Group cells, and label them from a few of each type, with gene text and with every control.
+
+        Compared are expression alone, averaged gene vectors alone, and each model with the prior, permuted priors, a
+        random prior and none. The verdict claims a benefit only where the prior is better than none and than permuted
+        ones, beyond chance. What was scored is kept: a run that was stopped goes on.
+        """
+        if data.suffix != ".h5ad" or not data.is_file():
+            raise typer.BadParameter(f"input {data} is no .h5ad file")
+        if jobs == 0 or jobs < -1:
+            raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
+        if post and priors is None:
+            raise typer.BadParameter("--post changes a prior: name it with --priors")
+        default = _QUICK if quick else _FULL
+        numbers = default["m"] if m is None else _numbers(m)
+        chosen = [one.strip() for one in models.split(",") if one.strip()]
+        settings = _settings(chosen, setting or [])
+        if figure is not None:
+            from genetext.bench import figure as drawing
+
+            drawing.require(figure)
+        from cellmodels.bench import Protocol, bench_cells
+        from genetext import disk
+        from genetext.cli.fit import _read
+        from genetext.priors import GenePriors
+
+        protocol = Protocol(
+            m=numbers,
+            seeds=seeds or default["seeds"],
+            permutations=permutations or default["permutations"],
+            found_clusters=not quick if found_clusters is None else found_clusters,
+        )
+        with console.progress(quiet=quiet) as progress:
+            opened = None
+            if priors is not None:
+                opened = GenePriors.open(priors)
+                opened = opened.transform(post) if post else opened
+            found = bench_cells(
+                _read(data),
+                labels,
+                priors=opened,
+                models=chosen,
+                groups=groups,
+                protocol=protocol,
+                settings=settings,
+                max_cells=default["max_cells"] if max_cells is None else max_cells,
+                quick=quick,
+                device=device,
+                jobs=jobs,
+                progress=progress,
+                name=data.name,
+                species=species,
+                column=column,
+                orthologs=orthologs,
+                min_match=min_match,
+                made_unique=made_unique,
+                r_names=r_names,
+            )
+        if tsv is not None:
+            with disk.atomic_file(tsv) as handle:
+                handle.write(found.to_tsv().encode())
+        if figure is not None:
+            from cellmodels.bench.figure import draw
+
+            draw(found, figure)
+        _show(found, as_json=as_json, quiet=quiet)
+
+
+def _show(found: "CellsBenchmark", *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        console.emit(found.to_json())
+        return
+    console.table(
+        found.table,
+        {
+            "method": str,
+            "control": str,
+            "measure": str,
+            "at": str,
+            "mean": _number,
+            "sd": _number,
+            "low": _number,
+            "high": _number,
+        },
+    )
+    console.note(str(found), quiet=quiet)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--m {text}: whole numbers with commas between, for example 1,5,20") from None
+
+
+def _settings(models: list[str], pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """Read `topic.n_topics=20`; what a model does not have is wrong usage."""
+    import cellmodels
+    from cellmodels.bench.embeddings import KNOWN, LABELLED
+    from cellmodels.settings import parse
+    from genetext.errors import ModelError
+
+    unknown = [one for one in models if one not in (*KNOWN, LABELLED)]
+    if unknown or not models:
+        raise typer.BadParameter(f"--models {','.join(unknown)}: choose {', '.join(KNOWN)}, {LABELLED}")
+    given: dict[str, list[str]] = {}
+    for pair in pairs:
+        model, dot, rest = pair.partition(".")
+        if not dot or model not in models:
+            raise typer.BadParameter(f"--set {pair}: MODEL.NAME=VALUE, with a model of {', '.join(models)}")
+        given.setdefault(model, []).append(rest)
+    found = {}
+    for model, own in given.items():
+        kind = getattr(cellmodels, KNOWN["contrastive" if model == LABELLED else model])
+        try:
+            found[model] = parse(kind.Config, own)
+            kind(**found[model])
+        except ModelError as error:
+            raise typer.BadParameter(f"--set {model}: {error}") from error
+    return found
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
