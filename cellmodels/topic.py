@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from cellmodels import perturbation, topic_words
@@ -17,7 +18,7 @@ from cellmodels.crossview import NeighbourLists, neighbour_lists
 from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
 from cellmodels.layers import GenePriorEmbedding
 from cellmodels.profiles import principal_components
-from cellmodels.topic_network import Sparse, TopicConfig, TopicNetwork
+from cellmodels.topic_network import TopicConfig, TopicNetwork
 from cellmodels.training import Trainer, in_order, shuffled, split
 from genetext.errors import CellsError, ModelError, first_ten
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from genetext.priors import GenePriors
     from genetext.progress import Progress
 
-_SPARSE = 0.15
-"""Share of values that are not zero, below which the encoder takes them one by one."""
+_SPARSE = 0.25
+"""Share of values that are not zero, times threads, below which the encoder takes values one by one."""
 
 
 class TopicModel(CellModel[TopicConfig]):
@@ -376,9 +377,9 @@ class _Task:
         self._train, self._held = split(data.n_cells, config.held_out, config.seed)
         if len(self._train) < 2:
             raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
-        # Sparse rows pay where few values are not zero, and only on a CPU, whose matrix products are slow.
+        # Sparse rows pay where few values are not zero and few threads multiply; SciPy uses one.
         filled = data.matrix.nnz / max(1, data.n_cells * data.n_genes)
-        self._sparse = filled < _SPARSE
+        self._sparse = filled * torch.get_num_threads() < _SPARSE
         self._near: tuple[NeighbourLists, NeighbourLists] | None = None
         if view is not None:
             matrix, n = data.matrix, config.n_components
@@ -404,16 +405,11 @@ class _Task:
             made["view_neighbor"] = torch.from_numpy(self._view[in_view])
         return made
 
-    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | Sparse:
+    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | sparse.csr_matrix:
         """Return the expression of some cells in the form that is faster."""
         if not self._sparse or self.module.topics.device.type != "cpu":
             return torch.from_numpy(self._data.dense(rows)) if dense is None else dense
-        part = self._data.matrix[rows]
-        return Sparse(
-            torch.from_numpy(part.indices.astype(np.int64)),
-            torch.from_numpy(part.data),
-            torch.from_numpy(part.indptr[:-1].astype(np.int64)),
-        )
+        return self._data.matrix[rows]
 
 
 def _view(

@@ -9,9 +9,10 @@ After scE2TM (arXiv 2507.08355), a topic model whose topics and genes are points
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -158,20 +159,17 @@ def reconstruction(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * functional.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-class Sparse(NamedTuple):
-    """Some rows of a sparse matrix, as `torch.nn.functional.embedding_bag` takes them.
+class _SparseProduct(torch.autograd.Function):
+    """Sparse rows times a dense matrix, by SciPy, on the CPU; differentiable by the matrix."""
 
-    Attributes
-    ----------
-    columns, values
-        `(n_entries,)`: column and value of each entry, row after row.
-    offsets
-        `(n_rows,)`: where each row begins.
-    """
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: sparse.csr_matrix) -> Tensor:
+        ctx.rows = rows
+        return torch.from_numpy(rows @ weight.numpy())
 
-    columns: Tensor
-    values: Tensor
-    offsets: Tensor
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return torch.from_numpy(ctx.rows.T @ upstream[0].numpy()), None
 
 
 class FirstLayer(nn.Module):
@@ -191,14 +189,12 @@ class FirstLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor | Sparse) -> Tensor:
+    def forward(self, x: Tensor | sparse.csr_matrix) -> Tensor:
         """Return `x weight + bias`, `(n_rows, n_out)`."""
         if isinstance(x, Tensor):
             return torch.addmm(self.bias, x, self.weight)
-        rows = functional.embedding_bag(
-            x.columns, self.weight, x.offsets, mode="sum", per_sample_weights=x.values.to(self.weight)
-        )
-        return rows + self.bias
+        product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
+        return product + self.bias
 
 
 class TopicNetwork(nn.Module):
@@ -248,7 +244,7 @@ class TopicNetwork(nn.Module):
             )
         self.register_buffer("potential", torch.zeros(k))
 
-    def latent(self, x: Tensor | Sparse) -> tuple[Tensor, Tensor]:
+    def latent(self, x: Tensor | sparse.csr_matrix) -> tuple[Tensor, Tensor]:
         """Return `mu` and `logvar` of cells, `(n_cells, K)` each."""
         hidden = self.encode(x)
         return self.mu(hidden), self.logvar(hidden)
@@ -264,9 +260,9 @@ class TopicNetwork(nn.Module):
 
     def forward(
         self,
-        x: Tensor | Sparse,
+        x: Tensor | sparse.csr_matrix,
         target: Tensor,
-        neighbor: Tensor | Sparse | None = None,
+        neighbor: Tensor | sparse.csr_matrix | None = None,
         view: Tensor | None = None,
         view_neighbor: Tensor | None = None,
     ) -> dict[str, Tensor]:
