@@ -14,7 +14,6 @@ A mini-batch uses the same functions on its own cells and the links among them, 
 cell's neighbours count as much as all of them do. With all cells in the batch that is the full form.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,10 @@ from cellmodels.links import Links
 _TINY = 1e-30
 
 
-@dataclass(frozen=True, eq=False)
 class Neighbours:
     """The links of the cells of a batch, and of each cell to itself.
 
-    Attributes
+    Parameters
     ----------
     links
         `(n, n)`: 1 on the diagonal; elsewhere 1 for a neighbour, more where not all neighbours are in the batch.
@@ -42,9 +40,9 @@ class Neighbours:
         Cells in all the data.
     """
 
-    links: Links
-    totals: Tensor
-    n_cells: int
+    # No dataclass: Fabric would take it apart to convert the tensors in it, and must not round sums over links.
+    def __init__(self, links: Links, totals: Tensor, n_cells: int) -> None:
+        self.links, self.totals, self.n_cells = links, totals, n_cells
 
     @classmethod
     def of(cls, graph: Any, n_cells: int | None = None, *, dtype: torch.dtype = torch.float32) -> "Neighbours":

@@ -46,7 +46,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
         ctx.transposed = transposed
-        product: Tensor = torch.sparse.mm(matrix, dense)
+        # Sums over neighbours stay in full precision where Fabric runs products in half.
+        with torch.autocast(dense.device.type, enabled=False):
+            product: Tensor = torch.sparse.mm(matrix, dense)
         return product
 
     @staticmethod

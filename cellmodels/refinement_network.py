@@ -90,9 +90,10 @@ class RefinementNet(nn.Module):
         e1, e2 = functional.normalize(h1.float(), dim=1), functional.normalize(h2.float(), dim=1)
         genes = self.refined_genes()
         z1, z2 = self.refine(h1, genes), self.refine(h2, genes)
-        eda = distribution_alignment(e1, e2, self.temperature)
-        nca = neighbourhood_alignment(e1, e2, near, self.temperature)
-        cvc = cross_view_consistency(z1, z2, near)
+        with torch.autocast(x1.device.type, enabled=False):
+            eda = distribution_alignment(e1, e2, self.temperature)
+            nca = neighbourhood_alignment(e1, e2, near, self.temperature)
+            cvc = cross_view_consistency(z1, z2, near)
         return {"loss": eda + self.lambda1 * nca + self.lambda2 * cvc, "eda": eda, "nca": nca, "cvc": cvc}
 
     def expression_view(self, x1: Tensor) -> Tensor:

@@ -203,6 +203,12 @@ def test_no_batch_is_a_single_cell(data, size):
     assert sum(seen) == 120
 
 
+def test_half_precision_comes_near(data, model):
+    half = RefinementModel(**SMALL).fit(data, trainer=Trainer(device="cpu", precision="bf16-mixed"))
+    assert half.history["loss"].iloc[-1] == pytest.approx(model.history["loss"].iloc[-1], rel=0.2)
+    assert knn_accuracy(half.embed(data), data.obs["group"].to_numpy()) > 0.9
+
+
 def test_cells_may_be_held_out_and_training_stop_without_labels(data):
     model = fitted(data, held_out=0.2, patience=2, epochs=40, lr=0.05, selection="loss")
     assert "held_out" in model.history
