@@ -78,7 +78,7 @@ def _row(one: Any, context: Any) -> tuple[str, str, str, str]:
 
 
 def _value(one: Any, context: Any) -> str:
-    text = str(one.display_type(context)).strip("<>").split(" range")[0]
+    text = one.metavar or str(one.display_type(context)).strip("<>").split(" range")[0]
     if text.startswith("list["):
         text = f"{text.removeprefix('list[').removesuffix(']')}, again for each"
     low, high = one.min, one.max
