@@ -36,7 +36,7 @@ lint: $(SETUP)
 	$(BIN)/mypy
 
 docs: $(SETUP)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
