@@ -15,6 +15,7 @@ from cellmodels.topic_network import TopicNetwork
 from genetext.errors import ModelError, first_ten
 
 Move = Literal["mean", "shift"]
+Draw = Literal["towards", "dealt"]
 Floats = NDArray[np.float64]
 
 
@@ -33,14 +34,17 @@ class Perturbation:
     true
         `(n_genes,)`: difference of the means of the target cells and the cells moved; None without target cells.
     cosine
-        Of `predicted` and `true`; NaN without target cells.
+        Of `predicted` and `true`; NaN without target cells. It does not see how far the cells were moved.
+    along
+        How much of the true change is predicted: `<predicted, true> / <true, true>`; 1 at best.
     r2
         Coefficient of determination of the predicted means of the genes that truly changed most; it can be negative.
     r2_unmoved
         The same if nothing is predicted to change.
     random
-        One row per draw of as many other topics at random: `cosine`, `r2`, `size` (length of the predicted change).
-        Empty if none were drawn.
+        One row per draw of as many topics at random: `cosine`, `along`, `r2`, and `kind`. `towards`: other topics,
+        moved towards the target cells as these were; they too point where the target lies. `dealt`: any topics, which
+        get the shifts of these, dealt out anew; with `scale`, there are only the former. Empty if none were drawn.
     """
 
     topics: tuple[int, ...]
@@ -48,16 +52,17 @@ class Perturbation:
     predicted: Floats = field(repr=False)
     true: Floats | None = field(repr=False)
     cosine: float
+    along: float
     r2: float
     r2_unmoved: float
     random: pd.DataFrame = field(repr=False)
 
-    @property
-    def p_random(self) -> float:
-        """Share of the random draws, and the real one, whose cosine is as large; NaN if none were drawn."""
-        if self.random.empty or not np.isfinite(self.cosine):
+    def p_random(self, measure: Literal["cosine", "along", "r2"] = "cosine", *, kind: Draw = "towards") -> float:
+        """Return the share of the draws of a kind, these topics among them, that do as well; NaN if there are none."""
+        drawn = self.random.loc[self.random["kind"] == kind, measure]
+        if drawn.empty:
             return float("nan")
-        return float((1 + (self.random["cosine"] >= self.cosine).sum()) / (1 + len(self.random)))
+        return float((1 + (drawn >= getattr(self, measure)).sum()) / (1 + len(drawn)))
 
     def moved(self, n: int = 20, *, up: bool = True) -> pd.DataFrame:
         """Return the genes that move most: `gene`, `predicted`, `true`."""
@@ -121,7 +126,7 @@ def perturb(
     if wrong or not chosen:
         raise ModelError(f"there is no topic {first_ten(wrong) or '(none named)'}: topics are numbered 0 to {k - 1}")
 
-    def move(which: Sequence[int]) -> Floats:
+    def move(which: Sequence[int] | NDArray[np.int64]) -> Floats:
         moved = before.copy()
         picked = list(which)
         if scale is not None:
@@ -137,24 +142,30 @@ def perturb(
     true = None if target is None else np.asarray(target.matrix.mean(axis=0), np.float64).ravel() - mean
     top = None if true is None else np.argsort(-np.abs(true), kind="stable")[:n_top]
 
-    def measure(which: Sequence[int]) -> tuple[Floats, float, float]:
-        change = _decoded(network, move(which), depth) - unmoved
+    def measure(moved: Floats) -> tuple[Floats, dict[str, float]]:
+        change = _decoded(network, moved, depth) - unmoved
         if true is None or top is None:
-            return change, float("nan"), float("nan")
-        return change, _cosine(change, true), _r2(mean[top] + change[top], mean[top] + true[top])
+            return change, dict.fromkeys(("cosine", "along", "r2"), float("nan"))
+        along = float(change @ true / (true @ true)) if true.any() else float("nan")
+        r2 = _r2(mean[top] + change[top], mean[top] + true[top])
+        return change, {"cosine": _cosine(change, true), "along": along, "r2": r2}
 
-    predicted, cosine, r2 = measure(chosen)
+    predicted, measured = measure(move(chosen))
     rng = np.random.default_rng(seed)
     others = np.setdiff1d(np.arange(k), chosen)
     # Where more than half of the topics are chosen, too few others are left to draw from: then from all.
     pool = others if len(others) >= len(chosen) else np.arange(k)
     rows = []
     for _ in range(n_random if true is not None else 0):
-        change, c, r = measure(rng.choice(pool, len(chosen), replace=False).tolist())
-        rows.append({"cosine": c, "r2": r, "size": float(np.linalg.norm(change))})
+        rows.append({"kind": "towards", **measure(move(rng.choice(pool, len(chosen), replace=False)))[1]})
+        if goal is not None and scale is None:
+            shift = goal[:, list(chosen)].mean(axis=0) - before[:, list(chosen)].mean(axis=0)
+            moved = before.copy()
+            moved[:, rng.choice(k, len(chosen), replace=False)] += rng.permutation(shift)
+            rows.append({"kind": "dealt", **measure(moved)[1]})
     still = float("nan") if true is None or top is None else _r2(mean[top], mean[top] + true[top])
-    random = pd.DataFrame(rows, columns=["cosine", "r2", "size"])
-    return Perturbation(chosen, genes, predicted, true, cosine, r2, still, random)
+    random = pd.DataFrame(rows, columns=["kind", "cosine", "along", "r2"])
+    return Perturbation(chosen, genes, predicted, true, **measured, r2_unmoved=still, random=random)
 
 
 def _decoded(network: TopicNetwork, latent: Floats, depth: Floats) -> Floats:
