@@ -262,6 +262,8 @@ def train(
                 row["oracle"] = oracle()
             state.history.append({"epoch": float(state.epoch), **row})
             _note_best(state, task.module, schedule)
+            shown = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "held_out") if name in row)
+            log.debug(shown, extra={"stage": "epochs"})
             done = state.epoch == schedule.epochs
             if checkpoints is not None and fabric.is_global_zero and (done or state.epoch % how.checkpoint_every == 0):
                 _store(checkpoints, task.module, optimizer, identity, state)

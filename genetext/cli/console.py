@@ -95,7 +95,8 @@ def note(text: str, *, quiet: bool = False) -> None:
 def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Yield a progress callback that draws one bar per file or stage on stderr; None when quiet.
 
-    Warnings of the library are shown meanwhile as lines of their own.
+    Warnings of the library are shown meanwhile as lines of their own, and what it notes of a stage (a log record with
+    `extra={"stage": ...}`, such as the loss of an epoch) beside the stage's bar.
     """
     with _logging(quiet=quiet):
         if quiet:
@@ -124,7 +125,12 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
                 speed = bars.tasks[tasks[name]].speed or 0.0
                 bars.update(tasks[name], rate=_rate(name, done, total, speed))
 
-            yield report
+            def note_beside(name: str, text: str) -> None:
+                if name in tasks:
+                    bars.update(tasks[name], description=f"{name}, {text}")
+
+            with _beside(note_beside):
+                yield report
 
 
 def _lines(every: float = 30.0) -> Callable[[str, int, int | None], None]:
@@ -152,6 +158,24 @@ def _rate(name: str, done: int, total: int | None, speed: float) -> str:
 
 
 @contextmanager
+def _beside(show: Callable[[str, str], None]) -> Iterator[None]:
+    class Beside(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if (stage := getattr(record, "stage", None)) is not None:
+                show(stage, record.getMessage())
+
+    log = logging.getLogger("genetext")
+    handler, level = Beside(), log.level
+    log.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@contextmanager
 def _logging(*, quiet: bool) -> Iterator[None]:
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -160,6 +184,7 @@ def _logging(*, quiet: bool) -> Iterator[None]:
     log = logging.getLogger("genetext")
     handler, level = Lines(), log.level
     log.setLevel(logging.ERROR if quiet else logging.INFO)
+    handler.setLevel(log.level)
     log.addHandler(handler)
     try:
         yield

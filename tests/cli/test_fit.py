@@ -265,6 +265,18 @@ def test_a_run_that_was_stopped_says_how_to_go_on(tmp_path, h5ad, monkeypatch):
         assert path.read_bytes() == (tmp_path / "whole.topic" / path.name).read_bytes()
 
 
+def test_a_terminal_is_shown_epochs_and_losses(tmp_path, h5ad, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    monkeypatch.setenv("COLUMNS", "120")
+    asked = ["fit", "topic", h5ad, "-o", tmp_path / "out.h5ad", *QUICK["topic"], "--epochs", 3, "-k", 2]
+    status, _, err = run(*asked, "--set", "held_out=0.2")
+    assert status == 0
+    last = anndata.read_h5ad(tmp_path / "out.h5ad").uns["genetext"]["topic"]["losses"]
+    assert f"epochs, loss {last['loss']:.4g}, held_out {last['held_out']:.4g}" in err
+    assert "3/3 epochs" in err
+    assert "loss" not in run(*asked, "-q")[2]
+
+
 def command(*arguments):
     return [sys.executable, "-m", "genetext", *map(str, arguments)]
 
