@@ -18,6 +18,7 @@ _LOOKS = {
     NONE: ("#555555", "D", "no prior"),
 }
 _BASE = "expression alone"
+_WAYS = {GIVEN: "as many as types", FOUND: "number found"}
 
 
 def draw(benchmark: CellsBenchmark, path: Path) -> None:
@@ -28,6 +29,7 @@ def draw(benchmark: CellsBenchmark, path: Path) -> None:
     table = benchmark.table
     methods = [one for one in table["method"].unique() if one != EXPRESSION] or [EXPRESSION]
     m = [str(one) for one in benchmark.about["protocol"]["m"]]
+    ways = [one for one in (GIVEN, FOUND) if one in set(table["at"])]
     figure = Figure(figsize=(2.6 + 2.6 * len(methods), 5.6), layout="constrained")
     grid: Any = figure.subplots(2, len(methods), squeeze=False, sharey="row")
     for column, method in enumerate(methods):
@@ -37,16 +39,16 @@ def draw(benchmark: CellsBenchmark, path: Path) -> None:
             if own.empty:
                 continue
             _points(upper, own, "macro_f1", m, colour, marker, label, shift=0.06 * number, line=True)
-            _points(lower, own, "ari", [GIVEN, FOUND], colour, marker, label, shift=0.12 * number, line=False)
+            _points(lower, own, "ari", ways, colour, marker, label, shift=0.12 * number, line=False)
         base = table[(table["method"] == EXPRESSION)]
         if method != EXPRESSION:
             _points(upper, base, "macro_f1", m, "#bbbbbb", "", _BASE, shift=0, line=True)
-            _points(lower, base, "ari", [GIVEN, FOUND], "#bbbbbb", "_", _BASE, shift=-0.12, line=False)
+            _points(lower, base, "ari", ways, "#bbbbbb", "_", _BASE, shift=-0.12, line=False)
         upper.set_title(method, fontsize=10)
         upper.set_xticks(range(len(m)), m, fontsize=8)
         upper.set_xlabel("cells of each type", fontsize=8)
-        lower.set_xticks([0, 1], ["as many as types", "number found"], fontsize=8)
-        lower.set_xlim(-0.4, 1.7)
+        lower.set_xticks(range(len(ways)), [_WAYS[one] for one in ways], fontsize=8)
+        lower.set_xlim(-0.4, len(ways) - 0.3)
     grid[0, 0].set_ylabel("macro-F1 of labels")
     grid[1, 0].set_ylabel("ARI of clusters")
     handles, labels = grid[0, -1].get_legend_handles_labels()

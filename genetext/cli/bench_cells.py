@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genetext.cli import console
+from genetext.cli.fit import read_h5ad
 from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ def register(app: typer.Typer) -> None:
             drawing.require(figure)
         from cellmodels.bench import Protocol, bench_cells
         from genetext import disk
-        from genetext.cli.fit import _read
         from genetext.priors import GenePriors
 
         protocol = Protocol(
@@ -106,7 +106,7 @@ def register(app: typer.Typer) -> None:
                 opened = GenePriors.open(priors)
                 opened = opened.transform(post) if post else opened
             found = bench_cells(
-                _read(data),
+                read_h5ad(data),
                 labels,
                 priors=opened,
                 models=chosen,

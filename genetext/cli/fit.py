@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
 
         with console.progress(quiet=quiet):
             fitted = load_model(model)
-            adata = _read(data)
+            adata = read_h5ad(data)
             assert fitted.genes is not None
             coverage = fitted.genes.find(adata, min_covered=min_covered)
             name = key_added or fitted.name
@@ -199,7 +199,7 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         from genetext.keys import Keys
 
         with console.progress(quiet=quiet) as progress:
-            adata = _read(data)
+            adata = read_h5ad(data)
             prior = None
             if priors is not None:
                 prior = _priors(priors, post, seeded).align(
@@ -297,7 +297,8 @@ def _show_config(kind: str, *, as_json: bool) -> None:
     console.table(frame, dict.fromkeys(frame.columns, str))
 
 
-def _read(path: Path) -> Any:
+def read_h5ad(path: Path) -> Any:
+    """Read a file of cells; one that cannot be read is an error that names it."""
     import anndata
 
     from genetext.errors import CellsError
