@@ -64,6 +64,8 @@ class TopicModel(CellModel[TopicConfig]):
             "gene_prior": "none",
             "epochs": 500,
             "batch_size": 512,
+            "optimizer": "rmsprop",
+            "lr": 1e-3,
             "lr_step": 125,
         }
     }

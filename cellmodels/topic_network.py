@@ -95,10 +95,10 @@ class TopicConfig(Schedule):
     gene_prior: GenePrior = "init"
     pull_weight: float = 100.0
     embedding: Literal["latent", "theta"] = "latent"
-    epochs: int = 200
+    epochs: int = 100
     batch_size: int = 256
-    optimizer: Literal["adam", "adamw", "rmsprop"] = "rmsprop"
-    lr_step: int | None = 50
+    lr: float = 5e-3
+    lr_step: int | None = 25
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
