@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.contrastive_net import ContrastiveNet, ExpressionTower, PriorTower, Weights
+from cellmodels.contrastive_net import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
 from cellmodels.contrastive_views import Averaging, Bags
 from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
 from cellmodels.losses import BalancedBatches
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Form = Literal["auto", "prior", "expression", "two-tower"]
 Loss = Literal["auto", "supervised", "self-supervised", "both"]
+_SAMPLE = 10_000
+"""Cells that principal axes are measured on, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,8 @@ class ContrastiveConfig(Schedule):
         `prior`: averaged gene vectors. `expression`: log values of the variable genes, no prior. `two-tower`: both,
         in one space. `auto`: `two-tower` with a prior, `expression` without, so that one model has its ablation.
     loss
-        `supervised` (SupCon), `self-supervised` (NT-Xent), or `both`. `auto`: `supervised` where every cell has a
-        label, `both` where some have, `self-supervised` where there are none.
+        `supervised` (SupCon), `self-supervised` (NT-Xent), or `both`. `auto`: `supervised` where there are
+        labels. Cells without one then still tell which genes vary, the background, and where principal axes lie.
     weighting, top_n
         How gene vectors are averaged, as in `embed_cells`; None: all genes.
     prior_genes
@@ -53,6 +55,8 @@ class ContrastiveConfig(Schedule):
     hidden, n_latent
         Sizes of a projection head; the embedding has `n_latent` coordinates, twice as many if two towers are
         concatenated.
+    n_principal
+        Start from so many principal components of each tower's input, and learn what they miss; None: from chance.
     joint
         What two towers give: `concatenate`, or their `mean`.
     gene_dropout
@@ -71,18 +75,19 @@ class ContrastiveConfig(Schedule):
 
     form: Form = "auto"
     loss: Loss = "auto"
-    weighting: str = "mean"
+    weighting: str = "contrast"
     top_n: int | None = 100
-    prior_genes: Literal["all", "variable"] = "all"
+    prior_genes: Literal["all", "variable"] = "variable"
     unit: bool = False
     n_genes: int | None = 2000
     hidden: int = 512
     n_latent: int = 128
+    n_principal: int | None = 50
     joint: Literal["concatenate", "mean"] = "concatenate"
     gene_dropout: float = 0.25
     temperature: float = 0.1
-    alone_temperature: float = 0.2
-    align_temperature: float = 0.2
+    alone_temperature: float = 0.5
+    align_temperature: float = 0.5
     alone_weight: float = 1.0
     align_weight: float = 1.0
     k: int = 5
@@ -102,6 +107,7 @@ class ContrastiveConfig(Schedule):
             "n_genes": self.n_genes is None or self.n_genes >= 1,
             "hidden": self.hidden >= 1,
             "n_latent": self.n_latent >= 1,
+            "n_principal": self.n_principal is None or self.n_principal >= 1,
             "gene_dropout": 0 <= self.gene_dropout < 1,
             "temperature": self.temperature > 0,
             "alone_temperature": self.alone_temperature > 0,
@@ -137,12 +143,14 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             "form": "prior",
             "weighting": "mean",
             "top_n": 100,
+            "prior_genes": "all",
             "unit": True,
             "loss": "supervised",
             "temperature": 0.1,
             "gene_dropout": 0.0,
             "hidden": 512,
             "n_latent": 128,
+            "n_principal": None,
             "batch_size": 256,
             "lr": 1e-3,
             "epochs": 100,
@@ -155,7 +163,9 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             "form": "prior",
             "weighting": "contrast",
             "top_n": 100,
+            "prior_genes": "all",
             "unit": True,
+            "n_principal": None,
             "loss": "self-supervised",
             "alone_temperature": 0.1,
             "gene_dropout": 0.25,
@@ -233,7 +243,9 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         made: list[_Task] = []
 
         def make(module: nn.Module) -> _Task:
-            made.append(_Task(module, self._inputs(data, bags), codes, usable, self.config, self.facts["loss"]))
+            inputs = self._inputs(data, bags)
+            self._start_principal(module, inputs, usable)
+            made.append(_Task(module, inputs, codes, usable, self.config, self.facts["loss"]))
             return made[0]
 
         self._train(
@@ -365,7 +377,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         loss = self.config.loss
         labelled = codes >= 0
         if loss == "auto":
-            loss = "self-supervised" if not labelled.any() else "supervised" if labelled.all() else "both"
+            loss = "supervised" if labelled.any() else "self-supervised"
         if loss == "self-supervised":
             if self.config.gene_dropout == 0:
                 raise ModelError("the self-supervised loss tells views of cells apart: gene_dropout must be above 0")
@@ -445,17 +457,33 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             gene_dropout=config.gene_dropout,
         )
 
+        skip = config.n_principal is not None
+
         def make() -> nn.Module:
             towers: dict[str, nn.Module] = {}
             if averaging is not None:
                 centre, scale = arrays["cell_centre"], float(arrays["cell_scale"][0])
-                towers["prior"] = PriorTower(averaging, centre, scale, config.hidden, config.n_latent, unit=config.unit)
+                towers["prior"] = PriorTower(
+                    averaging, centre, scale, config.hidden, config.n_latent, unit=config.unit, skip=skip
+                )
             if "expression_columns" in arrays:
                 mean, sd = arrays["expression_mean"], arrays["expression_sd"]
-                towers["expression"] = ExpressionTower(mean, sd, config.hidden, config.n_latent)
+                towers["expression"] = ExpressionTower(mean, sd, config.hidden, config.n_latent, skip=skip)
             return ContrastiveNet(towers, weights, config.joint)
 
         return seeded(config.seed, make)
+
+    def _start_principal(self, module: nn.Module, inputs: "_Inputs", rows: Rows) -> None:
+        """Start the heads from the principal axes of what they read of (a sample of) these cells."""
+        n = self.config.n_principal
+        if n is None:
+            return
+        sample = np.random.default_rng([self.config.seed, 5]).permutation(rows)[:_SAMPLE]
+        for tower in cast(ContrastiveNet, module).towers.values():
+            assert isinstance(tower, (PriorTower, ExpressionTower))
+            with torch.inference_mode():
+                read = torch.cat([tower.read(inputs.take(part)) for part in in_order(np.sort(sample), 2048)])
+            tower.head.start(principal_axes(read, min(n, self.config.n_latent)))
 
     def _inputs(self, data: CellMatrix, bags: Bags | None) -> "_Inputs":
         columns = self.arrays.get("expression_columns")

@@ -53,8 +53,8 @@ class PriorTower(nn.Module):
         Of the gene vectors.
     centre, scale
         `(dim,)` and a number: the head takes `(v - centre) / scale`, with both of the cells fitted on.
-    hidden, n_latent
-        Sizes of the head.
+    hidden, n_latent, skip
+        Of the head.
     unit
         Give the head `v / |v|` instead.
     """
@@ -63,20 +63,31 @@ class PriorTower(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, averaging: Averaging, centre: NDArray[Any], scale: float, hidden: int, n_latent: int, *, unit: bool
+        self,
+        averaging: Averaging,
+        centre: NDArray[Any],
+        scale: float,
+        hidden: int,
+        n_latent: int,
+        *,
+        unit: bool,
+        skip: bool,
     ) -> None:
         super().__init__()
         self.unit = unit
         self.mean = MeanOfGenes(averaging)
         self.register_buffer("centre", torch.tensor(centre, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
-        self.head = head(averaging.vectors.shape[1], hidden, n_latent)
+        self.head = Head(averaging.vectors.shape[1], hidden, n_latent, skip=skip)
 
     def forward(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
         """Return unit vectors `(n_cells, n_latent)`."""
-        vectors = self.mean(inputs["genes"], inputs["weights"], inputs["starts"], drop)
-        given = normalize(vectors, dim=1) if self.unit else (vectors - self.centre) / self.scale
-        return normalize(self.head(given), dim=1)
+        return normalize(self.head(self.read(inputs, drop)), dim=1)
+
+    def read(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
+        """Return what the head is given, `(n_cells, dim)`."""
+        vectors = cast(Tensor, self.mean(inputs["genes"], inputs["weights"], inputs["starts"], drop))
+        return normalize(vectors, dim=1) if self.unit else (vectors - self.centre) / self.scale
 
 
 class ExpressionTower(nn.Module):
@@ -86,23 +97,26 @@ class ExpressionTower(nn.Module):
     ----------
     mean, sd
         `(n_variable,)`, over the cells fitted on.
-    hidden, n_latent
-        Sizes of the head.
+    hidden, n_latent, skip
+        Of the head.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, mean: NDArray[Any], sd: NDArray[Any], hidden: int, n_latent: int) -> None:
+    def __init__(self, mean: NDArray[Any], sd: NDArray[Any], hidden: int, n_latent: int, *, skip: bool) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("sd", torch.tensor(np.where(sd > 0, sd, 1), dtype=torch.float32), persistent=False)
-        self.head = head(len(mean), hidden, n_latent)
+        self.head = Head(len(mean), hidden, n_latent, skip=skip)
 
     def forward(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
         """Return unit vectors `(n_cells, n_latent)`; a gene left out counts as its mean."""
-        standard = ((inputs["expression"] - self.mean) / self.sd).clamp(-CLIP, CLIP)
-        return normalize(self.head(dropout(standard, drop)), dim=1)
+        return normalize(self.head(self.read(inputs, drop)), dim=1)
+
+    def read(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
+        """Return what the head is given, `(n_cells, n_variable)`."""
+        return dropout(((inputs["expression"] - self.mean) / self.sd).clamp(-CLIP, CLIP), drop)
 
 
 class ContrastiveNet(nn.Module):
@@ -165,6 +179,65 @@ class ContrastiveNet(nn.Module):
         return torch.cat(seen, dim=1) / math.sqrt(len(seen))
 
 
-def head(n_in: int, hidden: int, n_latent: int) -> nn.Sequential:
-    """Two linear layers with a rectifier between them."""
-    return nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_latent))
+class Head(nn.Module):
+    """Two linear layers with a rectifier between them; with principal axes, what these miss.
+
+    With axes the output is `P x + two layers(x)`, the second layer starting at zero: an embedding starts as principal
+    components, and training changes what it has reason to.
+
+    Parameters
+    ----------
+    n_in, hidden, n_latent
+        Sizes.
+    skip
+        Whether there is a `P`.
+    """
+
+    def __init__(self, n_in: int, hidden: int, n_latent: int, *, skip: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_latent))
+        self.skip = nn.Linear(n_in, n_latent, bias=False) if skip else None
+        if self.skip is not None:
+            last = cast(nn.Linear, self.layers[2])
+            for zero in (last.weight, last.bias, self.skip.weight):
+                nn.init.zeros_(zero)
+
+    @torch.no_grad()
+    def start(self, axes: NDArray[Any]) -> None:
+        """Start from these axes, `(n_axes, n_in)`, no more than there are outputs."""
+        assert self.skip is not None
+        self.skip.weight[: len(axes)] = torch.tensor(axes, dtype=torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(n, n_latent)`."""
+        out: Tensor = self.layers(x)
+        return out if self.skip is None else out + self.skip(x)
+
+
+def principal_axes(x: Tensor, n: int) -> NDArray[Any]:
+    """Return the first principal axes of rows, scaled so that projections have a mean square length of 1.
+
+    Parameters
+    ----------
+    x
+        `(n_rows, n_in)`; centred here.
+    n
+        Axes, at most; fewer where the rows span fewer.
+
+    Returns
+    -------
+    `(n_axes, n_in) float64`, the sign of each making its largest loading positive.
+    """
+    wide = x.double().numpy()
+    wide = wide - wide.mean(axis=0)
+    tall = wide.shape[0] >= wide.shape[1]
+    variances, vectors = np.linalg.eigh(wide.T @ wide if tall else wide @ wide.T)
+    kept = np.argsort(-variances, kind="stable")[: min(n, len(variances))]
+    kept = kept[variances[kept] > 1e-10 * max(variances.max(), 1e-300)]
+    axes = vectors[:, kept].T if tall else (vectors[:, kept].T @ wide) / np.sqrt(variances[kept])[:, None]
+    if not len(axes):
+        return np.zeros((0, wide.shape[1]))
+    largest = np.abs(axes).argmax(axis=1)
+    axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    length = np.sqrt(variances[kept].sum() / len(wide))
+    return cast(NDArray[Any], axes / length)

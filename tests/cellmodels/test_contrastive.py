@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 
 from cellmodels import ContrastiveModel, load_model
+from cellmodels.contrastive_net import principal_axes
 from cellmodels.contrastive_views import Averaging, MeanOfGenes
 from cellmodels.inputs import read_cells
 from cellmodels.training import Trainer
@@ -57,8 +58,9 @@ def test_embeds_cells_as_unit_vectors_and_tells_its_losses(form, labels):
 @pytest.mark.parametrize("form", FORMS)
 def test_training_separates_the_classes(form):
     data, new = cells(300), cells(120, seed=9)
-    before = ContrastiveModel(**{**SMALL, "epochs": 1, "lr": 1e-8}, form=form).fit(data, priors(), labels="group")
-    after = ContrastiveModel(**{**SMALL, "epochs": 20}, form=form).fit(data, priors(), labels="group")
+    untrained, options = {"epochs": 1, "lr": 1e-8}, {"form": form, "n_principal": None}
+    before = ContrastiveModel(**{**SMALL, **untrained}, **options).fit(data, priors(), labels="group")
+    after = ContrastiveModel(**{**SMALL, "epochs": 20}, **options).fit(data, priors(), labels="group")
 
     def gap(model):
         embedding, group = model.embed(new), new.obs["group"].cat.codes.to_numpy()
@@ -67,6 +69,32 @@ def test_training_separates_the_classes(form):
 
     assert gap(after) > gap(before) + 0.2
     assert (after.predict(new)["label"] == new.obs["group"].astype(str)).mean() > 0.9
+
+
+def test_starts_as_principal_components():
+    data = cells(80)
+    model = fitted(data, form="expression", epochs=1, lr=1e-8, n_principal=3, held_out=0.0)
+    log = read_cells(data, needs="log").matrix.toarray().astype(float)
+    standard = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
+    scores = np.linalg.svd(standard, full_matrices=False)
+    expected = scores[0][:, :3] * scores[1][:3]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    told = model.embed(data)
+    assert np.allclose(np.abs(told[:, :3]), np.abs(expected), atol=1e-3)
+    assert np.allclose(told[:, 3], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+def test_principal_axes_of_tall_and_wide_rows(shape):
+    x = np.random.default_rng(0).normal(size=shape) + 3
+    axes = principal_axes(torch.tensor(x), 4)
+    centred = x - x.mean(axis=0)
+    expected = np.linalg.svd(centred, full_matrices=False)[2][:4]
+    unit = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    assert np.allclose(np.abs((unit * expected).sum(axis=1)), 1, atol=1e-8)
+    assert ((centred @ axes.T) ** 2).sum(axis=1).mean() == pytest.approx(1)
+    assert principal_axes(torch.ones(5, 3), 2).shape == (0, 3)
+    assert len(principal_axes(torch.tensor(x[:3]), 10)) == 2
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -218,7 +246,8 @@ def test_cells_without_a_label_take_no_part_in_the_supervised_loss():
     some = fitted(data, labels=labels, loss="supervised", form="expression", held_out=0.0)
     assert len(some.arrays["reference"]) == 45
     assert some.facts["n_labelled"] == 45
-    both = fitted(data, labels=labels)
+    assert fitted(data, labels=labels).facts["loss"] == "supervised"
+    both = fitted(data, labels=labels, loss="both")
     assert both.facts["loss"] == "both"
     assert {"supervised", "self_supervised", "alignment"} < set(both.history.columns)
 
