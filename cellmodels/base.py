@@ -239,7 +239,13 @@ class CellModel(ABC, Generic[ConfigT]):
         config: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.config.items()
         }
-        model = cls(**config)
+        try:
+            model = cls(**config)
+        except ModelError as cause:
+            raise ModelError(
+                f"{path} was written by another version of genetext, its hyper-parameters are not those of this one: "
+                f"{cause}"
+            ) from cause
         model.genes, model.arrays = stored.genes, dict(stored.arrays)
         model.facts, model.history = dict(stored.facts), stored.history
         module = model._build()
@@ -292,6 +298,7 @@ class CellModel(ABC, Generic[ConfigT]):
             "n_empty": int((cells.totals == 0).sum()),
             "priors": "none" if used is None else used.description,
             "control": "" if used is None else used.control,
+            "fingerprint": "" if used is None else used.fingerprint,
             "n_with_prior": 0 if used is None else used.n_matched,
         }
         self.arrays = {}

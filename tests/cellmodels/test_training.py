@@ -13,6 +13,7 @@ import torch
 from cellmodels.training import Schedule, Trainer, in_order, shuffled, split
 from genetext import manifest
 from genetext.errors import ModelError
+from genetext.priors import GenePriors
 from tests.cellmodels.toy import ToyModel, cells
 
 ROOT = Path(__file__).parents[2]
@@ -198,6 +199,19 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     ):
         with pytest.raises(ModelError, match="is of another run .*remove it, or choose another folder"):
             other()
+
+
+def test_a_checkpoint_with_other_gene_vectors_of_the_same_name_is_of_another_run(tmp_path):
+    adata = cells()
+    one, other = (
+        GenePriors.from_arrays(list(adata.var_names), np.random.default_rng(seed).normal(size=(30, 4)), source="mine")
+        for seed in (0, 1)
+    )
+    model = ToyModel(epochs=2).fit(adata, one, checkpoints=tmp_path / "c")
+    assert model.facts["fingerprint"] == one.fingerprint
+    assert same(ToyModel(epochs=2).fit(adata, one, checkpoints=tmp_path / "c"), model)
+    with pytest.raises(ModelError, match="is of another run"):
+        ToyModel(epochs=2).fit(adata, other, checkpoints=tmp_path / "c")
 
 
 def test_a_damaged_checkpoint_and_a_folder_of_something_else_are_refused(tmp_path):
