@@ -235,9 +235,10 @@ class CellsBenchmark:
         permuted = self.gain(method, measure, at, PERMUTED)
         assert permuted is not None
         corrected = "" if verdict != "not shown" or not row["p"] < 0.05 else " once corrected for the number of claims"
+        though = ", though better than permuted priors" if permuted["low"] > 0 else ""
         endings = {
             "helps": "The text helps.",
-            "harms": f"It is worse than {base}.",
+            "harms": f"It is worse than {base}{though}.",
             "any vectors help": "Vectors help, but not which gene has which text.",
             "not shown": f"No benefit is shown{corrected}.",
             "one seed": "One seed tells nothing about chance.",
