@@ -85,8 +85,8 @@ def _judged(section: Section, table: pd.DataFrame, arm: Arm, arms: Sequence[Arm]
 
 
 def _headline(table: pd.DataFrame, arms: Sequence[Arm]) -> str:
-    """Say how far the first arm, and PCA, get at the smallest and the largest number of cells."""
-    of = [arms[0].name, next(arm.name for arm in arms if arm.role == "baseline")]
+    """Say how far the first arm, and those without any model, get at the smallest and the largest number of cells."""
+    of = [arms[0].name, *(arm.name for arm in arms if arm.role == "baseline")]
     mean = table.pivot_table(index="arm", columns="m", values="macro_f1")
     few, many = mean.columns.min(), mean.columns.max()
     told = [f"{mean.loc[name, few]:.2f} and {mean.loc[name, many]:.2f} ({name})" for name in of]
@@ -187,10 +187,17 @@ def separated(found: Contrast | None, *, title: str, n: int = 20) -> Section:
     )
     for group in GROUPS:
         part = found.genes[(found.genes["more_in"] == group) & (found.genes["score"] > 0)].head(n)
-        section.table(part.drop(columns=["more_in", "gene_id"]), f"More in {group} types", digits=4)
+        shown = part[["gene", "cosine"]].assign(**_thousandths(part, "difference", "score"))
+        section.table(shown, f"More in {group} types")
         said = found.sentences[found.sentences["group"] == group].head(n // 2)
-        section.table(said.drop(columns="group"), f"Sentences about such genes that point to {group} types", digits=4)
+        shown = said[["gene", "sentence"]].assign(**_thousandths(said, "score"))
+        section.table(shown, f"What is written about them: the sentences that point furthest to {group} types")
     return section
+
+
+def _thousandths(table: pd.DataFrame, *columns: str) -> dict[str, pd.Series]:
+    """Return columns of small numbers times 1,000, under names that say so."""
+    return {f"{column} x 1,000": 1000 * table[column] for column in columns}
 
 
 def enriched(table: pd.DataFrame | None, *, source: str, n: int = 15) -> Section:

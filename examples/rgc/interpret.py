@@ -40,7 +40,7 @@ class Contrast:
         One row per gene with a vector, the highest score first: `gene`, `gene_id`, `more_in`, `difference` (d_g),
         `cosine`, `score`.
     sentences
-        `group`, `gene`, `sentence`, `score`; the highest score of each group first.
+        `group`, `gene` (one that the group has more of), `sentence`, `score`; the highest score of each group first.
     types
         `type`, `survival`, `n_cells`.
     distance
@@ -124,7 +124,10 @@ def contrast(
         }
     ).sort_values("score", ascending=False, kind="stable", ignore_index=True)
     assert told.sentences is not None
-    sentences = told.sentences[["group", "gene", "sentence", "score"]]
+    # A gene that a group lacks pulls towards it, too; what is said about it would be misread as the group's own.
+    more_in = told.sentences["gene_id"].map(genes.drop_duplicates("gene_id").set_index("gene_id")["more_in"])
+    own_genes = (more_in == told.sentences["group"]) & (told.sentences["score"] > 0)
+    sentences = told.sentences.loc[own_genes, ["group", "gene", "sentence", "score"]].reset_index(drop=True)
     types = (
         pd.DataFrame({"type": labels, "survival": of_cell}).dropna().value_counts().rename("n_cells").reset_index()
     ).sort_values(["survival", "type"], ignore_index=True)

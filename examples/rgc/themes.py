@@ -42,7 +42,7 @@ def fit(
     *,
     n_topics: int = 30,
     epochs: int = 40,
-    n_cells: int = 3000,
+    n_cells: int = 2000,
     seed: int = 0,
     gene_sets: Path | None = None,
 ) -> Topics:

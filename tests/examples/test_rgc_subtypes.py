@@ -180,6 +180,8 @@ def test_sentences_are_of_the_genes_text(contrast, index):
     assert set(found.sentences["group"]) == {"resilient", "vulnerable"}
     for row in found.sentences.head(10).itertuples():
         assert row.sentence in index.gene(row.gene)["text"]
+    more_in = found.genes.set_index("gene")["more_in"]
+    assert (more_in[found.sentences["gene"]].to_numpy() == found.sentences["group"]).all()
 
 
 def test_types_nobody_knows_anything_of_are_not_contrasted(atlas, index, contrast):
