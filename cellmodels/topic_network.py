@@ -235,6 +235,8 @@ class TopicNetwork(nn.Module):
         self.genes = genes
         with torch.no_grad():
             genes.free.copy_(functional.normalize(genes.free, dim=1))
+        # Where every gene has a prior it is empty, and several processes would wait for its gradient.
+        genes.free.requires_grad_(bool(len(genes.free)))
         self.topics = nn.Parameter(functional.normalize(torch.randn(k, config.n_embedding)))
         self.decode_norm = nn.BatchNorm1d(n_genes)
         self.head = None

@@ -95,8 +95,7 @@ def describe(
     if space is not None:
         words, vectors, position = space
         points = topic_vectors(weights[:, position >= 0], vectors[position[position >= 0]])
-        near = np.argsort(-cosines(points, vectors), axis=1, kind="stable")[:, :n_words]
-        told["texts"] = _joined(words, near)
+        told["texts"] = _nearest(points, vectors, words, n_words)
         told["text_z"] = coherence_z(weights, vectors, position, seed=seed)
     if gene_sets is not None:
         sets = read_gene_sets(gene_sets)
@@ -109,8 +108,7 @@ def describe(
         if space is not None and points is not None:
             terms, centres = set_vectors(sets, names, vectors, position)
             if terms:
-                near = np.argsort(-cosines(points, centres), axis=1, kind="stable")[:, :n_words]
-                told["near_sets"] = _joined(np.asarray(terms), near)
+                told["near_sets"] = _nearest(points, centres, np.asarray(terms), n_words)
     return told
 
 
@@ -220,6 +218,12 @@ def _unit(vectors: NDArray[Any]) -> Floats:
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     unit: Floats = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
     return unit
+
+
+def _nearest(points: Floats, vectors: NDArray[Any], words: NDArray[Any], n: int) -> list[str]:
+    """Return the words nearest to each topic; none for a topic that raises no gene with a text."""
+    found = _joined(words, np.argsort(-cosines(points, vectors), axis=1, kind="stable")[:, :n])
+    return [told if point.any() else "" for told, point in zip(found, points, strict=True)]
 
 
 def _joined(words: NDArray[Any], rows: NDArray[np.int64]) -> list[str]:

@@ -57,7 +57,7 @@ def draw(moved: Any, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.axline((0, 0), slope=1, color="lightgrey")
     left.scatter(moved.true, moved.predicted, s=4)
-    for row in moved.moved(8).itertuples():
+    for row in moved.moved(5).itertuples():
         left.annotate(row.gene, (row.true, row.predicted), fontsize=7)
     left.set_xlabel("true change of mean log expression")
     left.set_ylabel("change when topics are moved")

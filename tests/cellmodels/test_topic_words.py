@@ -69,6 +69,9 @@ def test_words_of_an_index_by_gene_id(index):
     table = describe(beta=lift, lift=lift, genes=genes, index=index, **how)
     assert all(word.split(": ")[1].startswith("hemoglobin") for word in table["texts"][0].split("; "))
     assert table["text_z"][0] > 8
+    nothing = describe(beta=lift, lift=-lift, genes=genes, index=index, **how)  # topics that raise no gene
+    assert nothing["texts"].tolist() == ["", ""]
+    assert nothing["text_z"].isna().all()
     nameless = Genes(genes.names, np.zeros(len(ids), np.int64), "")
     with pytest.raises(ModelError, match="fitted without priors"):
         describe(beta=lift, lift=lift, genes=nameless, index=index, **how)
