@@ -107,5 +107,7 @@ def fit(
 
 def _reads(texts: str, index: GeneIndex, *, longest: int = 220) -> str:
     """Return the beginning of the text of the first gene of `symbol: name; symbol: name`."""
+    if not texts:  # a topic that raises no gene has none
+        return ""
     text = str(index.gene(texts.split(":")[0])["text"])
     return text if len(text) <= longest else f"{text[:longest].rsplit(' ', 1)[0]} ..."
