@@ -1,9 +1,8 @@
 """ContrastiveModel: cells by what is written about their genes, by their expression, or both, learned by contrast."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -12,113 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellmodels.base import Array, CellModel, seeded
+from cellmodels.contrastive_config import PRESETS, ContrastiveConfig
 from cellmodels.contrastive_net import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
+from cellmodels.contrastive_task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive_views import Averaging, Bags
 from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
-from cellmodels.losses import BalancedBatches
 from cellmodels.neighbours import Neighbours
 from cellmodels.profiles import moments
-from cellmodels.training import Schedule, Trainer, in_order, shuffled
-from genetext.cells import weighting as weightings
+from cellmodels.training import Trainer, in_order
 from genetext.errors import CellsError, ModelError
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
     from genetext.progress import Progress
 
-Form = Literal["auto", "prior", "expression", "two-tower"]
-Loss = Literal["auto", "supervised", "self-supervised", "both"]
 _SAMPLE = 10_000
-"""Cells that principal axes are measured on, at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContrastiveConfig(Schedule):
-    """Hyper-parameters of `ContrastiveModel`, beside those of training.
-
-    Attributes
-    ----------
-    form
-        `prior`: averaged gene vectors. `expression`: log values of the variable genes, no prior. `two-tower`: both,
-        in one space. `auto`: `two-tower` with a prior, `expression` without, so that one model has its ablation.
-    loss
-        `supervised` (SupCon), `self-supervised` (NT-Xent), or `both`. `auto`: `supervised` where there are
-        labels. Cells without one then still tell which genes vary, the background, and where principal axes lie.
-    weighting, top_n
-        How gene vectors are averaged, as in `embed_cells`; None: all genes.
-    prior_genes
-        Average over `all` genes that have a vector, or over the `variable` ones among them.
-    unit
-        Scale averaged vectors to length 1 before the head, in place of centring them.
-    n_genes
-        Variable genes that the expression tower reads; None: all that vary.
-    hidden, n_latent
-        Sizes of a projection head; the embedding has `n_latent` coordinates, twice as many if two towers are
-        concatenated.
-    n_principal
-        Start from so many principal components of each tower's input, and learn what they miss; None: from chance.
-    joint
-        What two towers give: `concatenate`, or their `mean`.
-    gene_dropout
-        Share of a cell's genes that a view leaves out, drawn anew for each mini-batch. 0 with SupCon: one view.
-    temperature, alone_temperature, align_temperature
-        Of SupCon, NT-Xent and the alignment of the towers.
-    alone_weight, align_weight
-        Of NT-Xent beside SupCon (`both`), and of the alignment beside the rest.
-    k
-        Neighbours that vote in `predict`.
-    held_out
-        Share kept from training, of each class, rounded down: classes of a few cells lose none. Labels of cells held
-        out are in the held-out loss of SupCon and in the calibration of `predict`; that loss is free of labels only
-        where the training is.
-    """
-
-    form: Form = "auto"
-    loss: Loss = "auto"
-    weighting: str = "contrast"
-    top_n: int | None = 100
-    prior_genes: Literal["all", "variable"] = "variable"
-    unit: bool = False
-    n_genes: int | None = 2000
-    hidden: int = 512
-    n_latent: int = 128
-    n_principal: int | None = 50
-    joint: Literal["concatenate", "mean"] = "concatenate"
-    gene_dropout: float = 0.25
-    temperature: float = 0.1
-    alone_temperature: float = 0.5
-    align_temperature: float = 0.5
-    alone_weight: float = 1.0
-    align_weight: float = 1.0
-    k: int = 5
-    epochs: int = 100
-    batch_size: int = 256
-    held_out: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
-        super().__post_init__()
-        weightings.find(self.weighting, self.top_n)
-        wrong = {
-            "form": self.form in ("auto", "prior", "expression", "two-tower"),
-            "loss": self.loss in ("auto", "supervised", "self-supervised", "both"),
-            "prior_genes": self.prior_genes in ("all", "variable"),
-            "joint": self.joint in ("concatenate", "mean"),
-            "n_genes": self.n_genes is None or self.n_genes >= 1,
-            "hidden": self.hidden >= 1,
-            "n_latent": self.n_latent >= 1,
-            "n_principal": self.n_principal is None or self.n_principal >= 1,
-            "gene_dropout": 0 <= self.gene_dropout < 1,
-            "temperature": self.temperature > 0,
-            "alone_temperature": self.alone_temperature > 0,
-            "align_temperature": self.align_temperature > 0,
-            "alone_weight": self.alone_weight > 0,
-            "align_weight": self.align_weight >= 0,
-            "k": self.k >= 1,
-        }
-        for name, right in wrong.items():
-            if not right:
-                raise ModelError(f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}")
+"""Cells that principal axes and the spread of cell vectors are measured on, at most."""
 
 
 class ContrastiveModel(CellModel[ContrastiveConfig]):
@@ -137,40 +45,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
     name = "contrastive"
     needs = "log"
     Config = ContrastiveConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # A reconstruction: the values are not in what of the paper could be read (docs/models/contrastive.md).
-        "paper": {
-            "form": "prior",
-            "weighting": "mean",
-            "top_n": 100,
-            "prior_genes": "all",
-            "unit": True,
-            "loss": "supervised",
-            "temperature": 0.1,
-            "gene_dropout": 0.0,
-            "hidden": 512,
-            "n_latent": 128,
-            "n_principal": None,
-            "batch_size": 256,
-            "lr": 1e-3,
-            "epochs": 100,
-            "held_out": 0.1,
-            "patience": 10,
-            "selection": "loss",
-            "k": 5,
-        },
-        "paper-self-supervised": {
-            "form": "prior",
-            "weighting": "contrast",
-            "top_n": 100,
-            "prior_genes": "all",
-            "unit": True,
-            "n_principal": None,
-            "loss": "self-supervised",
-            "alone_temperature": 0.1,
-            "gene_dropout": 0.25,
-        },
-    }
+    presets = PRESETS
 
     def fit(
         self,
@@ -234,18 +109,18 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             bags = self._note_prior(data, np.searchsorted(columns, known), aligned.vectors[known])
         # Until training is done, so that a checkpoint of other labels is of another run.
         self.arrays["reference_codes"] = codes
-        usable = np.flatnonzero(~_lost(data, bags, read_expression=form != "prior"))
+        usable = np.flatnonzero(~lost_cells(data, bags, read_expression=form != "prior"))
         if len(usable) < 2:
             raise CellsError(
                 f"{len(usable)} of {data.n_cells:,} cells express a gene of the model (form={form!r}): it is fitted to "
                 f"two at least"
             )
-        made: list[_Task] = []
+        made: list[ContrastiveTask] = []
 
-        def make(module: nn.Module) -> _Task:
+        def make(module: nn.Module) -> ContrastiveTask:
             inputs = self._inputs(data, bags)
             self._start_principal(module, inputs, usable)
-            made.append(_Task(module, inputs, codes, usable, self.config, self.facts["loss"]))
+            made.append(ContrastiveTask(module, inputs, codes, usable, self.config, self.facts["loss"]))
             return made[0]
 
         self._train(
@@ -405,8 +280,11 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         known = np.flatnonzero(~bags.lost)
         if not len(known):
             raise CellsError("no cell expresses a gene that has a vector")
-        means = averaging.means(bags, known)
-        self.arrays.update(cell_centre=means.mean(axis=0), cell_scale=np.array([_spread(means)]))
+        sample = np.random.default_rng([config.seed, 6]).permutation(known)[:_SAMPLE]
+        means = averaging.means(bags, np.sort(sample))
+        # One scale for all coordinates: which directions are long is what the vectors say.
+        scale = float(np.sqrt(means.var(axis=0).mean())) or 1.0
+        self.arrays.update(cell_centre=means.mean(axis=0), cell_scale=np.array([scale]))
         return bags
 
     def _note_reference(
@@ -473,7 +351,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
 
         return seeded(config.seed, make)
 
-    def _start_principal(self, module: nn.Module, inputs: "_Inputs", rows: Rows) -> None:
+    def _start_principal(self, module: nn.Module, inputs: Inputs, rows: Rows) -> None:
         """Start the heads from the principal axes of what they read of (a sample of) these cells."""
         n = self.config.n_principal
         if n is None:
@@ -485,9 +363,9 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
                 read = torch.cat([tower.read(inputs.take(part)) for part in in_order(np.sort(sample), 2048)])
             tower.head.start(principal_axes(read, min(n, self.config.n_latent)))
 
-    def _inputs(self, data: CellMatrix, bags: Bags | None) -> "_Inputs":
+    def _inputs(self, data: CellMatrix, bags: Bags | None) -> Inputs:
         columns = self.arrays.get("expression_columns")
-        return _Inputs(bags, None if columns is None else data.genes(columns))
+        return Inputs(bags, None if columns is None else data.genes(columns))
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         assert isinstance(self.module, ContrastiveNet)
@@ -501,98 +379,5 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             return net.join(net.see(there))
 
         embedding = self._over(cells.n_cells, work)
-        embedding[_lost(cells, bags, read_expression="expression_columns" in self.arrays)] = 0
+        embedding[lost_cells(cells, bags, read_expression="expression_columns" in self.arrays)] = 0
         return embedding
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """What the towers take of each cell."""
-
-    bags: Bags | None
-    expression: CellMatrix | None
-
-    def take(self, rows: Rows) -> dict[str, Tensor]:
-        inputs = {} if self.bags is None else self.bags.take(rows)
-        if self.expression is not None:
-            inputs["expression"] = torch.from_numpy(self.expression.dense(rows))
-        return inputs
-
-
-class _Task:
-    """Mini-batches of usable cells: balanced over classes, shuffled, or half and half."""
-
-    def __init__(
-        self,
-        module: nn.Module,
-        inputs: _Inputs,
-        codes: NDArray[np.int64],
-        usable: Rows,
-        config: ContrastiveConfig,
-        loss: str,
-    ) -> None:
-        self.module, self._inputs, self._codes = module, inputs, codes
-        self._size, self._loss = config.batch_size, loss
-        if loss == "supervised":
-            usable = usable[codes[usable] >= 0]
-        self._train, self.held = _hold_out(usable, codes[usable], config)
-        self._labelled = self._train[codes[self._train] >= 0]
-        if loss != "self-supervised" and len(np.unique(codes[self._labelled])) < 2:
-            raise ModelError(
-                "fewer than two classes are left among the cells to train on: lower held_out, or label more cells"
-            )
-
-    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
-        if self._loss == "self-supervised":
-            return shuffled(self._train, self._size, rng)
-        if self._loss == "supervised":
-            return self._balanced(self._size).draw(rng)
-        # Half of a batch has labels, however few cells have.
-        others = shuffled(self._train, max(self._size // 2, 1), rng)
-        balanced = self._balanced(max(self._size // 2, 2)).draw(rng, len(others))
-        return [_once(first, second) for first, second in zip(balanced, others, strict=True)]
-
-    def held_out(self) -> Sequence[Rows]:
-        return in_order(self.held, self._size)
-
-    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
-        del rng  # views are drawn by the module, where the genes are
-        return {
-            "codes": torch.from_numpy(self._codes[rows]),
-            "cells": torch.from_numpy(rows),
-            **self._inputs.take(rows),
-        }
-
-    def _balanced(self, size: int) -> BalancedBatches:
-        return BalancedBatches(self._labelled, self._codes[self._labelled], size)
-
-
-def _hold_out(rows: Rows, codes: NDArray[np.int64], config: ContrastiveConfig) -> tuple[Rows, Rows]:
-    """Hold out the share of each class, and of the cells without, rounded down: classes of a few cells lose none."""
-    held = []
-    for number, kind in enumerate(np.unique(codes)):
-        own = rows[codes == kind]
-        order = np.random.default_rng([config.seed, 1, number]).permutation(own)
-        held.append(order[: int(config.held_out * len(own))])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(rows, out), out
-
-
-def _once(balanced: Rows, others: Rows) -> Rows:
-    """Join two parts of a batch; of the second, what the first has not."""
-    return np.concatenate([balanced, others[~np.isin(others, balanced)]])
-
-
-def _lost(cells: CellMatrix, bags: Bags | None, *, read_expression: bool) -> NDArray[np.bool_]:
-    """Mark cells of which no tower sees anything."""
-    silent = np.ones(cells.n_cells, bool)
-    if read_expression:
-        silent = np.asarray(cells.matrix.sum(axis=1)).ravel() == 0
-    lost: NDArray[np.bool_] = silent if bags is None else silent & bags.lost
-    return lost
-
-
-def _spread(vectors: NDArray[np.float64]) -> float:
-    """Root mean square of the centred coordinates; 1 where nothing varies."""
-    spread = float(np.sqrt(np.mean((vectors - vectors.mean(axis=0)) ** 2)))
-    return spread or 1.0
