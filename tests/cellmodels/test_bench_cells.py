@@ -1,6 +1,7 @@
 """Whether gene text helps on somebody's cells: the verdict is right where the answer is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def test_a_prior_of_noise_is_found_not_to_help(tmp_path, groups):
         priors=ignorant(adata),
         models={"guided": guided},
         groups=groups,
-        protocol=FEW,
+        protocol=replace(FEW, seeds=3, permutations=3, m=(2, 5)),
         root=tmp_path,
     )
     assert not (found.claims["verdict"] == "helps").any()
@@ -63,8 +64,8 @@ def test_a_prior_of_noise_is_found_not_to_help(tmp_path, groups):
 def test_noise_is_not_found_to_help_however_often_one_asks():
     """Scores without any effect: at most one set of claims in twenty may say otherwise."""
     rng = np.random.default_rng(0)
-    wrong = sum((made_up(rng, 0.0, seeds=5).claims["verdict"] == "helps").any() for _ in range(100))
-    assert wrong <= 5
+    wrong = sum((made_up(rng, 0.0, seeds=5).claims["verdict"] == "helps").any() for _ in range(60))
+    assert wrong <= 3
 
 
 def test_an_effect_that_any_vectors_have_is_not_owed_to_the_text():
