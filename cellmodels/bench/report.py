@@ -111,8 +111,8 @@ class CellsBenchmark:
         """One row per method and task: whether the prior helps.
 
         `task` (`labelling`, `grouping`), `over_none`, `over_permuted` (differences), `p` (the larger of the two),
-        `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (no better than permuted
-        ones), `not shown`, or `one seed` (nothing can be said).
+        `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (permuted ones do too,
+        and the prior no more), `not shown`, or `one seed` (nothing can be said).
         """
         if "claims" not in self._cache:
             rows = []
@@ -205,7 +205,8 @@ class CellsBenchmark:
             return "helps"
         if none["high"] < 0:
             return "harms"
-        if none["low"] > 0 and permuted["low"] <= 0:
+        any_one = self.gain(row["method"], measure, at, NONE, of=PERMUTED)
+        if any_one is not None and none["low"] > 0 and any_one["low"] > 0 and permuted["low"] <= 0:
             return "any vectors help"
         return "not shown"
 
@@ -234,13 +235,19 @@ class CellsBenchmark:
             lines.append(f"  At {m} {cells} per type it adds {self._added(method, measure, str(m))}.")
         permuted = self.gain(method, measure, at, PERMUTED)
         assert permuted is not None
-        corrected = "" if verdict != "not shown" or not row["p"] < 0.05 else " once corrected for the number of claims"
+        prior = self.gain(method, measure, at, NONE)
+        assert prior is not None
+        told = "No benefit is shown"
+        if verdict == "not shown" and row["p"] < 0.05 and prior["low"] > 0 and permuted["low"] > 0:
+            told += " once corrected for the number of claims"
+        elif verdict == "not shown" and prior["low"] > 0:
+            told += f": it is better than {base}, and cannot be told from permuted priors"
         though = ", though better than permuted priors" if permuted["low"] > 0 else ""
         endings = {
             "helps": "The text helps.",
             "harms": f"It is worse than {base}{though}.",
             "any vectors help": "Vectors help, but not which gene has which text.",
-            "not shown": f"No benefit is shown{corrected}.",
+            "not shown": f"{told}.",
             "one seed": "One seed tells nothing about chance.",
         }
         lines.append(f"  Beside permuted priors: {_signed(permuted)}. {endings[verdict]}")

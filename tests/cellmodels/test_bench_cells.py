@@ -74,6 +74,13 @@ def test_an_effect_that_any_vectors_have_is_not_owed_to_the_text():
     assert set(found.claims["verdict"]) == {"any vectors help"}
     assert "Vectors help, but not which gene has which text." in found.verdict()
     assert set(made_up(rng, 0.3).claims["verdict"]) == {"helps"}
+    unsure = made_up(rng, 0.1)
+    permuted = unsure.scores["control"] == "permuted"
+    unsure.scores.loc[permuted, "value"] += np.where(unsure.scores.loc[permuted, "seed"] % 2, 0.4, -0.2)
+    found = CellsBenchmark(unsure.scores, unsure.about)
+    assert set(found.claims["verdict"]) == {"not shown"}
+    assert "it is better than no prior, and cannot be told from permuted priors." in found.verdict()
+    rng = np.random.default_rng(4)
     assert set(made_up(rng, -0.3).claims["verdict"]) == {"harms"}
     assert set(made_up(rng, 0.3, seeds=1).claims["verdict"]) == {"one seed"}
     assert "One seed tells nothing about chance" in made_up(rng, 0.3, seeds=1).verdict()
