@@ -100,7 +100,7 @@ class RefinementConfig(Schedule):
     temperature: float = 0.1
     lambda1: float = 100.0
     lambda2: float = 1.0
-    epochs: int = 200
+    epochs: int = 60
     batch_size: int = 4096
     lr: float = 1e-3
     weight_decay: float = 1e-3
