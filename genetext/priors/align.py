@@ -380,7 +380,7 @@ def _gathered(priors: GenePriors, found: _Rows, missing: Missing, considered: Ma
 
 
 def _refuse(aligned: GenePriors, missing: Missing, min_match: float | None) -> None:
-    if not len(aligned):
+    if not len(aligned) or aligned.control == "without":  # the control says nothing of any gene, and is meant to
         return
     share = aligned.n_matched / len(aligned)
     if min_match is not None and share < min_match:

@@ -116,6 +116,12 @@ def test_mouse_data_on_a_mouse_index_go_directly(mouse):
     assert np.array_equal(priors.vectors[1], vector("mouse", "Trp53"))
 
 
+def test_no_prior_is_aligned_like_a_prior(human):
+    none = human.without().align(["Opn4", "Trp53", "junk"], species="mouse", min_match=0.5)
+    assert (none.dim, none.n_matched, none.control) == (0, 0, "without")
+    assert none.gene_ids.tolist() == human.align(["Opn4", "Trp53", "junk"], species="mouse").gene_ids.tolist()
+
+
 def test_without_orthologs_another_species_is_refused(human):
     with pytest.raises(PriorsError, match="data are of mouse .* vectors of human"):
         human.align(["Opn4", "Trp53", "Pax6"], orthologs=False)
