@@ -110,9 +110,9 @@ class CellsBenchmark:
     def claims(self) -> pd.DataFrame:
         """One row per method and task: whether the prior helps.
 
-        `task` (`labelling`, `grouping`), `over_none`, `over_permuted` (differences), `p` (the larger of the two),
-        `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (permuted ones do too,
-        and the prior no more), `not shown`, or `one seed` (nothing can be said).
+        `task` (`labelling`, `grouping`), `over_none`, `over_permuted` (differences), `p` (the larger of the two, 1 for
+        a loss), `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (permuted ones do
+        too, and the prior no more), `not shown`, or `one seed` (nothing can be said).
         """
         if "claims" not in self._cache:
             rows = []
@@ -128,7 +128,8 @@ class CellsBenchmark:
                             "task": task,
                             "over_none": none["difference"],
                             "over_permuted": permuted["difference"],
-                            "p": max(none["p"], permuted["p"]),
+                            # A loss speaks for no benefit, however sure: it must not lighten the correction of others.
+                            "p": max(one["p"] if one["difference"] > 0 else 1.0 for one in (none, permuted)),
                         }
                     )
             frame = pd.DataFrame(rows, columns=["method", "task", "over_none", "over_permuted", "p"])

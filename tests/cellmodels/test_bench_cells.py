@@ -103,6 +103,26 @@ def test_what_is_beyond_chance_alone_is_not_once_corrected_for_the_number_of_cla
     assert "once corrected for the number of claims" in found.verdict()
 
 
+def test_a_sure_loss_does_not_make_it_easier_to_claim_a_benefit():
+    def claimed(effect):
+        rng = np.random.default_rng(5)
+        found = made_up(rng, 0.0, methods=("a", "b"), seeds=5)
+        scores = found.scores
+        own = scores["method"] == "a"
+        scores.loc[own, "value"] = 0.5
+        scores.loc[own & (scores["control"] == "prior"), "value"] += 0.01 * (1 + scores["seed"])
+        other = (scores["method"] == "b") & (scores["control"] == "prior")
+        scores.loc[other, "value"] += effect
+        return CellsBenchmark(scores, found.about).claims.set_index(["method", "task"])
+
+    for lost in (0.0, -0.5):
+        claims = claimed(lost)
+        assert claims.loc[("a", "labelling"), "p"] == pytest.approx(0.0132, abs=1e-3)
+        assert claims.loc[("a", "labelling"), "p_holm"] == pytest.approx(4 * 0.0132, abs=4e-3)
+    assert (claims.loc["b", "p"] == 1).all()
+    assert (claims.loc["b", "verdict"] == "harms").all()
+
+
 def made_up(rng, effect, *, of_any=0.0, seeds=6, methods=("topic",), m=(2, 5)):
     rows = []
     for method in methods:
