@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import anndata
 import numpy as np
@@ -68,7 +68,7 @@ class ToyModel(CellModel[ToyConfig]):
     name = "toy"
     needs = "log"
     Config = ToyConfig
-    presets = {"small": {"n_latent": 2}}
+    presets: ClassVar = {"small": {"n_latent": 2}}
 
     def fit(self, adata, priors=None, *, layer=None, trainer=None, checkpoints=None, oracle=None, progress=None):
         found = read_cells(adata, needs=self.needs, layer=layer)
