@@ -35,6 +35,7 @@ CONTRASTIVE: dict[str, Any] = {
     "n_genes": None,  # the genes are chosen before, the same for all arms
     "hidden": 256,
     "n_latent": 64,
+    "loss": "supervised",  # cells without a label only tell the axes to start from
 }
 
 
@@ -74,6 +75,8 @@ def untrained(adata: Any, priors: GenePriors, *, weighting: str = "contrast") ->
 def contrastive(adata: Any, priors: GenePriors, *, steps: int = 60, **options: Any) -> list[Arm]:
     """Return the supervised contrastive model with the prior, its controls, and without any prior.
 
+    It is given all cells, as "PCA, all cells" is, and the labels of those to learn from.
+
     Parameters
     ----------
     adata, priors
@@ -112,7 +115,7 @@ def _contrastive(
         epochs = max(1, round(steps / -(-len(train) // settings["batch_size"])))
         used = None if priors is None or variant is None else variant(priors, seed)
         model = ContrastiveModel(**settings, epochs=epochs, seed=seed)
-        return model.fit(adata[train].copy(), used, labels=known[train]).embed(adata)
+        return model.fit(adata, used, labels=known).embed(adata)
 
     return make
 

@@ -179,9 +179,7 @@ def verdict(table: pd.DataFrame, of: str, names: Mapping[str, str], score: str =
             said.append(f"Against {called}: {part['difference']:+.3f} in one repeat, which decides nothing.")
             continue
         sure = part["low"] > 0 or part["high"] < 0
-        outcome = (
-            ("better" if part["difference"] > 0 else "worse") if sure else "no difference that chance would not give"
-        )
+        outcome = ("better" if part["difference"] > 0 else "worse") if sure else "no clear difference"
         most = by_m.loc[by_m["difference"].abs().idxmax()]
         said.append(
             f"Against {called}: {outcome} ({part['difference']:+.3f} over all m, 95 % interval {part['low']:+.3f} to "
