@@ -14,7 +14,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from cellmodels import evidence, graphs, metrics, profiles, smoothing, zeroshot
+from cellmodels import evidence, graphs, metrics, profiles, smoothing, stated, zeroshot
 from cellmodels.annotation import RESOLUTIONS
 from cellmodels.celltypes import CellTypes
 from genetext.index import GeneIndex
@@ -72,10 +72,15 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
         names = np.array(types.names, object)
         near = evidence.affinity(types, sources)
         marked = [evidence.Marked.of(near, one) for one in shown]
+        shares = stated.stated_genes(types, sources)
 
-        def score(affinity: evidence.Affinity) -> dict[str, float]:
+        by_name = np.mean([stated.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
+        families = stated.siblings(types.names)
+
+        def score(affinity: evidence.Affinity, families: list[np.ndarray] = families) -> dict[str, float]:
             scores = [evidence.group_scores(affinity, one) for one in marked]  # noqa: B023
-            logits = zeroshot.agreed(scores, shown, blocks)[block.reshape(-1)]
+            logits = zeroshot.agreed(scores, shown, blocks)
+            logits = stated.settled(logits, by_name, families)[block.reshape(-1)]  # noqa: B023
             rough = names[logits.argmax(axis=1)]  # noqa: B023
             found = names[smoothing.refine_logits(logits, graph, args.lam).argmax(axis=1)]  # noqa: B023
             return {
@@ -93,6 +98,9 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
             "n_types": len(types),
             "majority": float(np.unique(asked, return_counts=True)[1].max() / len(asked)),
             "prior": score(near),
+            "prior, nothing stated": score(near, []),
+            "stated": [[types.names[row] for row in family] for family in families],
+            # The names go on stating their genes: what is permuted and random is what is written about genes.
             "permuted": spread([score(near.permuted(seed)) for seed in range(args.permutations)]),
             "random": spread([score(one) for one in random]),
         }

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import evidence, profiles
+from cellmodels import evidence, profiles, stated
 from cellmodels.celltypes import CellTypes
 from cellmodels.graphs import Floats
 from genetext.embedding import unit_rows
@@ -59,7 +59,10 @@ def by_markers(
     shuffles: int,
     seed: int,
 ) -> Found:
-    """Score groups of cells by the genes that speak for types; the mean over the groupings is a cell's logits."""
+    """Score groups of cells by the genes that speak for types; the mean over the groupings is a cell's logits.
+
+    Types whose names differ only in a gene that they state (`CD14+`) are told apart by it (`cellmodels.stated`).
+    """
     near = evidence.affinity(types, sources)
     shown = [profiles.Profiles.of(matrix, member) for _, member, _ in groupings]
     if max(len(one.sizes) for one in shown) < 2 and len(types) > 1:
@@ -68,13 +71,16 @@ def by_markers(
             f'resolutions, or use method="vectors"'
         )
     marked = [evidence.Marked.of(near, one) for one in shown]
+    shares = stated.stated_genes(types, sources)
+    families = stated.siblings(types.names)
     scores = [evidence.group_scores(near, one) for one in marked]
     # Cells that share their groups share their scores: there are far fewer of such blocks than cells.
     blocks, block = np.unique(np.stack([member for _, member, _ in groupings], axis=1), axis=0, return_inverse=True)
     null = []
     for draw in range(shuffles):
         other = near.permuted(seed + draw)
-        null.append(margins(agreed([evidence.group_scores(other, one) for one in marked], shown, blocks)))
+        texts = agreed([evidence.group_scores(other, one) for one in marked], shown, blocks)
+        null.append(margins(texts))
     tables = [
         _table(label, names, one.sizes, types, score)
         for (label, _, names), one, score in zip(groupings, shown, scores, strict=True)
@@ -84,9 +90,14 @@ def by_markers(
         "n_groups": [len(one.sizes) for one in shown],
         "n_genes": int((near.mask & shown[0].expressed).sum()),
         "shuffles": shuffles,
+        "stated": [
+            f"{types.names[t]}: {near.genes[g]}" for f in families for t in f for g in np.flatnonzero(shares[t])
+        ],
     }
+    told = np.mean([stated.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
+    logits = stated.settled(agreed(scores, shown, blocks), told, families)
     return Found(
-        agreed(scores, shown, blocks)[block.reshape(-1)],
+        logits[block.reshape(-1)],
         "markers",
         np.diff(matrix.indptr) == 0,
         np.concatenate(null) if null else None,
