@@ -163,7 +163,7 @@ class Database:
     def _document(self, uid: int) -> str:
         if uid in self.retired:
             tax_id, successor, symbol = self.retired[uid]
-            gene, status = Gene(tax_id, uid, symbol, (), (), "", ""), 1 if successor else 2
+            gene, status = Gene(tax_id, uid, symbol, (), (), "", "", ""), 1 if successor else 2
         elif uid in self.genes:
             gene, successor, status = self.genes[uid], 0, 0
         else:
