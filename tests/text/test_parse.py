@@ -386,7 +386,7 @@ def test_genes_make_the_round_trip(tmp_path, written):
 
 
 READERS = {
-    "gene_info": lambda path: parse.genes_tables(path, species.HUMAN),
+    "gene_info": lambda path: parse.genes_tables(path, species.HUMAN)[0],
     "gene_summary": lambda path: parse.summaries_table(path, species.HUMAN),
     "gene2go": lambda path: go_table(path, species.HUMAN),
     "gene_orthologs": lambda path: parse.read_orthologs(path, species.MOUSE),
