@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 GeneMetric = Literal["euclidean", "cosine"]
 _BLOCK = 256
+_ROWS = 8192
 _SPARSE_BELOW = 0.4
 """Share of non-zeros below which a CSR matrix is smaller than a dense one (8 bytes an entry to 4), with a margin."""
 
@@ -70,10 +71,12 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
 
 def gram_of_columns(matrix: Any) -> NDArray[np.float64]:
     """Return `X^T X` in float64, of a sparse or dense `(n, d)`; dense `(d, d)`."""
-    exact = matrix.astype(np.float64)
-    gram = exact.T @ exact
-    dense: NDArray[np.float64] = gram.toarray() if sparse.issparse(gram) else np.asarray(gram)
-    return dense
+    gram = np.zeros((matrix.shape[1], matrix.shape[1]))
+    for start in range(0, matrix.shape[0], _ROWS):
+        block = matrix[start : start + _ROWS].astype(np.float64)
+        product = block.T @ block
+        gram += product.toarray() if sparse.issparse(product) else product
+    return gram
 
 
 def text_graph(priors: "GenePriors", k: int) -> sparse.csr_matrix:

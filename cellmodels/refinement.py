@@ -43,8 +43,8 @@ class RefinementConfig(Schedule):
     n_genes
         So many genes that vary most; None: all that vary.
     features
-        What the network reads: `log` values, `scaled` ones (by the standard deviation of the gene, cut at 10, not
-        centred), or `counts`.
+        What the network reads: log values `scaled` by the standard deviation of the gene, cut at 10, not centred; `log`
+        values as they are; or `counts`.
     hops
         How often the features of the first and of the second view are averaged over the cells' neighbours beforehand.
     graph
@@ -83,8 +83,8 @@ class RefinementConfig(Schedule):
     """
 
     n_genes: int | None = 2000
-    features: Literal["log", "scaled", "counts"] = "log"
-    hops: tuple[int, int] = (0, 0)
+    features: Literal["log", "scaled", "counts"] = "scaled"
+    hops: tuple[int, int] = (2, 1)
     graph: str = "expression"
     k: int = 14
     n_pcs: int | None = 50
@@ -95,12 +95,12 @@ class RefinementConfig(Schedule):
     gene_links: Literal["union", "directed"] = "union"
     gene_features: int | None = 128
     n_hidden: int = 256
-    n_latent: int | None = 16
+    n_latent: int | None = 64
     dropout: float = 0.3
     temperature: float = 0.1
     lambda1: float = 100.0
     lambda2: float = 1.0
-    epochs: int = 60
+    epochs: int = 20
     batch_size: int = 4096
     lr: float = 1e-3
     weight_decay: float = 1e-3
@@ -138,6 +138,7 @@ class RefinementConfig(Schedule):
 
 _PAPER: dict[str, Any] = {
     "features": "counts",
+    "hops": (0, 0),
     "n_pcs": None,
     "gene_graph": "expression",
     "gene_metric": "euclidean",
