@@ -85,8 +85,9 @@ def _judged(section: Section, table: pd.DataFrame, arm: Arm, arms: Sequence[Arm]
 
 
 def _headline(table: pd.DataFrame, arms: Sequence[Arm]) -> str:
-    """Say how far the first arm, and those without any model, get at the smallest and the largest number of cells."""
-    of = [arms[0].name, *(arm.name for arm in arms if arm.role == "baseline")]
+    """Say how far the first arm, its family without a prior, and the baselines get with fewest and with most cells."""
+    bare = [arm.name for arm in arms if arm.family == arms[0].family and arm.name.endswith("no prior")]
+    of = [arms[0].name, *bare, *(arm.name for arm in arms if arm.role == "baseline")]
     mean = table.pivot_table(index="arm", columns="m", values="macro_f1")
     few, many = mean.columns.min(), mean.columns.max()
     told = [f"{mean.loc[name, few]:.2f} and {mean.loc[name, many]:.2f} ({name})" for name in of]

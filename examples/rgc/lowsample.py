@@ -202,4 +202,6 @@ def conclusion(table: pd.DataFrame, of: str, controls: Sequence[str], score: str
             f"This does not show that the text helps: the prior is ahead of {' and '.join(ahead)}, but not of "
             f"{' and '.join(behind)}, so what is gained need not come from what is written about the genes."
         )
-    return "This does not show that the text helps: the prior is not ahead of any of its controls."
+    worse = found.index[found["high"] < 0]
+    harm = f", and behind {' and '.join(worse)}" if len(worse) else ""
+    return f"This does not show that the text helps: the prior is not ahead of any of its controls{harm}."

@@ -133,6 +133,10 @@ def test_differences_are_paired_by_repeat():
 def test_text_helps_only_where_every_control_is_beaten(permuted, says):
     table = scores(prior=[0.5, 0.6, 0.7], permuted=permuted, without=[0.2, 0.31, 0.40])
     assert says in lowsample.conclusion(table, "prior", ["permuted", "without"])
+    behind = scores(prior=[0.5, 0.6, 0.7], permuted=[0.81, 0.9, 0.99], without=[0.5, 0.61, 0.69])
+    assert "not ahead of any of its controls, and behind permuted." in lowsample.conclusion(
+        behind, "prior", ["permuted", "without"]
+    )
     lines = lowsample.verdict(table, "prior", {"permuted": "permuted", "without": "no prior"})
     assert "Against no prior: better (+0.29" in lines[1]
 
