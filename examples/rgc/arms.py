@@ -28,7 +28,7 @@ VARIANTS: dict[str, tuple[str, Variant, str]] = {
 }
 
 
-# Chosen for two cores and a few minutes, before any prior was tried.
+# Small, to take minutes on two cores; not tuned.
 CONTRASTIVE: dict[str, Any] = {
     "weighting": "contrast",
     "top_n": 100,
