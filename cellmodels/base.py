@@ -248,10 +248,10 @@ class CellModel(ABC, Generic[ConfigT]):
             ) from cause
         model.genes, model.arrays = stored.genes, dict(stored.arrays)
         model.facts, model.history = dict(stored.facts), stored.history
-        module = model._build()
         try:
+            module = model._build()
             module.load_state_dict(stored.weights)
-        except RuntimeError as cause:
+        except (RuntimeError, KeyError) as cause:
             raise ModelError(f"the weights in {path} do not fit {cls.__name__}: {cause}") from cause
         model.module = module.eval()
         return model
@@ -288,7 +288,12 @@ class CellModel(ABC, Generic[ConfigT]):
     def _start(
         self, adata: Any, cells: CellMatrix, columns: NDArray[np.int64], priors: "GenePriors | None"
     ) -> CellMatrix:
-        """Note the genes and the facts of a fit that begins; return the expression of these genes."""
+        """Note the genes and the facts of a fit that begins; return the expression of these genes.
+
+        What an earlier fit left is gone: a fit that fails from here on leaves a model that is not fitted.
+        """
+        self.module, self.is_main = None, True
+        self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
         self.genes = Genes.of(adata, columns, priors)
         used = None if priors is None else priors.take(columns)
         self.facts = {
@@ -331,16 +336,17 @@ class CellModel(ABC, Generic[ConfigT]):
             The true labels (a column of `obs`, or one per cell), for `selection="oracle"` only.
         """
         module = self._build()
-        self.module = None
-        score = None
+        how = trainer or Trainer()
+        score, chosen_by = None, ""
         if oracle is not None:
-            score = self._oracle(module, data, labels_of(adata, oracle, what="oracle"))
+            labels = labels_of(adata, oracle, what="oracle")
+            score, chosen_by = self._oracle(module, data, labels), repr(labels.tolist())
         trained = train(
             make(module),
             self.config,
-            trainer=trainer,
+            trainer=how,
             checkpoints=None if checkpoints is None else Path(checkpoints),
-            identity=self._identity(data),
+            identity=self._identity(data, (how.precision, how.devices, chosen_by)),
             oracle=score,
             progress=progress,
         )
@@ -367,9 +373,9 @@ class CellModel(ABC, Generic[ConfigT]):
 
         return score
 
-    def _identity(self, data: CellMatrix) -> str:
+    def _identity(self, data: CellMatrix, how: tuple[Any, ...]) -> str:
         """Return a digest of everything that decides the result of a fit."""
-        digest = hashlib.sha256(repr((type(self).__name__, self.config)).encode())
+        digest = hashlib.sha256(repr((type(self).__name__, self.config, how)).encode())
         assert self.genes is not None
         digest.update("\n".join(map(str, self.genes.names)).encode())
         for array in (data.matrix.indptr, data.matrix.indices, data.matrix.data, *self.arrays.values()):

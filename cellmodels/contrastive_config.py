@@ -95,6 +95,8 @@ class ContrastiveConfig(Schedule):
             "alone_weight": self.alone_weight > 0,
             "align_weight": self.align_weight >= 0,
             "k": self.k >= 1,
+            # Smaller batches hold one class, or one cell, and nothing is contrasted.
+            "batch_size": self.batch_size >= 4,
         }
         for name, right in wrong.items():
             if not right:

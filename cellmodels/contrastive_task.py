@@ -68,6 +68,11 @@ class ContrastiveTask:
         if loss == "supervised":
             usable = usable[codes[usable] >= 0]
         self._train, self.held = _hold_out(usable, codes[usable], config)
+        if len(self._train) < 2:
+            raise ModelError(
+                f"{len(self._train)} cells are left to train on, and cells are contrasted with others: lower held_out, "
+                f"or label cells that express something"
+            )
         self._labelled = self._train[codes[self._train] >= 0]
         if loss != "self-supervised" and len(np.unique(codes[self._labelled])) < 2:
             raise ModelError(
@@ -109,7 +114,7 @@ def _hold_out(rows: Rows, codes: NDArray[np.int64], config: ContrastiveConfig) -
         own = rows[codes == kind]
         order = np.random.default_rng([config.seed, 1, number]).permutation(own)
         held.append(order[: int(config.held_out * len(own))])
-    out = np.sort(np.concatenate(held))
+    out = np.sort(np.concatenate(held)) if held else rows[:0]
     return np.setdiff1d(rows, out), out
 
 

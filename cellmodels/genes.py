@@ -1,5 +1,6 @@
 """The genes that a model was fitted on, and where they are in other data."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import GenesMissing, ModelError, ResolveError, first_ten
+
+log = logging.getLogger("genetext")
+_PLAUSIBLE = 0.8
 
 if TYPE_CHECKING:
     from genetext.matching import Matched
@@ -121,11 +125,20 @@ class Genes:
             other = self._by_id(adata, columns, root)
             coverage = coverage if other is None or other.share <= coverage.share else other
         if coverage.share < min_covered:
+            floor = np.floor(coverage.share * 100) / 100
+            # With fewer, the cells would be embedded by what they lack.
+            zeros = f", or accept zeros in their place (--min-covered {floor:g})" if floor >= _PLAUSIBLE else ""
             raise GenesMissing(
-                f"the data lack {len(coverage.missing):,} of the {len(self):,} genes that the model was fitted on "
-                f"({first_ten(coverage.missing)}): give data that have them, or accept zeros in their place with "
-                f"min_covered={np.floor(coverage.share * 100) / 100:g}. {coverage}",
+                f"{coverage}\nthe data lack {len(coverage.missing):,} of the {len(self):,} genes that the model was "
+                f"fitted on: give data that have them{zeros}",
                 report=coverage,
+            )
+        if coverage.share < _PLAUSIBLE:
+            log.warning(
+                "%d of the model's %d genes are not in the data and count as not expressed: cells lie where that puts "
+                "them, and labels may mean nothing",
+                len(coverage.missing),
+                len(self),
             )
         return coverage
 

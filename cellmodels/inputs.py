@@ -102,6 +102,9 @@ def read_cells(adata: Any, *, needs: Needs, layer: str | None = None) -> CellMat
     except CellsError as no_counts:
         if needs == "counts":
             raise CellsError(f"this model needs counts: {no_counts}") from no_counts
+        if (layer or "counts") == "counts" and "counts" in adata.layers:
+            # Whoever keeps counts means them: another matrix in their place would hide what is wrong with them.
+            raise CellsError(f"layers['counts'] does not hold counts: {no_counts}") from no_counts
         try:
             return _read(adata, "log", layer)
         except CellsError as no_log:

@@ -139,7 +139,7 @@ class BalancedBatches:
         members = [self.rows[self.codes == kind] for kind in kinds]
         largest = max(len(own) for own in members)
         share = min(max(self.batch_size // len(kinds), 2), max(largest, 2))
-        at_once = min(len(kinds), max(self.batch_size // share, 1))
+        at_once = min(len(kinds), max(self.batch_size // share, 2))  # one class alone is contrasted with nothing
         if n_batches is None:
             n_batches = -(-len(self.rows) // self.batch_size)
         classes = _Round(np.arange(len(kinds)), rng)

@@ -27,7 +27,8 @@ from genetext.errors import ModelError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Calibration = Literal["temperature", "isotonic", "none"]
-_BLOCK = 1024
+_AT_ONCE = 1 << 24
+"""Cosines held at once."""
 _DIGITS = 1e6
 _MIN_CALIBRATION = 20
 _TEMPERATURES = (0.1, 20.0)
@@ -209,8 +210,9 @@ class Neighbours:
         n_reference = len(self.reference)
         k = min(self.k, n_reference - (leave_out is not None))
         rows = np.flatnonzero(known)
-        for start in range(0, len(rows), _BLOCK):
-            at = rows[start : start + _BLOCK]
+        size = max(_AT_ONCE // n_reference, 1)
+        for start in range(0, len(rows), size):
+            at = rows[start : start + size]
             cosine = np.clip(_unit(points[at]) @ self.reference.T, -1, 1)
             if leave_out is not None:
                 cosine[np.arange(len(at)), leave_out[at]] = -2

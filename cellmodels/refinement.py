@@ -572,6 +572,11 @@ class _Task:
 
     def __post_init__(self) -> None:
         self._train, self._held = split(len(self.points), self.config.held_out, self.config.seed)
+        if len(self._train) < 2 or len(self._held) == 1:
+            raise ModelError(
+                f"held_out={self.config.held_out:g} leaves {len(self._train):,} of {len(self.points):,} cells to train "
+                f"on and {len(self._held):,} held out: a cell alone has no other to be apart from"
+            )
         self._last: tuple[Rows, dict[str, Any]] | None = None
 
     def batches(self, rng: np.random.Generator) -> Sequence[Rows]:

@@ -73,8 +73,8 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
         wrong = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
+            "epochs": isinstance(self.epochs, int) and self.epochs >= 1,
+            "batch_size": isinstance(self.batch_size, int) and self.batch_size >= 1,
             "lr": self.lr > 0 and math.isfinite(self.lr),
             "weight_decay": self.weight_decay >= 0,
             "lr_step": self.lr_step is None or self.lr_step >= 1,
@@ -282,7 +282,7 @@ def train(
 def shuffled(rows: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
     """Cut cells, in a random order, into mini-batches of at most `size`, none smaller than the others by more than one.
 
-    A batch of one cell, which batch normalisation cannot take, comes up only if there is one cell or `size` is 1.
+    Three cells by two give a batch of one, which batch normalisation cannot take: a model that has it merges that.
     """
     return in_order(rng.permutation(rows), size)
 

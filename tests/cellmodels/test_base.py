@@ -138,7 +138,9 @@ def test_genes_missing_are_refused_with_a_report_or_count_as_zeros():
     adata = cells()
     model = ToyModel().fit(adata)
     part = adata[:, 3:].copy()
-    with pytest.raises(GenesMissing, match=r"lack 3 of the 30 genes.*GENE0, GENE1, GENE2.*min_covered=0.9") as caught:
+    with pytest.raises(
+        GenesMissing, match=r"GENE0, GENE1, GENE2\nthe data lack 3 of the 30 .*--min-covered 0.9"
+    ) as caught:
         model.embed(part)
     assert caught.value.report.missing == ["GENE0", "GENE1", "GENE2"]
     zeroed = adata.copy()
@@ -236,3 +238,12 @@ def test_labels_of_cells_are_never_asked_for(monkeypatch):
     expected = ToyModel().fit(adata).embed(adata)
     adata.obs["group"] = pd.Categorical(np.random.default_rng(0).permutation(adata.obs["group"]))
     assert np.array_equal(ToyModel().fit(adata).embed(adata), expected)
+
+
+def test_a_fit_that_fails_leaves_a_model_that_is_not_fitted(tmp_path):
+    model = ToyModel(epochs=1).fit(cells())
+    with pytest.raises(ModelError, match="no column of obs"):
+        ToyModel.fit(model, cells(), oracle="nope")
+    assert not model.is_fitted
+    with pytest.raises(ModelError, match="was not fitted"):
+        model.save(tmp_path / "model")

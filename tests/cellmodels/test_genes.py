@@ -46,13 +46,15 @@ def test_genes_are_found_by_name_in_any_order():
     assert str(found) == "2 of the model's 2 genes found by var_names"
 
 
-def test_a_name_that_stands_twice_in_other_data_is_not_guessed():
+def test_a_name_that_stands_twice_in_other_data_is_not_guessed(caplog):
     genes = Genes.of(expressed(["A", "B"]), np.array([0, 1]))
     with pytest.warns(UserWarning, match="not unique"):
         twice = expressed(["A", "A", "B"])
-    with pytest.raises(GenesMissing, match=r"lack 1 of the 2 genes .*\(A\)"):
+    with pytest.raises(GenesMissing, match=r"absent: A\nthe data lack 1 of the 2 genes [^-]*$"):
         genes.find(twice)
-    assert genes.find(twice, min_covered=0.5).columns.tolist() == [-1, 2]
+    with caplog.at_level("WARNING", "genetext"):
+        assert genes.find(twice, min_covered=0.5).columns.tolist() == [-1, 2]
+    assert "1 of the model's 2 genes are not in the data" in caplog.text
 
 
 def test_without_a_prior_genes_go_by_their_names_alone():
@@ -84,7 +86,7 @@ def test_mouse_cells_go_through_orthologs_into_a_human_model(fitted, of):
 def test_genes_absent_are_named_with_what_became_of_the_names(fitted):
     model, _ = fitted
     part = expressed([ENSEMBL[gene] for gene in list(PAIRS)[1:]])
-    with pytest.raises(GenesMissing, match=r"lack 1 of the 6 genes.*\(PAX6\).*min_covered=0\.83") as caught:
+    with pytest.raises(GenesMissing, match=r"(?s)absent: PAX6\n.*lack 1 of the 6 genes.*--min-covered 0\.83") as caught:
         model.embed(part)
     assert caught.value.report.missing == ["PAX6"]
     assert caught.value.report.matched.report.n_matched == 5

@@ -286,3 +286,16 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path):
     model.save(tmp_path / "model")
     ToyModel(**KILLED_HOW).fit(cells()).save(tmp_path / "whole")
     assert files(tmp_path / "model") == files(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_other_true_labels_or_another_precision_is_of_another_run(tmp_path):
+    data, folder = cells(), tmp_path / "checkpoint"
+    labels = [f"g{i % 2}" for i in range(data.n_obs)]
+    ToyModel(epochs=2, selection="oracle").fit(data, oracle="group", trainer=Trainer(device="cpu"), checkpoints=folder)
+    with pytest.raises(ModelError, match="another run"):
+        ToyModel(epochs=2, selection="oracle").fit(
+            data, oracle=labels, trainer=Trainer(device="cpu"), checkpoints=folder
+        )
+    half = Trainer(device="cpu", precision="bf16-mixed")
+    with pytest.raises(ModelError, match="another run"):
+        ToyModel(epochs=2, selection="oracle").fit(data, oracle="group", trainer=half, checkpoints=folder)
