@@ -47,7 +47,7 @@ def read_gene_sets(source: GeneSets) -> dict[str, tuple[str, ...]]:
         sets = {str(term): tuple(dict.fromkeys(str(gene) for gene in genes)) for term, genes in source.items()}
     else:
         try:
-            rows, _ = tasks._rows(Path(source))
+            rows, _ = tasks.read_terms(Path(source))
         except BenchError as error:
             raise CellsError(f"no gene sets: {error}") from error
         members = rows[rows["label"]].groupby("term", sort=False)["gene"]

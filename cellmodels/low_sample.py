@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellmodels import metrics
 from cellmodels.inputs import Rows
-from cellmodels.neighbours import Neighbours, expected_calibration_error
+from cellmodels.neighbours import Neighbours
 from genetext.errors import ModelError
 
 Labels = NDArray[np.object_]
@@ -162,7 +162,6 @@ def _score(draw: Draw, true: Labels, told: pd.DataFrame, per_class: bool) -> Ite
     kinds, sizes = np.unique(true, return_counts=True)
     f1 = f1_score(true, predicted, labels=kinds, average=None, zero_division=0.0)
     head = {"m": draw.m, "seed": draw.seed, "group": draw.group}
-    right = predicted == true
     scored = {
         "n_train": len(draw.train),
         "n_test": len(draw.test),
@@ -172,7 +171,7 @@ def _score(draw: Draw, true: Labels, told: pd.DataFrame, per_class: bool) -> Ite
         "balanced_accuracy": metrics.balanced_accuracy(true, predicted),
         "macro_f1": float(f1.mean()),
         "weighted_f1": float(f1 @ sizes / sizes.sum()),
-        "ece": expected_calibration_error(told["confidence"].fillna(0.0).to_numpy(), right),
+        "ece": metrics.calibration_error(true, predicted, told["confidence"].fillna(0.0).to_numpy(), bins=10),
     }
     yield {**head, **({"label": ""} if per_class else {}), **scored}
     if per_class:

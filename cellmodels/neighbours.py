@@ -268,28 +268,6 @@ class Neighbours:
         return probability
 
 
-def expected_calibration_error(confidence: NDArray[Any], correct: NDArray[Any], *, bins: int = 10) -> float:
-    """Return the mean distance between confidence and accuracy, over bins of equal width weighted by their cells.
-
-    Parameters
-    ----------
-    confidence
-        `(n,)`, 0 to 1; cells of NaN are left out.
-    correct
-        `(n,) bool`.
-    bins
-        Number of bins.
-    """
-    told = np.asarray(confidence, np.float64)
-    known = np.isfinite(told)
-    told, right = told[known], np.asarray(correct, bool)[known]
-    if not len(told):
-        raise ModelError("no cell has a confidence: there is nothing to measure")
-    which = np.minimum((told * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(which, weights=told - right, minlength=bins)
-    return float(np.abs(gap).sum() / len(told))
-
-
 def _points(embedding: NDArray[Any]) -> NDArray[np.float32]:
     points = np.ascontiguousarray(embedding, np.float32)
     if points.ndim != 2 or not points.shape[1]:

@@ -151,7 +151,7 @@ class GeneTasks:
         BenchError
             The file is absent or has none of the three forms, or a term that was named is not in it.
         """
-        raw, given_splits = _rows(path)
+        raw, given_splits = read_terms(path)
         names = list(dict.fromkeys(raw["term"]))
         if terms is not None:
             if unknown := [term for term in terms if term not in set(names)]:
@@ -272,7 +272,7 @@ def _unfit(task: Task) -> str:
     return ""
 
 
-def _rows(path: Path) -> tuple[pd.DataFrame, bool]:
+def read_terms(path: Path) -> tuple[pd.DataFrame, bool]:
     """Read a file into columns `term`, `gene`, `label`, `split`, and say whether splits were given."""
     lines = _lines(path)
     if not lines:

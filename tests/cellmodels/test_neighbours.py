@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cellmodels.neighbours import Neighbours, expected_calibration_error
+from cellmodels.metrics import calibration_error
+from cellmodels.neighbours import Neighbours
 from genetext.errors import ModelError
 
 
@@ -120,7 +121,7 @@ def test_calibration_brings_confidence_to_accuracy(noise):
 
     def error(how):
         told = Neighbours.fit(points, labels, calibrate=how).predict(test)
-        return expected_calibration_error(told["confidence"].to_numpy(), (told["label"] == truth).to_numpy())
+        return calibration_error(truth, told["label"].to_numpy(), told["confidence"].to_numpy(), bins=10)
 
     plain, temperature, isotonic = (error(how) for how in ("none", "temperature", "isotonic"))
     assert temperature < max(0.06, plain)
@@ -180,11 +181,3 @@ def test_bad_options_are_refused():
         Neighbours.fit(points, labels).predict(points, min_confidence=2)
     with pytest.raises(ModelError, match="one row per cell"):
         Neighbours.fit(points[0], labels)
-
-
-def test_calibration_error_is_the_mean_gap():
-    confidence = np.array([0.95, 0.95, 0.55, 0.55, np.nan])
-    correct = np.array([True, False, True, True, False])
-    assert expected_calibration_error(confidence, correct) == pytest.approx((abs(0.95 - 0.5) + abs(0.55 - 1)) / 2)
-    with pytest.raises(ModelError, match="no cell"):
-        expected_calibration_error(np.array([np.nan]), np.array([True]))
