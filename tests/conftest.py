@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,3 +24,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("NCBI_API_KEY", "NCBI_EMAIL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return cache
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Give every test the logger as it is after import: commands and libraries run in this process set levels."""
+    log = logging.getLogger("genetext")
+    log.disabled, log.propagate = False, True
+    log.setLevel(logging.NOTSET)
+    logging.disable(logging.NOTSET)

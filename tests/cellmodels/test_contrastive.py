@@ -433,11 +433,17 @@ def test_a_class_with_one_cell_is_learned_and_found(gene_dropout):
 
 
 @pytest.mark.parametrize("labels", ["group", None])
-def test_batches_of_one_and_two_cells_in_all(labels):
-    assert np.isfinite(fitted(batch_size=1, epochs=1, labels=labels).embed(cells())).all()
+def test_small_batches_and_two_cells_in_all(labels):
+    with pytest.raises(ModelError, match="batch_size=1"):
+        fitted(batch_size=1, labels=labels)  # one cell is contrasted with nothing
+    assert np.isfinite(fitted(batch_size=4, epochs=1, labels=labels).embed(cells())).all()
     two = cells(2)
-    assert np.isfinite(fitted(two, labels=labels, batch_size=1).embed(two)).all()
-    assert np.isfinite(fitted(two, labels=labels, held_out=0.5).embed(two)).all()
+    assert np.isfinite(fitted(two, labels=labels, batch_size=4, held_out=0).embed(two)).all()
+
+
+def test_a_cell_that_is_left_alone_to_train_on_is_an_error():
+    with pytest.raises(ModelError, match="1 cells are left to train on"):
+        fitted(cells(2), labels=None, held_out=0.5)
 
 
 def test_more_neighbours_than_cells():
