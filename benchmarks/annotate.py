@@ -14,9 +14,10 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from cellmodels import evidence, graphs, metrics, profiles, smoothing, stated, zeroshot
-from cellmodels.annotation import RESOLUTIONS
-from cellmodels.celltypes import CellTypes
+from cellmodels import graphs, metrics, profiles
+from cellmodels.annotation import evidence, smoothing, stated, zeroshot
+from cellmodels.annotation.annotation import RESOLUTIONS
+from cellmodels.annotation.celltypes import CellTypes
 from genetext.index import GeneIndex
 
 # label -> (the name that is asked about, the label in the Cell Ontology)

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels import RefinementModel, Trainer, metrics
-from cellmodels.alignment import Neighbours
 from cellmodels.clusters import cluster
-from cellmodels.gene_graphs import expression_graph, filtered, smoother
 from cellmodels.inputs import read_cells
 from cellmodels.links import Links
 from cellmodels.profiles import principal_components, variable_genes
-from cellmodels.references import graph_points, neighbour_graph
-from cellmodels.refinement_network import RefinementNet
+from cellmodels.refinement.alignment import Neighbours
+from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
+from cellmodels.refinement.network import RefinementNet
+from cellmodels.refinement.references import graph_points, neighbour_graph
 from genetext.priors import GenePriors
 
 FILES = {
@@ -375,8 +375,8 @@ class authors:
     """
 
     def __init__(self, path: Path, name: str, adata: Any, n_types: int, seed: int) -> None:
-        for absent in ("ot", "scipy.sparse.csc", "scipy.sparse.csr"):
-            # Imported by utils.py, used for spatial data only.
+        for absent in ("ot", "umap", "scanpy", "scipy.sparse.csc", "scipy.sparse.csr"):
+            # Imported by utils.py; used for spatial data, for figures and for loading only.
             module = types.ModuleType(absent)
             module.csc_matrix, module.csr_matrix = sparse.csc_matrix, sparse.csr_matrix  # type: ignore[attr-defined]
             sys.modules.setdefault(absent, module)

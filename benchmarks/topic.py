@@ -39,8 +39,9 @@ from cellmodels.clusters import cluster
 from cellmodels.graphs import knn_graph
 from cellmodels.inputs import read_cells
 from cellmodels.profiles import communities, principal_components, variable_genes
-from cellmodels.topic import TopicModel, _view
-from cellmodels.topic_network import TopicConfig
+from cellmodels.topic import TopicModel
+from cellmodels.topic.network import TopicConfig
+from cellmodels.topic.view import cell_view
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 
@@ -141,7 +142,7 @@ def run(path: Path, method: str, seed: int, options: argparse.Namespace) -> dict
         embedding = principal_components(read_cells(adata, needs="log").matrix, 50, n_genes=adata.n_vars)
         seconds = [time.process_time() - began]
     elif method == "authors":
-        view, _ = _view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig())
+        view, _ = cell_view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig())
         x = read_cells(adata, needs="log").dense(slice(None))
         how = {"seed": seed, "epochs": options.epochs, "topics": options.topics, "batch": options.batch}
         embedding, beta, seconds, last = authors_fit(options.authors, x, view, **how)

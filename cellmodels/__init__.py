@@ -9,7 +9,7 @@ from typing import Any
 _EXPORTS = {
     "Annotation": "cellmodels.annotation",
     "CellModel": "cellmodels.base",
-    "CellTypes": "cellmodels.celltypes",
+    "CellTypes": "cellmodels.annotation",
     "ContrastiveModel": "cellmodels.contrastive",
     "GenePriorEmbedding": "cellmodels.layers",
     "RefinementModel": "cellmodels.refinement",
@@ -18,7 +18,7 @@ _EXPORTS = {
     "annotate": "cellmodels.annotation",
     "knn_graph": "cellmodels.graphs",
     "load_model": "cellmodels.base",
-    "refine_logits": "cellmodels.smoothing",
+    "refine_logits": "cellmodels.annotation",
 }
 __all__ = [*_EXPORTS]
 

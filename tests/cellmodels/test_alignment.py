@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from cellmodels.alignment import (
+from cellmodels.refinement.alignment import (
     Neighbours,
     cross_view_consistency,
     distribution_alignment,

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from cellmodels import CellTypes, annotate, evidence, knn_graph, metrics, profiles, refine_logits
-from cellmodels.celltypes import affirmed, read_ontology
+from cellmodels import CellTypes, annotate, knn_graph, metrics, profiles, refine_logits
+from cellmodels.annotation import evidence
+from cellmodels.annotation.celltypes import affirmed, read_ontology
 from genetext.build import build
 from genetext.errors import CellsError, EncoderError
 from genetext.index import GeneIndex

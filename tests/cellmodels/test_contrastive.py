@@ -11,8 +11,8 @@ import torch
 from scipy import sparse
 
 from cellmodels import ContrastiveModel, load_model
-from cellmodels.contrastive_net import principal_axes
-from cellmodels.contrastive_views import Averaging, MeanOfGenes
+from cellmodels.contrastive.network import principal_axes
+from cellmodels.contrastive.views import Averaging, MeanOfGenes
 from cellmodels.inputs import read_cells
 from cellmodels.training import Trainer
 from genetext.cells import embed_cells, measure_background

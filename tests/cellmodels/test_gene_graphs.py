@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 
-from cellmodels.gene_graphs import blended, expression_graph, filtered, smoother, text_graph
+from cellmodels.refinement.gene_graphs import blended, expression_graph, filtered, smoother, text_graph
 from genetext.errors import ModelError
 from genetext.priors import GenePriors
 

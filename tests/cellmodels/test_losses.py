@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellmodels.losses import BalancedBatches, info_nce, nt_xent, sup_con
+from cellmodels.contrastive.losses import BalancedBatches, info_nce, nt_xent, sup_con
 from genetext.errors import ModelError
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from cellmodels import Trainer
 from cellmodels.inputs import read_cells
-from cellmodels.perturbation import differing_topics
 from cellmodels.topic import TopicModel
+from cellmodels.topic.perturbation import differing_topics
 from genetext.errors import ModelError
 from tests.cellmodels.toy import cells
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from cellmodels import RefinementModel, load_model
 from cellmodels.graphs import knn_graph
 from cellmodels.metrics import knn_accuracy
-from cellmodels.refinement import near_parts
+from cellmodels.refinement.task import near_parts
 from cellmodels.training import Trainer
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
@@ -182,23 +182,23 @@ def test_parts_hold_each_cell_once_and_more_links_than_chance():
 
 @pytest.mark.parametrize("size", [2, 3, 50, 119])
 def test_no_batch_is_a_single_cell(data, size):
-    from cellmodels.refinement import _Task  # what the loop sees
+    from cellmodels.refinement.task import RefinementTask  # what the loop sees
 
     seen = []
 
-    class Watched(_Task):
+    class Watched(RefinementTask):
         def batches(self, rng):
             made = super().batches(rng)
             seen.extend(map(len, made))
             return made
 
-    import cellmodels.refinement as module
+    import cellmodels.refinement.model as module
 
-    original, module._Task = module._Task, Watched
+    original, module.RefinementTask = module.RefinementTask, Watched
     try:
         fitted(data, batch_size=size, epochs=1)
     finally:
-        module._Task = original
+        module.RefinementTask = original
     assert min(seen) >= 2
     assert sum(seen) == 120
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cellmodels import smoothing
+from cellmodels.annotation import smoothing
+from cellmodels.annotation.smoothing import refine_logits
 from cellmodels.graphs import dirichlet, knn_graph, laplacian
-from cellmodels.smoothing import refine_logits
 from genetext.errors import CellsError
 
 KINDS = ("unnormalised", "normalised")

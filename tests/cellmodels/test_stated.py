@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cellmodels.celltypes import CellTypes
+from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation.stated import settled, shown_by, siblings, stated_genes, statements
 from cellmodels.profiles import Profiles
-from cellmodels.stated import settled, shown_by, siblings, stated_genes, statements
 from genetext.priors import GenePriors
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cellmodels import Trainer, load_model, metrics
-from cellmodels.topic import TopicModel, _view
-from cellmodels.topic_network import TopicConfig
+from cellmodels.topic import TopicModel
+from cellmodels.topic.network import TopicConfig
+from cellmodels.topic.view import cell_view
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
@@ -197,11 +198,11 @@ def test_the_view_of_the_priors_is_the_cell_embedding(adata):
     from cellmodels.inputs import read_cells
 
     priors = gene_priors().align(adata)
-    view, _ = _view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig(view_components=None))
+    view, _ = cell_view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig(view_components=None))
     assert view.shape == (120, 12)
     np.testing.assert_allclose(view.mean(axis=0), 0, atol=1e-5)
     assert metrics.knn_accuracy(view, adata.obs["group"]) > 0.9
-    few, _ = _view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig(view_components=11))
+    few, _ = cell_view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig(view_components=11))
     kept = np.linalg.eigvalsh(view.T @ view)
     np.testing.assert_allclose((few**2).sum(), kept[1:].sum(), rtol=1e-4)
 

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from cellmodels.layers import GenePriorEmbedding
-from cellmodels.topic_network import (
+from cellmodels.topic.network import (
     FirstLayer,
     TopicConfig,
     TopicNetwork,
@@ -17,7 +17,7 @@ from cellmodels.topic_network import (
     squared_distances,
     topic_gene,
 )
-from cellmodels.transport import sinkhorn
+from cellmodels.topic.transport import sinkhorn
 from genetext.errors import ModelError
 from genetext.priors import GenePriors
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from cellmodels.transport import cost_gradient, sinkhorn, transport_cost
+from cellmodels.topic.transport import cost_gradient, sinkhorn, transport_cost
 from genetext.errors import ModelError
 
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellmodels.contrastive_config import ContrastiveConfig
-from cellmodels.contrastive_views import Bags
+from cellmodels.contrastive.config import ContrastiveConfig
+from cellmodels.contrastive.losses import BalancedBatches
+from cellmodels.contrastive.views import Bags
 from cellmodels.inputs import CellMatrix, Rows
-from cellmodels.losses import BalancedBatches
 from cellmodels.training import in_order, shuffled
 from genetext.errors import ModelError
 

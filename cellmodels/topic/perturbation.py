@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cellmodels.inputs import CellMatrix
+from cellmodels.topic.network import TopicNetwork
 from cellmodels.topic_metrics import topic_association
-from cellmodels.topic_network import TopicNetwork
 from genetext.errors import ModelError, first_ten
 
 Move = Literal["mean", "shift"]

@@ -1,7 +1,7 @@
 """TopicModel: what cells do, as shares of topics that are points among the genes, and so among their texts."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -9,27 +9,24 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from torch import Tensor, nn
+from torch import nn
 
-from cellmodels import perturbation, topic_words
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.crossview import NeighbourLists, neighbour_lists
-from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
+from cellmodels.inputs import CellMatrix, Needs, read_cells
 from cellmodels.layers import GenePriorEmbedding
-from cellmodels.profiles import principal_components
-from cellmodels.topic_network import TopicConfig, TopicNetwork
-from cellmodels.training import Trainer, in_order, shuffled, split
-from genetext.errors import CellsError, ModelError, first_ten
+from cellmodels.topic import perturbation, words
+from cellmodels.topic.config import PRESETS, TopicConfig
+from cellmodels.topic.network import TopicNetwork
+from cellmodels.topic.task import TopicTask
+from cellmodels.topic.view import cell_view
+from cellmodels.training import Trainer
+from genetext.errors import ModelError
 
 if TYPE_CHECKING:
     from cellmodels.enrichment import GeneSets
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
     from genetext.progress import Progress
-
-_SPARSE = 0.25
-"""Share of values that are not zero, times threads, below which the encoder takes values one by one."""
 
 
 class TopicModel(CellModel[TopicConfig]):
@@ -42,7 +39,7 @@ class TopicModel(CellModel[TopicConfig]):
     Parameters
     ----------
     config, **changes
-        See `cellmodels.topic_network.TopicConfig`.
+        See `cellmodels.topic.config.TopicConfig`.
 
     Examples
     --------
@@ -54,21 +51,7 @@ class TopicModel(CellModel[TopicConfig]):
     name: ClassVar[str] = "topic"
     needs: ClassVar[Needs] = "log"
     Config = TopicConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Genes are those of the data: the paper takes tables cut down to variable genes.
-        "paper": {
-            "n_genes": None,
-            "n_topics": 100,
-            "n_components": None,
-            "view_components": None,
-            "gene_prior": "none",
-            "epochs": 500,
-            "batch_size": 512,
-            "optimizer": "rmsprop",
-            "lr": 1e-3,
-            "lr_step": 125,
-        }
-    }
+    presets = PRESETS
 
     def fit(
         self,
@@ -112,14 +95,14 @@ class TopicModel(CellModel[TopicConfig]):
         logs = found.log()
         columns = self._choose_genes(logs, config.n_genes)
         fitted = self._priors(adata, priors)
-        seen, told = _view(adata, logs, fitted, view, config)
+        seen, told = cell_view(adata, logs, fitted, view, config)
         data = self._start(adata, logs, columns, fitted)
         self._keep_priors(None if fitted is None else fitted.take(columns))
         digest = "" if seen is None else hashlib.sha256(seen.tobytes()).hexdigest()[:16]
         self.facts.update(view=told, view_dim=0 if seen is None else int(seen.shape[1]), view_digest=digest)
         target = found.genes(columns) if config.likelihood == "counts" else None
         self._train(
-            lambda module: _Task(cast(TopicNetwork, module), data, config, target=target, view=seen),
+            lambda module: TopicTask(cast(TopicNetwork, module), data, config, target=target, view=seen),
             adata=adata,
             data=data,
             trainer=trainer,
@@ -199,10 +182,10 @@ class TopicModel(CellModel[TopicConfig]):
 
         Returns
         -------
-        A row per topic, with columns as in `cellmodels.topic_words.describe`.
+        A row per topic, with columns as in `cellmodels.topic.words.describe`.
         """
         assert self.genes is not None or self._network
-        return topic_words.describe(
+        return words.describe(
             beta=self.beta,
             lift=self.lift,
             genes=cast(Any, self.genes),
@@ -233,7 +216,7 @@ class TopicModel(CellModel[TopicConfig]):
 
         Returns
         -------
-        As `cellmodels.perturbation.differing_topics`.
+        As `cellmodels.topic.perturbation.differing_topics`.
         """
         return perturbation.differing_topics(self.latent(adata, layer=layer), self.latent(towards, layer=layer))
 
@@ -360,116 +343,6 @@ class TopicModel(CellModel[TopicConfig]):
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         latent = self._latent(cells, device)
         return latent if self.config.embedding == "latent" else _softmax(latent)
-
-
-class _Task:
-    """Mini-batches of cells, each with a neighbour in either view."""
-
-    def __init__(
-        self,
-        module: TopicNetwork,
-        data: CellMatrix,
-        config: TopicConfig,
-        *,
-        target: CellMatrix | None,
-        view: NDArray[np.float32] | None,
-    ) -> None:
-        self.module: nn.Module = module
-        self._data, self._config, self._target, self._view = data, config, target, view
-        self._train, self._held = split(data.n_cells, config.held_out, config.seed)
-        if len(self._train) < 2:
-            raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
-        # Sparse rows pay where few values are not zero and few threads multiply; SciPy uses one.
-        filled = data.matrix.nnz / max(1, data.n_cells * data.n_genes)
-        self._sparse = filled * torch.get_num_threads() < _SPARSE
-        self._near: tuple[NeighbourLists, NeighbourLists] | None = None
-        if view is not None:
-            matrix, n = data.matrix, config.n_components
-            points = data.dense(slice(None)) if n is None else principal_components(matrix, n, n_genes=data.n_genes)
-            self._near = neighbour_lists(points, config.n_neighbors), neighbour_lists(view, config.n_neighbors)
-
-    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
-        found = shuffled(self._train, self._config.batch_size, rng)
-        if len(found) > 1 and len(found[-1]) == 1:  # three cells in batches of two
-            found[-2:] = [np.concatenate(found[-2:])]
-        return found
-
-    def held_out(self) -> Sequence[Rows]:
-        return in_order(self._held, self._config.batch_size)
-
-    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
-        target = torch.from_numpy((self._target or self._data).dense(rows))
-        made: dict[str, Any] = {"target": target, "x": self._rows(rows, target if self._target is None else None)}
-        if self._near is not None and self._view is not None:
-            in_expression, in_view = (lists.draw(rows, rng) for lists in self._near)
-            made["neighbor"] = self._rows(in_expression)
-            made["view"] = torch.from_numpy(self._view[rows])
-            made["view_neighbor"] = torch.from_numpy(self._view[in_view])
-        return made
-
-    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | sparse.csr_matrix:
-        """Return the expression of some cells in the form that is faster."""
-        if not self._sparse or self.module.topics.device.type != "cpu":
-            return torch.from_numpy(self._data.dense(rows)) if dense is None else dense
-        return self._data.matrix[rows]
-
-
-def _view(
-    adata: Any, logs: CellMatrix, priors: "GenePriors | None", view: Any, config: TopicConfig
-) -> tuple[NDArray[np.float32] | None, str]:
-    """Return the view of the cells, centred and scaled as a whole, and what it is; None where there is none."""
-    if view is None or (isinstance(view, str) and view == "prior" and (priors is None or not priors.mask.any())):
-        return None, "none"
-    if isinstance(view, str) and view == "prior":
-        assert priors is not None
-        values, told = _prior_view(adata, logs, priors, config), f"{config.view_weighting} of {priors.description}"
-    elif isinstance(view, str):
-        if view not in adata.obsm:
-            raise ModelError(
-                f"view={view!r} is no key of obsm: there are {first_ten(list(adata.obsm)) or 'none'}; 'prior' takes "
-                f"the cell embedding of the priors"
-            )
-        values, told = np.asarray(adata.obsm[view], np.float64), f"obsm[{view!r}]"
-    else:
-        values, told = np.asarray(view, np.float64), "values given"
-    if values.ndim != 2 or len(values) != adata.n_obs or not values.shape[1]:
-        raise ModelError(f"the view {told} has shape {values.shape} for {adata.n_obs:,} cells: one row each is needed")
-    known: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    if told.startswith(("obsm", "values")) and not known.all():
-        names = [str(name) for name in adata.obs_names[~known]]
-        raise ModelError(f"the view {told} has NaN or infinite values in {len(names):,} cells: {first_ten(names)}")
-    # Cells whose genes have no prior stand where the average cell does.
-    values = np.where(known[:, None], values - values[known].mean(axis=0), 0)
-    spread = float(np.sqrt((values**2).mean()))
-    if not spread > 0:
-        raise ModelError(f"the view {told} is the same for all cells: pass view=None to fit without one")
-    return (_rotated(values, config.view_components) / spread).astype(np.float32), told
-
-
-def _rotated(values: NDArray[np.float64], n: int | None) -> NDArray[np.float64]:
-    """Return the first principal components of centred values; with None the values."""
-    if n is None or n >= values.shape[1]:
-        return values
-    directions = np.linalg.eigh(values.T @ values)[1][:, : -n - 1 : -1]
-    # An eigenvector has no sign of its own.
-    largest = np.abs(directions).argmax(axis=0)
-    turned: NDArray[np.float64] = values @ (directions * np.sign(directions[largest, np.arange(n)]))
-    return turned
-
-
-def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: TopicConfig) -> NDArray[np.float64]:
-    """Return the cell embedding of the priors; NaN for cells without one."""
-    import anndata
-
-    from genetext.cells.embed import Job, Options, embed
-
-    # The same expression as the model reads, wherever it was found.
-    same = anndata.AnnData(logs.matrix, var=pd.DataFrame(index=adata.var_names))
-    options = Options(weighting=config.view_weighting, top_n=config.view_top_n, expression="log")
-    vectors = embed(Job.of(same, priors.center(), options)).vectors
-    if not np.isfinite(vectors).any():
-        raise CellsError(f"no cell expresses a gene with a vector in {priors.description}: pass view=None")
-    return vectors.astype(np.float64)
 
 
 def _softmax(latent: Array) -> Array:

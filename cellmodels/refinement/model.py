@@ -1,7 +1,6 @@
 """RefinementModel: two views of cells, by themselves and along a graph, aligned and refined by a graph of genes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -11,15 +10,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from cellmodels import gene_graphs
-from cellmodels.alignment import Neighbours, sampled
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.graphs import check_graph
 from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
-from cellmodels.links import Links
-from cellmodels.references import References, Space, digests, graph_points, neighbour_graph
-from cellmodels.refinement_network import RefinementNet, default_scale
-from cellmodels.training import Schedule, Trainer, split
+from cellmodels.refinement import gene_graphs
+from cellmodels.refinement.config import PRESETS, RefinementConfig
+from cellmodels.refinement.network import RefinementNet, default_scale
+from cellmodels.refinement.references import References, Space, digests, graph_points, neighbour_graph
+from cellmodels.refinement.task import RefinementTask, Views
+from cellmodels.training import Trainer
 from genetext.errors import ModelError, first_ten
 
 if TYPE_CHECKING:
@@ -27,137 +26,9 @@ if TYPE_CHECKING:
     from genetext.progress import Progress
 
 _BLOCK = 2048
-_PART = 64
-"""Cells of a part: those of a mini-batch come in parts of neighbours, so that links fall within it."""
 _SPACE = 50
 _ALL_GENES_BELOW = 10_000
 _CLIP = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefinementConfig(Schedule):
-    """Hyper-parameters of RefinementModel.
-
-    Attributes
-    ----------
-    n_genes
-        So many genes that vary most; None: all that vary.
-    features
-        What the network reads: log values `scaled` by the standard deviation of the gene, cut at 10, not centred; `log`
-        values as they are; or `counts`.
-    hops
-        How often the features of the first and of the second view are averaged over the cells' neighbours beforehand.
-    graph
-        Which cells are neighbours: `expression`, `spatial` (positions in `obsm["spatial"]`), or a key of `obsp`.
-    k
-        Neighbours of a cell, not counting itself; links hold both ways.
-    n_pcs
-        Cells are compared, by cosine, in so many principal components of their log values; None: gene by gene, from
-        10,000 cells on in 50 components.
-    gene_graph
-        Which genes are neighbours: `expression`, `text` (near in the priors), or `blend`. None: `blend` with priors,
-        `expression` without.
-    gene_k
-        Neighbours of a gene, not counting itself.
-    gene_blend
-        Share of the text in a blend, 0 to 1.
-    gene_metric
-        Near in expression: `cosine` (correlation over the cells) or `euclidean`.
-    gene_links
-        `union`: linked if either is near to the other. `directed`: a gene receives from those it is near to.
-    gene_features
-        The gene branch reads so many principal directions of the genes; None: a gene's value in every cell.
-    n_hidden
-        Width of both views.
-    n_latent
-        Width of each refined view; the embedding has twice as many columns. None: the number of clusters that the
-        stability of Leiden cuts tells.
-    dropout
-        Share of hidden values dropped in training.
-    temperature
-        Of the softmax over hidden values.
-    lambda1, lambda2
-        Weights of neighbourhood alignment and of cross-view consistency.
-    batch_size
-        Up to so many cells all are one batch, and an epoch is one step, exactly. More are cut into mini-batches.
-    """
-
-    n_genes: int | None = 2000
-    features: Literal["log", "scaled", "counts"] = "scaled"
-    hops: tuple[int, int] = (2, 1)
-    graph: str = "expression"
-    k: int = 14
-    n_pcs: int | None = 50
-    gene_graph: Literal["expression", "text", "blend"] | None = None
-    gene_k: int = 4
-    gene_blend: float = 0.5
-    gene_metric: Literal["cosine", "euclidean"] = "cosine"
-    gene_links: Literal["union", "directed"] = "union"
-    gene_features: int | None = 128
-    n_hidden: int = 256
-    n_latent: int | None = 64
-    dropout: float = 0.3
-    temperature: float = 0.1
-    lambda1: float = 100.0
-    lambda2: float = 1.0
-    epochs: int = 20
-    batch_size: int = 4096
-    lr: float = 1e-3
-    weight_decay: float = 1e-3
-
-    def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
-        super().__post_init__()
-        wrong = {
-            "n_genes": self.n_genes is None or self.n_genes >= 2,
-            "features": self.features in ("log", "scaled", "counts"),
-            "hops": len(self.hops) == 2 and min(self.hops) >= 0,
-            "graph": bool(self.graph),
-            "k": self.k >= 1,
-            "n_pcs": self.n_pcs is None or self.n_pcs >= 1,
-            "gene_graph": self.gene_graph in (None, "expression", "text", "blend"),
-            "gene_k": self.gene_k >= 1,
-            "gene_blend": 0 <= self.gene_blend <= 1,
-            "gene_metric": self.gene_metric in ("cosine", "euclidean"),
-            "gene_links": self.gene_links in ("union", "directed"),
-            "gene_features": self.gene_features is None or self.gene_features >= 1,
-            "n_hidden": self.n_hidden >= 1,
-            "n_latent": self.n_latent is None or self.n_latent >= 2,
-            "dropout": 0 <= self.dropout < 1,
-            "temperature": self.temperature > 0,
-            "lambda1": self.lambda1 >= 0,
-            "lambda2": self.lambda2 >= 0,
-            "batch_size": self.batch_size >= 2,
-        }
-        for name, right in wrong.items():
-            if not right:
-                raise ModelError(
-                    f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
-                )
-
-
-_PAPER: dict[str, Any] = {
-    "features": "counts",
-    "hops": (0, 0),
-    "n_pcs": None,
-    "gene_graph": "expression",
-    "gene_metric": "euclidean",
-    "gene_links": "directed",
-    "gene_features": None,
-    "n_hidden": 1500,
-    "n_latent": None,
-    "epochs": 500,
-    "batch_size": 10**9,
-    "lr": 1e-4,
-    "weight_decay": 0.1,
-}
-
-
-def _paper(**changes: Any) -> dict[str, Any]:
-    return {**_PAPER, **changes}
-
-
-_SPATIAL = {"features": "scaled", "graph": "spatial", "n_genes": 1000, "k": 3, "n_latent": 100}
 
 
 class RefinementModel(CellModel[RefinementConfig]):
@@ -181,49 +52,9 @@ class RefinementModel(CellModel[RefinementConfig]):
     name = "refinement"
     needs: ClassVar[Needs] = "log"
     Config = RefinementConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": _paper(),
-        "paper:diaphragm": _paper(
-            lr=5e-4, dropout=0.1, weight_decay=1e-3, n_genes=1500, lambda2=0.01, temperature=1.0, n_latent=5
-        ),
-        "paper:lung": _paper(
-            lr=5e-4,
-            hops=(5, 0),
-            dropout=0.1,
-            weight_decay=1e-3,
-            n_genes=1000,
-            lambda2=100.0,
-            temperature=1.0,
-            n_latent=11,
-        ),
-        "paper:trachea": _paper(
-            lr=5e-3,
-            dropout=0.1,
-            weight_decay=1e-3,
-            n_genes=500,
-            lambda1=10.0,
-            lambda2=0.01,
-            temperature=1.0,
-            n_latent=9,
-        ),
-        "paper:bladder": _paper(
-            lr=5e-3, hops=(5, 0), dropout=0.5, n_genes=1000, lambda1=10.0, lambda2=0.01, n_latent=4
-        ),
-        "paper:limb_muscle": _paper(hops=(5, 0), n_genes=1000, lambda2=0.1, n_latent=6),
-        "paper:spleen": _paper(lr=5e-4, dropout=0.1, weight_decay=1e-3, n_genes=500, temperature=1.0, n_latent=5),
-        "paper:li_tumor": _paper(lr=1e-5, lambda2=10.0, n_latent=6),
-        "paper:human_esc": _paper(
-            lr=1e-5, hops=(4, 2), weight_decay=1e-2, n_genes=1000, lambda1=10.0, lambda2=100.0, n_latent=7
-        ),
-        "paper:zeisel": _paper(lr=5e-5, hops=(4, 2), n_genes=1500, lambda2=0.01, n_latent=9),
-        "paper:baron_human": _paper(lr=5e-5, hops=(5, 0), lambda1=0.01, lambda2=0.1, n_latent=14),
-        "paper:spatial": _paper(**{**_SPATIAL, "n_genes": 3000, "k": 15, "hops": (10, 8), "n_latent": None}),
-        "paper:breast_cancer": _paper(**_SPATIAL, hops=(5, 1), lambda1=200.0),
-        "paper:mouse_brain": _paper(**_SPATIAL, hops=(1, 0)),
-        "paper:mouse_embryo": _paper(**_SPATIAL, hops=(5, 1), lambda1=200.0, lambda2=0.1),
-    }
+    presets = PRESETS
 
-    _views: "_Views | None" = None
+    _views: Views | None = None
 
     def fit(
         self,
@@ -279,7 +110,7 @@ class RefinementModel(CellModel[RefinementConfig]):
         features = self._features(data)
         space = Space.of(log, _SPACE if config.n_pcs is None else config.n_pcs, centred=True)
         graph, points = self._cell_graph(adata, log, space)
-        views = _Views.of(features, graph, config.hops)
+        views = Views.of(features, graph, config.hops)
         genes = self._gene_graph(features, kind, None if aligned is None else aligned.take(columns))
         gene_input = _gene_input(views.first, genes, config)
         basis = Space.of(features, _SPACE, centred=False)
@@ -303,9 +134,9 @@ class RefinementModel(CellModel[RefinementConfig]):
             "n_gene_features": int(gene_input.shape[1]),
             "n_latent": config.n_latent or _estimated(points, config.seed),
         }
-        task = _Task(views, points, config)
+        task = RefinementTask(views, points, config)
 
-        def make(module: nn.Module) -> _Task:
+        def make(module: nn.Module) -> RefinementTask:
             assert isinstance(module, RefinementNet)
             module.gene_input = torch.from_numpy(gene_input)
             task.module = module
@@ -385,7 +216,7 @@ class RefinementModel(CellModel[RefinementConfig]):
         if graph == "own" or not of_expression:
             log = cells.log().matrix
             near, _ = self._cell_graph(adata, log, References.of(self.arrays).space)
-            return self._through(_Views.of(self._features(cells), near, self.config.hops), torch.device(device))
+            return self._through(Views.of(self._features(cells), near, self.config.hops), torch.device(device))
         return self._embed(cells, torch.device(device))
 
     # -- parts ------------------------------------------------------------------------------------------------------
@@ -470,7 +301,7 @@ class RefinementModel(CellModel[RefinementConfig]):
             out[new] = self._attached(part, kept, device)
         return out
 
-    def _through(self, views: "_Views", device: torch.device) -> Array:
+    def _through(self, views: Views, device: torch.device) -> Array:
         """Embed cells by a graph among themselves."""
         net = self._net.to(device)
         n = len(views.smooth.indptr) - 1
@@ -528,110 +359,6 @@ class RefinementModel(CellModel[RefinementConfig]):
             return torch.cat([net.refine(h1, genes), net.refine(h2, genes)], dim=1)
 
         return self._over(n, work, size=_BLOCK)
-
-
-@dataclass(frozen=True, eq=False)
-class _Views:
-    """Cells as the network reads them.
-
-    `first` and `second` are features `(n, G)`, CSR or dense: of the first view, and of the second view smoothed once
-    more, since the first graph convolution reads the mean over neighbours. `smooth` is the filter of the second one,
-    `near` the graph with a unit diagonal.
-    """
-
-    first: Any
-    second: Any
-    smooth: sparse.csr_matrix
-    near: sparse.csr_matrix
-
-    @classmethod
-    def of(cls, features: sparse.csr_matrix, graph: sparse.csr_matrix, hops: tuple[int, int]) -> Self:
-        smooth = gene_graphs.smoother(graph)
-        near = (graph + sparse.identity(graph.shape[0])).tocsr().astype(np.float32)
-        near.sort_indices()
-        first = gene_graphs.filtered(features, smooth, hops[0])
-        start, done = (first, hops[0]) if hops[0] <= hops[1] + 1 else (features, 0)
-        second = gene_graphs.filtered(start, smooth, hops[1] + 1 - done)
-        return cls(first, second, smooth.astype(np.float32), near)
-
-    @staticmethod
-    def take(features: Any, rows: Rows, device: torch.device | None = None) -> torch.Tensor:
-        part = features[rows]
-        dense = torch.from_numpy(part.toarray() if sparse.issparse(part) else part)
-        return dense if device is None else dense.to(device)
-
-
-@dataclass(eq=False)
-class _Task:
-    """Batches: all cells, or parts of cells that are near to each other, put together at random."""
-
-    views: _Views
-    points: NDArray[np.float32]
-    config: RefinementConfig
-    module: nn.Module = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._train, self._held = split(len(self.points), self.config.held_out, self.config.seed)
-        if len(self._train) < 2 or len(self._held) == 1:
-            raise ModelError(
-                f"held_out={self.config.held_out:g} leaves {len(self._train):,} of {len(self.points):,} cells to train "
-                f"on and {len(self._held):,} held out: a cell alone has no other to be apart from"
-            )
-        self._last: tuple[Rows, dict[str, Any]] | None = None
-
-    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
-        n_batches = _n_batches(len(self._train), self.config.batch_size)
-        if n_batches == 1:
-            return [self._train]
-        parts = near_parts(self.points, self._train, min(_PART, max(1, self.config.batch_size // 8)), rng)
-        order = rng.permutation(len(parts))
-        batches = [np.sort(np.concatenate([parts[one] for one in some])) for some in np.array_split(order, n_batches)]
-        return batches
-
-    def held_out(self) -> Sequence[Rows]:
-        if not len(self._held):
-            return []
-        return list(np.array_split(self._held, _n_batches(len(self._held), self.config.batch_size)))
-
-    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
-        if self._last is not None and np.array_equal(self._last[0], rows):
-            return self._last[1]
-        near = Neighbours.of(sampled(self.views.near, rows), self.views.near.shape[0])
-        smooth = sampled(self.views.smooth, rows)
-        made = {
-            "x1": self.views.take(self.views.first, rows),
-            "x2": self.views.take(self.views.second, rows),
-            "smooth": Links.of(smooth, symmetric=len(rows) == len(self.points)),
-            "near": near,
-        }
-        self._last = (rows, made)
-        return made
-
-
-def near_parts(points: NDArray[Any], rows: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
-    """Cut cells into parts of about `size` that are near to each other: by halves, each along a random direction.
-
-    The directions are drawn anew each time, so that links cut in one epoch are whole in another.
-
-    Returns
-    -------
-    Positions, each of `rows` in one part; parts differ in size by one.
-    """
-    parts = [rows]
-    while max(map(len, parts)) > size:
-        halved = []
-        for part in parts:
-            # One direction for each part, whether or not it is split, keeps the draws in step.
-            along = points[part] @ rng.standard_normal((points.shape[1],)).astype(points.dtype)
-            order = part[np.argsort(along, kind="stable")]
-            halved += [order[: len(order) // 2], order[len(order) // 2 :]] if len(part) > 1 else [order]
-        parts = halved
-    return parts
-
-
-def _n_batches(n: int, size: int) -> int:
-    """How many batches of at most about `size`, none of a single cell: one has no other cell to be apart from."""
-    return max(1, min(-(-n // size), n // 2))
 
 
 def _deviations(log: sparse.csr_matrix) -> NDArray[np.float32]:

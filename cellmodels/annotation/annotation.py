@@ -3,9 +3,9 @@
     types --text--> affinity to genes --expression of groups--> logits --graph of cells--> refined logits --> labels
 
 Cells are grouped by their expression (Leiden, coarse and fine; labels play no part), each group is scored for each type
-by the genes whose text is near to the type's (`cellmodels.evidence`), and the scores of the cells are smoothed along
-the graph of neighbours (`cellmodels.smoothing`). Instead of the groups' evidence, text vectors of single cells can be
-compared with those of the types (`method="vectors"`), or logits of any other model be refined (`logits=`).
+by the genes whose text is near to the type's (`evidence`), and the scores of the cells are smoothed along the graph of
+neighbours (`smoothing`). Instead of the groups' evidence, text vectors of single cells can be compared with those of
+the types (`method="vectors"`), or logits of any other model be refined (`logits=`).
 """
 
 import logging
@@ -19,10 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import evidence, profiles, zeroshot
-from cellmodels.celltypes import CellTypes
+from cellmodels import profiles
+from cellmodels.annotation import evidence, zeroshot
+from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation.smoothing import refine_logits
 from cellmodels.graphs import Floats, LaplacianKind, check_graph, knn_graph
-from cellmodels.smoothing import refine_logits
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 

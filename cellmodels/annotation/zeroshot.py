@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import evidence, profiles, stated
-from cellmodels.celltypes import CellTypes
+from cellmodels import profiles
+from cellmodels.annotation import evidence, stated
+from cellmodels.annotation.celltypes import CellTypes
 from cellmodels.graphs import Floats
 from genetext.embedding import unit_rows
 from genetext.errors import CellsError, first_ten
@@ -61,7 +62,7 @@ def by_markers(
 ) -> Found:
     """Score groups of cells by the genes that speak for types; the mean over the groupings is a cell's logits.
 
-    Types whose names differ only in a gene that they state (`CD14+`) are told apart by it (`cellmodels.stated`).
+    Types whose names differ only in a gene that they state (`CD14+`) are told apart by it (`stated`).
     """
     near = evidence.affinity(types, sources)
     shown = [profiles.Profiles.of(matrix, member) for _, member, _ in groupings]

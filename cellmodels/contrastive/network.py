@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
-from cellmodels.contrastive_views import Averaging, MeanOfGenes
-from cellmodels.losses import info_nce, nt_xent, sup_con
+from cellmodels.contrastive.losses import info_nce, nt_xent, sup_con
+from cellmodels.contrastive.views import Averaging, MeanOfGenes
 
 CLIP = 10.0
 

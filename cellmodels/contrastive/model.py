@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.contrastive_config import PRESETS, ContrastiveConfig
-from cellmodels.contrastive_net import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
-from cellmodels.contrastive_task import ContrastiveTask, Inputs, lost_cells
-from cellmodels.contrastive_views import Averaging, Bags
+from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
+from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
+from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
+from cellmodels.contrastive.views import Averaging, Bags
 from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
 from cellmodels.neighbours import Neighbours
 from cellmodels.profiles import moments

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellmodels.celltypes import CellTypes
+from cellmodels.annotation.celltypes import CellTypes
 from cellmodels.graphs import Floats
 from cellmodels.profiles import Profiles
 

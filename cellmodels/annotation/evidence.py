@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.celltypes import CellTypes
+from cellmodels.annotation.celltypes import CellTypes
 from cellmodels.graphs import Floats
 from cellmodels.profiles import Profiles
 from genetext.embedding import unit_rows

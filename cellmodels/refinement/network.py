@@ -6,8 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellmodels.alignment import Neighbours, cross_view_consistency, distribution_alignment, neighbourhood_alignment
 from cellmodels.links import Links
+from cellmodels.refinement.alignment import (
+    Neighbours,
+    cross_view_consistency,
+    distribution_alignment,
+    neighbourhood_alignment,
+)
 
 
 class GraphLinear(nn.Module):

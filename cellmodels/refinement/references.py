@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.gene_graphs import gram_of_columns
 from cellmodels.graphs import knn_graph
 from cellmodels.inputs import Rows
+from cellmodels.refinement.gene_graphs import gram_of_columns
 
 Array = NDArray[np.float32]
 _NEAREST = 4096

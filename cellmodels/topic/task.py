@@ -1,0 +1,76 @@
+"""What the topic model is trained on: mini-batches of cells, each with a neighbour in either view."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from cellmodels.inputs import CellMatrix, Rows
+from cellmodels.profiles import principal_components
+from cellmodels.topic.config import TopicConfig
+from cellmodels.topic.crossview import NeighbourLists, neighbour_lists
+from cellmodels.topic.network import TopicNetwork
+from cellmodels.training import in_order, shuffled, split
+from genetext.errors import ModelError
+
+_SPARSE = 0.25
+"""Share of values that are not zero, times threads, below which the encoder takes values one by one."""
+
+
+class TopicTask:
+    """Mini-batches of cells, each with a neighbour in either view."""
+
+    def __init__(
+        self,
+        module: TopicNetwork,
+        data: CellMatrix,
+        config: TopicConfig,
+        *,
+        target: CellMatrix | None,
+        view: NDArray[np.float32] | None,
+    ) -> None:
+        self.module: nn.Module = module
+        self._data, self._config, self._target, self._view = data, config, target, view
+        self._train, self._held = split(data.n_cells, config.held_out, config.seed)
+        if len(self._train) < 2:
+            raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
+        # Sparse rows pay where few values are not zero and few threads multiply; SciPy uses one.
+        filled = data.matrix.nnz / max(1, data.n_cells * data.n_genes)
+        self._sparse = filled * torch.get_num_threads() < _SPARSE
+        self._near: tuple[NeighbourLists, NeighbourLists] | None = None
+        if view is not None:
+            matrix, n = data.matrix, config.n_components
+            points = data.dense(slice(None)) if n is None else principal_components(matrix, n, n_genes=data.n_genes)
+            self._near = neighbour_lists(points, config.n_neighbors), neighbour_lists(view, config.n_neighbors)
+
+    def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
+        """Return the cells of each mini-batch of one epoch."""
+        found = shuffled(self._train, self._config.batch_size, rng)
+        if len(found) > 1 and len(found[-1]) == 1:  # three cells in batches of two
+            found[-2:] = [np.concatenate(found[-2:])]
+        return found
+
+    def held_out(self) -> Sequence[Rows]:
+        """Return the mini-batches of cells that are kept from training."""
+        return in_order(self._held, self._config.batch_size)
+
+    def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
+        """Return what the network takes for these cells, and draw a neighbour of each."""
+        target = torch.from_numpy((self._target or self._data).dense(rows))
+        made: dict[str, Any] = {"target": target, "x": self._rows(rows, target if self._target is None else None)}
+        if self._near is not None and self._view is not None:
+            in_expression, in_view = (lists.draw(rows, rng) for lists in self._near)
+            made["neighbor"] = self._rows(in_expression)
+            made["view"] = torch.from_numpy(self._view[rows])
+            made["view_neighbor"] = torch.from_numpy(self._view[in_view])
+        return made
+
+    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | sparse.csr_matrix:
+        """Return the expression of some cells in the form that is faster."""
+        if not self._sparse or self.module.topics.device.type != "cpu":
+            return torch.from_numpy(self._data.dense(rows)) if dense is None else dense
+        return self._data.matrix[rows]

@@ -1,0 +1,72 @@
+"""The view of cells that topics are made to agree with."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellmodels.inputs import CellMatrix
+from cellmodels.topic.config import TopicConfig
+from genetext.errors import CellsError, ModelError, first_ten
+
+if TYPE_CHECKING:
+    from genetext.priors import GenePriors
+
+
+def cell_view(
+    adata: Any, logs: CellMatrix, priors: "GenePriors | None", view: Any, config: TopicConfig
+) -> tuple[NDArray[np.float32] | None, str]:
+    """Return the view of the cells, centred and scaled as a whole, and what it is; None where there is none."""
+    if view is None or (isinstance(view, str) and view == "prior" and (priors is None or not priors.mask.any())):
+        return None, "none"
+    if isinstance(view, str) and view == "prior":
+        assert priors is not None
+        values, told = _prior_view(adata, logs, priors, config), f"{config.view_weighting} of {priors.description}"
+    elif isinstance(view, str):
+        if view not in adata.obsm:
+            raise ModelError(
+                f"view={view!r} is no key of obsm: there are {first_ten(list(adata.obsm)) or 'none'}; 'prior' takes "
+                f"the cell embedding of the priors"
+            )
+        values, told = np.asarray(adata.obsm[view], np.float64), f"obsm[{view!r}]"
+    else:
+        values, told = np.asarray(view, np.float64), "values given"
+    if values.ndim != 2 or len(values) != adata.n_obs or not values.shape[1]:
+        raise ModelError(f"the view {told} has shape {values.shape} for {adata.n_obs:,} cells: one row each is needed")
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
+    if told.startswith(("obsm", "values")) and not known.all():
+        names = [str(name) for name in adata.obs_names[~known]]
+        raise ModelError(f"the view {told} has NaN or infinite values in {len(names):,} cells: {first_ten(names)}")
+    # Cells whose genes have no prior stand where the average cell does.
+    values = np.where(known[:, None], values - values[known].mean(axis=0), 0)
+    spread = float(np.sqrt((values**2).mean()))
+    if not spread > 0:
+        raise ModelError(f"the view {told} is the same for all cells: pass view=None to fit without one")
+    return (_rotated(values, config.view_components) / spread).astype(np.float32), told
+
+
+def _rotated(values: NDArray[np.float64], n: int | None) -> NDArray[np.float64]:
+    """Return the first principal components of centred values; with None the values."""
+    if n is None or n >= values.shape[1]:
+        return values
+    directions = np.linalg.eigh(values.T @ values)[1][:, : -n - 1 : -1]
+    # An eigenvector has no sign of its own.
+    largest = np.abs(directions).argmax(axis=0)
+    turned: NDArray[np.float64] = values @ (directions * np.sign(directions[largest, np.arange(n)]))
+    return turned
+
+
+def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: TopicConfig) -> NDArray[np.float64]:
+    """Return the cell embedding of the priors; NaN for cells without one."""
+    import anndata
+
+    from genetext.cells.embed import Job, Options, embed
+
+    # The same expression as the model reads, wherever it was found.
+    same = anndata.AnnData(logs.matrix, var=pd.DataFrame(index=adata.var_names))
+    options = Options(weighting=config.view_weighting, top_n=config.view_top_n, expression="log")
+    vectors = embed(Job.of(same, priors.center(), options)).vectors
+    if not np.isfinite(vectors).any():
+        raise CellsError(f"no cell expresses a gene with a vector in {priors.description}: pass view=None")
+    return vectors.astype(np.float64)
