@@ -4,7 +4,7 @@ Labels serve the scores alone, and the number of clusters in the columns that sa
 epoch. `--authors` is a checkout of the authors' repository (github.com/THPengL/scRCL), whose network, losses and
 filters are then run on the same cells; it needs torch_geometric. One JSON line per fit goes to standard output.
 
-    python benchmarks/refinement.py accuracy DATA_DIR --index human/minilm --authors scRCL --seeds 3
+    python benchmarks/refinement.py accuracy DATA_DIR --rows pca ours paper authors --authors scRCL --seeds 3
     python benchmarks/refinement.py agree DATA_DIR --authors scRCL
     python benchmarks/refinement.py speed DATA_DIR --authors scRCL
     python benchmarks/refinement.py scale --cells 100000
@@ -32,12 +32,12 @@ from scipy import sparse
 from cellmodels import RefinementModel, Trainer, metrics
 from cellmodels.clusters import cluster
 from cellmodels.inputs import read_cells
-from cellmodels.links import Links
 from cellmodels.profiles import principal_components, variable_genes
 from cellmodels.refinement.alignment import Neighbours
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
 from cellmodels.refinement.network import RefinementNet
 from cellmodels.refinement.references import graph_points, neighbour_graph
+from cellmodels.sparse_product import SparseMatrix
 from genetext.priors import GenePriors
 
 FILES = {
@@ -62,6 +62,9 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=list(FILES))
     parser.add_argument("--index", default="human/minilm")
     parser.add_argument("--authors", type=Path)
+    parser.add_argument("--rows", nargs="+", default=["pca", "ours"], choices=["pca", "ours", "paper", "authors"])
+    parser.add_argument("--precision", default="32-true", help="of our models in `accuracy`")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--authors-epochs", type=int, default=500)
     parser.add_argument("--epochs", type=int, help="of our model; default: its own")
     parser.add_argument("--seeds", type=int, default=3)
@@ -70,6 +73,10 @@ def main() -> None:
     parser.add_argument("--estimate", action="store_true", help="also the clusters that stability tells (slow)")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if "authors" in args.rows and not args.authors:
+        parser.error("--rows authors needs --authors, a checkout of their repository")
     if args.what == "scale":
         scale(args)
         return
@@ -123,7 +130,7 @@ def agree(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace)
     net.gene_input = torch.from_numpy(genes @ run.features[0].numpy().T)
     second = torch.from_numpy(smooth.astype(np.float32) @ run.features[1].numpy())
     near = Neighbours.of(run.graph + sparse.identity(adata.n_obs))
-    found = net(run.features[0], second, Links.of(smooth, symmetric=True), near)
+    found = net(run.features[0], second, SparseMatrix.of(smooth, symmetric=True), near)
     found["loss"].backward()
     apart = [
         float((mine.grad - (other.grad.T if turned else other.grad)).norm() / other.grad.norm())
@@ -136,35 +143,23 @@ def agree(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace)
 
 def accuracy(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace) -> None:
     """Compare expression alone, the authors' code, and our model by its defaults and in the authors' form."""
+    n_types = len(set(labels))
     for seed in range(args.seeds):
-        with measured() as cost:
-            embedding = principal_components(read_cells(adata, needs="log").matrix)
-        tell(name, "PCA", seed, embedding, labels, cost, estimate=args.estimate)
-        for row, model, priors in (
-            ("ours, expression graph", ours(args, seed), None),
-            ("ours, paper preset", paper(name, len(set(labels)), seed, args), None),
-        ):
-            if row != "ours, paper preset" or args.authors:
-                with measured() as cost:
-                    model.fit(adata, priors, trainer=Trainer(device="cpu"))
-                tell(
-                    name, row, seed, model.embed(adata), labels, cost, estimate=args.estimate, epochs=len(model.history)
-                )
-        if args.authors:
-            run = authors(args.authors, name, adata, len(set(labels)), seed)
+        for row in args.rows:
+            facts: dict[str, Any] = {}
             with measured() as cost:
-                for _ in range(args.authors_epochs):
-                    run.step()
-            tell(
-                name,
-                "authors' code",
-                seed,
-                run.embedding(),
-                labels,
-                cost,
-                estimate=args.estimate,
-                epochs=args.authors_epochs,
-            )
+                if row == "pca":
+                    embedding = principal_components(read_cells(adata, needs="log").matrix)
+                elif row == "authors":
+                    run = authors(args.authors, name, adata, n_types, seed)
+                    for _ in range(args.authors_epochs):
+                        run.step()
+                    embedding, facts = run.embedding(), {"epochs": args.authors_epochs}
+                else:
+                    model = ours(args, seed) if row == "ours" else paper(name, n_types, seed, args)
+                    model.fit(adata, trainer=Trainer(device="cpu", precision=args.precision))
+                    embedding, facts = model.embed(adata), {"epochs": len(model.history)}
+            tell(name, row, seed, embedding, labels, cost, estimate=args.estimate, **facts)
 
 
 def controls(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace) -> None:

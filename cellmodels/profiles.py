@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.directions import leading_directions
 from cellmodels.graphs import Floats
 from genetext.cells import expression as expressions
 from genetext.errors import CellsError
@@ -120,10 +121,7 @@ def principal_components(matrix: sparse.csr_matrix, n: int = 50, *, n_genes: int
     chosen.data = np.minimum(chosen.data / sd[chosen.indices], _CLIP)
     mean = np.asarray(chosen.mean(axis=0)).ravel()
     covariance = np.asarray((chosen.T @ chosen).todense()) / n_cells - np.outer(mean, mean)
-    _, vectors = np.linalg.eigh(covariance)
-    loadings = vectors[:, ::-1][:, : min(n, len(genes), n_cells - 1)]
-    largest = np.abs(loadings).argmax(axis=0)
-    loadings = loadings * np.sign(loadings[largest, np.arange(loadings.shape[1])])
+    _, loadings = leading_directions(covariance, min(n, len(genes), n_cells - 1))
     components: NDArray[np.float32] = (chosen @ loadings - mean @ loadings).astype(np.float32)
     return components
 

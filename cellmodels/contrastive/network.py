@@ -12,6 +12,8 @@ from torch.nn.functional import dropout, normalize
 
 from cellmodels.contrastive.losses import info_nce, nt_xent, sup_con
 from cellmodels.contrastive.views import Averaging, MeanOfGenes
+from cellmodels.dense_product import Linear
+from cellmodels.directions import leading_directions
 
 CLIP = 10.0
 
@@ -195,8 +197,8 @@ class Head(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, n_latent: int, *, skip: bool) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_latent))
-        self.skip = nn.Linear(n_in, n_latent, bias=False) if skip else None
+        self.layers = nn.Sequential(Linear(n_in, hidden), nn.ReLU(), Linear(hidden, n_latent))
+        self.skip = Linear(n_in, n_latent, bias=False) if skip else None
         if self.skip is not None:
             last = cast(nn.Linear, self.layers[2])
             for zero in (last.weight, last.bias, self.skip.weight):
@@ -231,13 +233,13 @@ def principal_axes(x: Tensor, n: int) -> NDArray[Any]:
     wide = x.double().numpy()
     wide = wide - wide.mean(axis=0)
     tall = wide.shape[0] >= wide.shape[1]
-    variances, vectors = np.linalg.eigh(wide.T @ wide if tall else wide @ wide.T)
-    kept = np.argsort(-variances, kind="stable")[: min(n, len(variances))]
-    kept = kept[variances[kept] > 1e-10 * max(variances.max(), 1e-300)]
-    axes = vectors[:, kept].T if tall else (vectors[:, kept].T @ wide) / np.sqrt(variances[kept])[:, None]
+    variances, vectors = leading_directions(wide.T @ wide if tall else wide @ wide.T, n)
+    kept = variances > 1e-10 * max(variances.max(initial=0.0), 1e-300)
+    variances, vectors = variances[kept], vectors[:, kept]
+    axes = vectors.T if tall else (vectors.T @ wide) / np.sqrt(variances)[:, None]
     if not len(axes):
         return np.zeros((0, wide.shape[1]))
     largest = np.abs(axes).argmax(axis=1)
     axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
-    length = np.sqrt(variances[kept].sum() / len(wide))
+    length = np.sqrt(variances.sum() / len(wide))
     return cast(NDArray[Any], axes / length)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from cellmodels.links import Links
+from cellmodels.sparse_product import SparseMatrix
 
 _TINY = 1e-30
 
@@ -41,7 +41,7 @@ class Neighbours:
     """
 
     # No dataclass: Fabric would take it apart to convert the tensors in it, and must not round sums over links.
-    def __init__(self, links: Links, totals: Tensor, n_cells: int) -> None:
+    def __init__(self, links: SparseMatrix, totals: Tensor, n_cells: int) -> None:
         self.links, self.totals, self.n_cells = links, totals, n_cells
 
     @classmethod
@@ -51,7 +51,7 @@ class Neighbours:
         totals = np.asarray(rows.sum(axis=1), np.float64)
         whole = n_cells is None or n_cells == rows.shape[0]
         return cls(
-            Links.of(rows, symmetric=whole, dtype=dtype),
+            SparseMatrix.of(rows, symmetric=whole, dtype=dtype),
             torch.from_numpy(totals).to(dtype),
             rows.shape[0] if n_cells is None else n_cells,
         )

@@ -134,7 +134,8 @@ class RefinementModel(CellModel[RefinementConfig]):
             "n_gene_features": int(gene_input.shape[1]),
             "n_latent": config.n_latent or _estimated(points, config.seed),
         }
-        task = RefinementTask(views, points, config)
+        half = trainer is not None and trainer.precision != "32-true"
+        task = RefinementTask(views, points, config, half)
 
         def make(module: nn.Module) -> RefinementTask:
             assert isinstance(module, RefinementNet)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellmodels.links import Links
+from cellmodels.dense_product import Linear, linear
 from cellmodels.refinement.alignment import (
     Neighbours,
     cross_view_consistency,
     distribution_alignment,
     neighbourhood_alignment,
 )
+from cellmodels.sparse_product import Cells, SparseMatrix, times
 
 
 class GraphLinear(nn.Module):
@@ -24,9 +25,9 @@ class GraphLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor, smooth: Links | None = None) -> Tensor:
+    def forward(self, x: Cells, smooth: SparseMatrix | None = None) -> Tensor:
         """Apply it to `(n, n_in)`; without `smooth`, to what was smoothed before: `(S x) W` equals `S (x W)`."""
-        product = x @ self.weight
+        product = times(x, self.weight)
         return (product if smooth is None else smooth @ product) + self.bias
 
 
@@ -67,17 +68,17 @@ class RefinementNet(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature, self.lambda1, self.lambda2 = temperature, lambda1, lambda2
-        self.mlp = nn.Linear(n_genes, n_hidden)
+        self.mlp = Linear(n_genes, n_hidden)
         self.first = GraphLinear(n_genes, n_hidden)
         self.second = GraphLinear(n_hidden, n_hidden)
-        self.third = nn.Linear(n_hidden, n_hidden)
+        self.third = Linear(n_hidden, n_hidden)
         self.projector = nn.Linear(n_hidden, n_genes)
         self.genes = GraphLinear(n_gene_features, n_latent)
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("gene_input", torch.zeros(0, n_gene_features), persistent=False)
         self.register_buffer("gene_embedding", torch.zeros(n_genes, n_latent))
 
-    def forward(self, x1: Tensor, x2: Tensor, smooth: Links, near: Neighbours) -> dict[str, Tensor]:
+    def forward(self, x1: Cells, x2: Cells, smooth: SparseMatrix, near: Neighbours) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
         Parameters
@@ -95,23 +96,23 @@ class RefinementNet(nn.Module):
         e1, e2 = functional.normalize(h1.float(), dim=1), functional.normalize(h2.float(), dim=1)
         genes = self.refined_genes()
         z1, z2 = self.refine(h1, genes), self.refine(h2, genes)
-        with torch.autocast(x1.device.type, enabled=False):
+        with torch.autocast(h1.device.type, enabled=False):
             eda = distribution_alignment(e1, e2, self.temperature)
             nca = neighbourhood_alignment(e1, e2, near, self.temperature)
             cvc = cross_view_consistency(z1, z2, near)
         return {"loss": eda + self.lambda1 * nca + self.lambda2 * cvc, "eda": eda, "nca": nca, "cvc": cvc}
 
-    def expression_view(self, x1: Tensor) -> Tensor:
+    def expression_view(self, x1: Cells) -> Tensor:
         """Return H1 `(n, h)`: the perceptron's view."""
-        return functional.relu(self.mlp(x1))
+        return functional.relu(self.mlp(x1) if isinstance(x1, Tensor) else x1 @ self.mlp.weight.T + self.mlp.bias)
 
-    def graph_input(self, x2: Tensor) -> Tensor:
+    def graph_input(self, x2: Cells) -> Tensor:
         """Return what comes out of the first convolution `(n, h)`, of features that were smoothed before."""
         return functional.leaky_relu(self.first(x2))
 
-    def graph_view(self, hidden: Tensor, smooth: Links) -> Tensor:
+    def graph_view(self, hidden: Tensor, smooth: SparseMatrix) -> Tensor:
         """Return H2 `(n, h)`: the graph's view, from what `graph_input` made of the cells that `smooth` reads."""
-        return self.graph_output(smooth @ (hidden @ self.second.weight))
+        return self.graph_output(smooth @ times(hidden, self.second.weight))
 
     def graph_output(self, gathered: Tensor) -> Tensor:
         """Return H2 `(n, h)` from what was gathered over the neighbours in the second convolution."""
@@ -129,8 +130,8 @@ class RefinementNet(nn.Module):
 
         `(H W + b) T` is computed as `H (W T) + b T`: the same, without a cells x genes matrix.
         """
-        through = genes.T @ self.projector.weight
-        z = functional.linear(self.dropout(hidden), through, genes.T @ self.projector.bias)
+        through = linear(genes.T, self.projector.weight.T)
+        z = linear(self.dropout(hidden), through, genes.T @ self.projector.bias)
         return functional.normalize(z.float(), dim=1)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.directions import leading_directions
 from cellmodels.graphs import knn_graph
 from cellmodels.inputs import Rows
 from cellmodels.refinement.gene_graphs import gram_of_columns
@@ -38,16 +39,10 @@ class Space:
         The Gram matrix of the genes is made, never a dense copy of the cells. The sign of each direction makes its
         largest loading positive.
         """
-        from scipy.linalg import eigh
-
         n_cells, n_genes = matrix.shape
         mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel() if centred else np.zeros(n_genes)
         gram = gram_of_columns(matrix) - n_cells * np.outer(mean, mean)
-        n = min(n, n_genes, n_cells)
-        _, vectors = eigh(gram, subset_by_index=[n_genes - n, n_genes - 1], overwrite_a=True)
-        loadings = vectors[:, ::-1]
-        largest = np.abs(loadings).argmax(axis=0)
-        loadings = loadings * np.where(loadings[largest, np.arange(loadings.shape[1])] < 0, -1, 1)
+        _, loadings = leading_directions(gram, min(n, n_genes, n_cells))
         return cls(loadings.astype(np.float32), mean.astype(np.float32))
 
     def coordinates(self, matrix: Any) -> Array:

@@ -11,10 +11,10 @@ from scipy import sparse
 from torch import nn
 
 from cellmodels.inputs import Rows
-from cellmodels.links import Links
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.alignment import Neighbours, sampled
 from cellmodels.refinement.config import RefinementConfig
+from cellmodels.sparse_product import Cells, Smoothed, SparseMatrix, is_sparse_enough
 from cellmodels.training import split
 from genetext.errors import ModelError
 
@@ -26,11 +26,13 @@ _PART = 64
 class Views:
     """Cells as the network reads them.
 
-    `first` and `second` are features `(n, G)`, CSR or dense: of the first view, and of the second view smoothed once
-    more, since the first graph convolution reads the mean over neighbours. `smooth` is the filter of the second one,
-    `near` the graph with a unit diagonal.
+    `first` and `second` are `features` `(n, G)` smoothed along the graph, CSR or dense: of the first view, and of the
+    second view smoothed once more, since the first graph convolution reads the mean over neighbours. `hops` is how
+    often either was. `smooth` is the filter of the second convolution, `near` the graph with a unit diagonal.
     """
 
+    features: sparse.csr_matrix
+    hops: tuple[int, int]
     first: Any
     second: Any
     smooth: sparse.csr_matrix
@@ -45,7 +47,15 @@ class Views:
         first = gene_graphs.filtered(features, smooth, hops[0])
         start, done = (first, hops[0]) if hops[0] <= hops[1] + 1 else (features, 0)
         second = gene_graphs.filtered(start, smooth, hops[1] + 1 - done)
-        return cls(first, second, smooth.astype(np.float32), near)
+        return cls(features, (hops[0], hops[1] + 1), first, second, smooth.astype(np.float32), near)
+
+    def all_cells(self) -> tuple[Cells, Cells]:
+        """Return the features of both views for all cells, in the form that is faster."""
+        if not is_sparse_enough(self.features, self.smooth.nnz * max(self.hops)):
+            every = np.arange(self.features.shape[0])
+            return self.take(self.first, every), self.take(self.second, every)
+        features, smooth = SparseMatrix.of(self.features), SparseMatrix.of(self.smooth, symmetric=True)
+        return Smoothed(smooth, self.hops[0], features), Smoothed(smooth, self.hops[1], features)
 
     @staticmethod
     def take(features: Any, rows: Rows, device: torch.device | None = None) -> torch.Tensor:
@@ -62,6 +72,8 @@ class RefinementTask:
     views: Views
     points: NDArray[np.float32]
     config: RefinementConfig
+    half: bool = False
+    """Whether products run in half precision, in which dense ones are faster than sparse ones."""
     module: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,13 +105,17 @@ class RefinementTask:
         """Return what the network takes for these cells."""
         if self._last is not None and np.array_equal(self._last[0], rows):
             return self._last[1]
-        near = Neighbours.of(sampled(self.views.near, rows), self.views.near.shape[0])
-        smooth = sampled(self.views.smooth, rows)
+        whole = len(rows) == len(self.points)
+        views = self.views
+        if whole and not self.half:
+            x1, x2 = views.all_cells()
+        else:
+            x1, x2 = views.take(views.first, rows), views.take(views.second, rows)
         made = {
-            "x1": self.views.take(self.views.first, rows),
-            "x2": self.views.take(self.views.second, rows),
-            "smooth": Links.of(smooth, symmetric=len(rows) == len(self.points)),
-            "near": near,
+            "x1": x1,
+            "x2": x2,
+            "smooth": SparseMatrix.of(sampled(views.smooth, rows), symmetric=whole),
+            "near": Neighbours.of(sampled(views.near, rows), len(self.points)),
         }
         self._last = (rows, made)
         return made

@@ -8,16 +8,17 @@ After scE2TM (arXiv 2507.08355), a topic model whose topics and genes are points
 """
 
 import math
-from typing import Any
 
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cellmodels.dense_product import Linear, linear
 from cellmodels.layers import GenePriorEmbedding
+from cellmodels.sparse_product import SparseMatrix, times
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.crossview import balance, consistency, distillation
+from cellmodels.topic.decoder import FoldedNorm, negative_log_likelihood
 from cellmodels.topic.transport import sinkhorn, transport_cost
 
 
@@ -28,7 +29,7 @@ def topic_gene(topics: Tensor, genes: Tensor, temperature: float) -> Tensor:
 
 def squared_distances(one: Tensor, other: Tensor) -> Tensor:
     """Return `|one_k - other_j|^2`, `(len(one), len(other))`."""
-    return one.square().sum(1, keepdim=True) + other.square().sum(1) - 2 * (one @ other.T)
+    return one.square().sum(1, keepdim=True) + other.square().sum(1) - 2 * linear(one, other)
 
 
 def divergence(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -40,24 +41,6 @@ def divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     variance = 1 - 1 / k
     each = (logvar.exp() + mu.square()) / variance - logvar + math.log(variance) - 1
     return 0.5 * each.sum(dim=1).mean()
-
-
-def reconstruction(target: Tensor, logits: Tensor) -> Tensor:
-    """Return the mean over cells of `-sum_j target_j log softmax(logits)_j`."""
-    return -(target * functional.log_softmax(logits, dim=1)).sum(dim=1).mean()
-
-
-class _SparseProduct(torch.autograd.Function):
-    """Sparse rows times a dense matrix, by SciPy, on the CPU; differentiable by the matrix."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: sparse.csr_matrix) -> Tensor:
-        ctx.rows = rows
-        return torch.from_numpy(rows @ weight.numpy())
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(ctx.rows.T @ upstream[0].numpy()), None
 
 
 class FirstLayer(nn.Module):
@@ -77,12 +60,9 @@ class FirstLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor | sparse.csr_matrix) -> Tensor:
+    def forward(self, x: Tensor | SparseMatrix) -> Tensor:
         """Return `x weight + bias`, `(n_rows, n_out)`."""
-        if isinstance(x, Tensor):
-            return torch.addmm(self.bias, x, self.weight)
-        product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
-        return product + self.bias
+        return times(x, self.weight) + self.bias
 
 
 class TopicNetwork(nn.Module):
@@ -115,26 +95,26 @@ class TopicNetwork(nn.Module):
             FirstLayer(n_genes, width),
             nn.BatchNorm1d(width),
             nn.Tanh(),
-            nn.Linear(width, width),
+            Linear(width, width),
             nn.Dropout(config.dropout),
         )
-        self.mu = nn.Sequential(nn.Linear(width, k), nn.BatchNorm1d(k))
-        self.logvar = nn.Sequential(nn.Linear(width, k), nn.BatchNorm1d(k))
+        self.mu = nn.Sequential(Linear(width, k), nn.BatchNorm1d(k))
+        self.logvar = nn.Sequential(Linear(width, k), nn.BatchNorm1d(k))
         self.genes = genes
         with torch.no_grad():
             genes.free.copy_(functional.normalize(genes.free, dim=1))
         # Where every gene has a prior it is empty, and several processes would wait for its gradient.
         genes.free.requires_grad_(bool(len(genes.free)))
         self.topics = nn.Parameter(functional.normalize(torch.randn(k, config.n_embedding)))
-        self.decode_norm = nn.BatchNorm1d(n_genes)
+        self.decode_norm = FoldedNorm(n_genes)
         self.head = None
         if view_dim:
             self.head = nn.Sequential(
-                nn.Linear(view_dim, view_dim), nn.BatchNorm1d(view_dim), nn.Tanh(), nn.Linear(view_dim, k)
+                Linear(view_dim, view_dim), nn.BatchNorm1d(view_dim), nn.Tanh(), Linear(view_dim, k)
             )
         self.register_buffer("potential", torch.zeros(k))
 
-    def latent(self, x: Tensor | sparse.csr_matrix) -> tuple[Tensor, Tensor]:
+    def latent(self, x: Tensor | SparseMatrix) -> tuple[Tensor, Tensor]:
         """Return `mu` and `logvar` of cells, `(n_cells, K)` each."""
         hidden = self.encode(x)
         return self.mu(hidden), self.logvar(hidden)
@@ -148,11 +128,16 @@ class TopicNetwork(nn.Module):
         logits: Tensor = self.decode_norm(theta @ (self.beta() if beta is None else beta))
         return logits
 
+    def reconstruction(self, theta: Tensor, beta: Tensor, target: Tensor | SparseMatrix) -> Tensor:
+        """Return the mean over cells of `-sum_j target_j log p_j`, `p` what topics `theta` of the cells express."""
+        slope, shift = self.decode_norm.fold(theta, beta)
+        return negative_log_likelihood(theta, beta * slope, shift, target)
+
     def forward(
         self,
-        x: Tensor | sparse.csr_matrix,
-        target: Tensor,
-        neighbor: Tensor | sparse.csr_matrix | None = None,
+        x: Tensor | SparseMatrix,
+        target: Tensor | SparseMatrix,
+        neighbor: Tensor | SparseMatrix | None = None,
         view: Tensor | None = None,
         view_neighbor: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -172,12 +157,12 @@ class TopicNetwork(nn.Module):
         config = self.config
         mu, logvar = self.latent(x)
         # Differences of like squares, and a kernel of them, are beyond half precision.
-        with torch.autocast(target.device.type, enabled=False):
+        with torch.autocast(self.topics.device.type, enabled=False):
             distance = squared_distances(self.topics, self.genes())
             beta = torch.softmax(distance / -config.temperature, dim=0)
             transport = self._transport(distance)
         losses = {
-            "reconstruction": reconstruction(target, self.decode(torch.softmax(self._draw(mu, logvar), 1), beta)),
+            "reconstruction": self.reconstruction(torch.softmax(self._draw(mu, logvar), 1), beta, target),
             "kl": config.kl_weight * divergence(mu, logvar),
             "ecr": config.ecr_weight * transport,
         }

@@ -6,19 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor, nn
 
 from cellmodels.inputs import CellMatrix, Rows
 from cellmodels.profiles import principal_components
+from cellmodels.sparse_product import SparseMatrix, is_sparse_enough
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.crossview import NeighbourLists, neighbour_lists
 from cellmodels.topic.network import TopicNetwork
 from cellmodels.training import in_order, shuffled, split
 from genetext.errors import ModelError
-
-_SPARSE = 0.25
-"""Share of values that are not zero, times threads, below which the encoder takes values one by one."""
 
 
 class TopicTask:
@@ -38,9 +35,7 @@ class TopicTask:
         self._train, self._held = split(data.n_cells, config.held_out, config.seed)
         if len(self._train) < 2:
             raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
-        # Sparse rows pay where few values are not zero and few threads multiply; SciPy uses one.
-        filled = data.matrix.nnz / max(1, data.n_cells * data.n_genes)
-        self._sparse = filled * torch.get_num_threads() < _SPARSE
+        self._sparse = is_sparse_enough(data.matrix)
         self._near: tuple[NeighbourLists, NeighbourLists] | None = None
         if view is not None:
             matrix, n = data.matrix, config.n_components
@@ -60,17 +55,17 @@ class TopicTask:
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
         """Return what the network takes for these cells, and draw a neighbour of each."""
-        target = torch.from_numpy((self._target or self._data).dense(rows))
-        made: dict[str, Any] = {"target": target, "x": self._rows(rows, target if self._target is None else None)}
+        x = self._rows(self._data, rows)
+        made: dict[str, Any] = {"x": x, "target": x if self._target is None else self._rows(self._target, rows)}
         if self._near is not None and self._view is not None:
             in_expression, in_view = (lists.draw(rows, rng) for lists in self._near)
-            made["neighbor"] = self._rows(in_expression)
+            made["neighbor"] = self._rows(self._data, in_expression)
             made["view"] = torch.from_numpy(self._view[rows])
             made["view_neighbor"] = torch.from_numpy(self._view[in_view])
         return made
 
-    def _rows(self, rows: Rows, dense: Tensor | None = None) -> Tensor | sparse.csr_matrix:
+    def _rows(self, cells: CellMatrix, rows: Rows) -> Tensor | SparseMatrix:
         """Return the expression of some cells in the form that is faster."""
-        if not self._sparse or self.module.topics.device.type != "cpu":
-            return torch.from_numpy(self._data.dense(rows)) if dense is None else dense
-        return self._data.matrix[rows]
+        if self._sparse and self.module.topics.device.type == "cpu":
+            return SparseMatrix.of(cells.matrix[rows])
+        return torch.from_numpy(cells.dense(rows))

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from cellmodels.dense_product import matmul
 from genetext.errors import ModelError
 
 GradientKind = Literal["implicit", "envelope"]
@@ -154,7 +155,7 @@ def cost_gradient(cost: Tensor, plan: Tensor, epsilon: float) -> Tensor:
     paid = plan * cost
     columns = plan.sum(dim=0)
     to_rows, to_columns = paid.sum(dim=1), paid.sum(dim=0)
-    shared = (plan / columns) @ plan.T
+    shared = matmul(plan / columns, plan.T)
     # The diagonal from the other entries: a difference of row sums would lose what hangs together weakly.
     wide = torch.float32 if cost.device.type == "mps" else torch.float64
     links = shared.to(wide)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cellmodels.directions import leading_directions
 from cellmodels.inputs import CellMatrix
 from cellmodels.topic.config import TopicConfig
 from genetext.errors import CellsError, ModelError, first_ten
@@ -50,10 +51,7 @@ def _rotated(values: NDArray[np.float64], n: int | None) -> NDArray[np.float64]:
     """Return the first principal components of centred values; with None the values."""
     if n is None or n >= values.shape[1]:
         return values
-    directions = np.linalg.eigh(values.T @ values)[1][:, : -n - 1 : -1]
-    # An eigenvector has no sign of its own.
-    largest = np.abs(directions).argmax(axis=0)
-    turned: NDArray[np.float64] = values @ (directions * np.sign(directions[largest, np.arange(n)]))
+    turned: NDArray[np.float64] = values @ leading_directions(values.T @ values, n)[1]
     return turned
 
 
