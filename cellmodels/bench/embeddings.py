@@ -27,7 +27,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "contrastive": {"epochs": 20, "n_genes": 1000, "hidden": 128, "n_latent": 32},
     LABELLED: {"epochs": 15, "n_genes": 1000, "hidden": 128, "n_latent": 32},
     "topic": {"epochs": 80, "n_genes": 1000, "n_topics": 20, "n_hidden": 100, "n_embedding": 64, "lr_step": 20},
-    "refinement": {"epochs": 150, "n_genes": 1000, "n_hidden": 128, "gene_features": 64},
+    "refinement": {"n_genes": 1000, "n_hidden": 128, "gene_features": 64},
 }
 """Hyper-parameters that take seconds on some hundreds of cells; models are smaller and fitted for less long than by
 default, so that these numbers are no measure of the models."""
