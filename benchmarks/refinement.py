@@ -36,7 +36,7 @@ from cellmodels.profiles import principal_components, variable_genes
 from cellmodels.refinement.alignment import Neighbours
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
 from cellmodels.refinement.network import RefinementNet
-from cellmodels.refinement.references import graph_points, neighbour_graph
+from cellmodels.refinement.references import References, graph_points, neighbour_graph
 from cellmodels.sparse_product import SparseMatrix
 from genetext.priors import GenePriors
 
@@ -229,9 +229,7 @@ def new_cells(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namesp
     whole = ours(args, 0).fit(adata, trainer=Trainer(device="cpu"))
     part = ours(args, 0).fit(adata[rest].copy(), trainer=Trainer(device="cpu"))
     embedding = part.embed(adata)
-    kept = part.arrays["cell_digest"].copy()
-    part.arrays["cell_digest"] = np.zeros_like(kept)
-    as_new = part.embed(adata[rest])
+    as_new = part._attached(part.cells(adata[rest]), References.of(part.arrays), torch.device("cpu"))
     show(
         data=name,
         row="held out",

@@ -46,6 +46,10 @@ class CellMatrix:
         """Number of genes."""
         return int(self.matrix.shape[1])
 
+    def cells(self, rows: Rows) -> "CellMatrix":
+        """Return some cells, in this order."""
+        return replace(self, matrix=self.matrix[rows], totals=self.totals[rows])
+
     def genes(self, columns: NDArray[np.int64]) -> "CellMatrix":
         """Return some genes, in this order; column -1 is a gene that nobody measured, all zeros."""
         there = np.flatnonzero(columns >= 0)

@@ -189,11 +189,11 @@ class RefinementModel(CellModel[RefinementConfig]):
         device
             Where to compute: `cpu`, `cuda`, `cuda:1` ...
         graph
-            `references`: a training cell, known by its expression, gets the embedding that it had in training; any
-            other is linked to the training cells nearest to it, and to no other new cell, so that its embedding does
-            not depend on what it comes with. `own`: the cells are linked among themselves, as in training. Default:
-            `references` for graphs of expression; `own` for others, which need their positions or their graph here
-            too.
+            `references`: a training cell, known by its expression up to rounding, gets the embedding that it had in
+            training; any other is linked to the training cells nearest to it, and to no other new cell, so that its
+            embedding does not depend on what it comes with. `own`: the cells are linked among themselves, as in
+            training. Default: `references` for graphs of expression; `own` for others, which need their positions or
+            their graph here too.
 
         Returns
         -------
@@ -295,11 +295,15 @@ class RefinementModel(CellModel[RefinementConfig]):
             return self._through(self._views, device)
         kept = References.of(self.arrays)
         known = kept.find(cells.matrix)
+        other = np.flatnonzero(known < 0)
+        if len(other):
+            part = cells.cells(other)
+            points = graph_points(part.log().matrix, kept.space)
+            known[other] = kept.find_near(points, np.asarray(self._features(part) @ kept.basis, np.float32))
         out: Array = self.arrays["embedding"][known]
         new = np.flatnonzero(known < 0)
         if len(new):
-            part = CellMatrix(cells.matrix[new], cells.totals[new], cells.kind, cells.label)
-            out[new] = self._attached(part, kept, device)
+            out[new] = self._attached(cells.cells(new), kept, device)
         return out
 
     def _through(self, views: Views, device: torch.device) -> Array:

@@ -15,6 +15,7 @@ from cellmodels.refinement.gene_graphs import gram_of_columns
 
 Array = NDArray[np.float32]
 _NEAREST = 4096
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +151,7 @@ class References:
         )
 
     def find(self, matrix: sparse.csr_matrix) -> NDArray[np.int64]:
-        """Return which training cell each row is, -1 where it is none.
+        """Return which training cell each row is to the last bit, -1 where it is none.
 
         Of training cells that are equal it is the first, unless the rows are all training cells in their order.
         """
@@ -160,6 +161,27 @@ class References:
         order = np.argsort(self.digest, kind="stable")
         place = np.minimum(np.searchsorted(self.digest[order], asked), len(order) - 1)
         found: NDArray[np.int64] = np.where(self.digest[order[place]] == asked, order[place], -1)
+        return found
+
+    def find_near(self, points: Array, coordinates: Array) -> NDArray[np.int64]:
+        """Return which training cell each row is up to rounding, -1 where it is none.
+
+        Values that were normalised elsewhere differ in their last bits. A cell is the training cell nearest to it if
+        the two agree in every coordinate, of either space, to 1e-4 of the cell's length.
+
+        Parameters
+        ----------
+        points
+            `(m, d)`, as `graph_points` in `space`.
+        coordinates
+            `(m, r)`: features projected to `basis`.
+        """
+        nearest = self.nearest(points, 1)[:, 0]
+        same = np.ones(len(points), bool)
+        for asked, kept in ((points, self.points[nearest]), (coordinates, self.features[nearest])):
+            length = np.linalg.norm(kept, axis=1, keepdims=True)
+            same &= (np.abs(asked - kept) <= _ROUNDING * length).all(axis=1)
+        found: NDArray[np.int64] = np.where(same, nearest, -1)
         return found
 
     def nearest(self, points: Array, k: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import anndata
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from scipy import sparse
 from cellmodels import RefinementModel, load_model
 from cellmodels.graphs import knn_graph
 from cellmodels.metrics import knn_accuracy
+from cellmodels.refinement.references import References, digests, graph_points
 from cellmodels.refinement.task import near_parts
 from cellmodels.training import Trainer
 from genetext.errors import CellsError, GenesMissing, ModelError
@@ -54,6 +56,25 @@ def test_training_cells_get_their_training_embedding_in_any_company(data, model)
     whole = model.embed(data)
     some = np.random.default_rng(0).permutation(120)[:17]
     assert np.array_equal(model.embed(data[some]), whole[some])
+
+
+def test_values_that_were_normalised_elsewhere_are_the_same_cells(data, model):
+    counts = np.asarray(data.X.toarray(), np.float64)
+    rounded = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
+    elsewhere = anndata.AnnData(sparse.csr_matrix(rounded), obs=data.obs, var=data.var)
+    elsewhere.X.data *= np.float32(1 + 1e-6)
+    assert not np.array_equal(digests(elsewhere.X), model.arrays["cell_digest"])
+    assert np.array_equal(model.embed(elsewhere), model.embed(data))
+
+
+def test_a_cell_with_another_count_is_another_cell(data, model):
+    other = data[:20].copy()
+    other.X = other.X.toarray()
+    other.X[np.arange(20), 3] += 3
+    kept = References.of(model.arrays)
+    changed = model.cells(other)
+    points = graph_points(changed.log().matrix, kept.space)
+    assert (kept.find_near(points, model._features(changed) @ kept.basis) == -1).all()
 
 
 def test_the_graph_of_the_cells_themselves_gives_the_training_embedding(data, model):
@@ -119,8 +140,7 @@ def test_a_training_cell_taken_for_a_new_one_comes_near_its_training_embedding(h
     adata = cells(200, 40)
     model = fitted(adata, epochs=20, hops=hops)
     before = model.embed(adata)
-    model.arrays["cell_digest"] = np.zeros_like(model.arrays["cell_digest"])
-    after = model.embed(adata)
+    after = model._attached(model.cells(adata), References.of(model.arrays), torch.device("cpu"))
     cosine = (before * after).sum(axis=1) / 2
     assert np.median(cosine) > 0.97
 
