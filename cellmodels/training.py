@@ -246,7 +246,7 @@ def train(
     optimizer = _optimizer(task.module, schedule, how.precision)
     state = _State()
     if checkpoints is not None:
-        state = _resume(checkpoints, task.module, optimizer, identity)
+        state = _resume(checkpoints, task.module, optimizer, fabric.strategy.precision, identity)
     # After loading: Fabric moves weights and optimizer state to the device.
     wrapped, stepper = fabric.setup(task.module, optimizer)
     _to_device(optimizer, fabric.device)
@@ -266,7 +266,7 @@ def train(
             log.debug(shown, extra={"stage": "epochs"})
             done = state.epoch == schedule.epochs
             if checkpoints is not None and fabric.is_global_zero and (done or state.epoch % how.checkpoint_every == 0):
-                _store(checkpoints, task.module, optimizer, identity, state)
+                _store(checkpoints, task.module, optimizer, fabric.strategy.precision, identity, state)
             if progress is not None:
                 progress("epochs", state.epoch, schedule.epochs)
     kept = state.epoch
@@ -305,7 +305,7 @@ def _optimizer(module: nn.Module, schedule: Schedule, precision: Any) -> torch.o
         raise ModelError("the model has nothing to learn: every part of it is frozen")
     # One pass over the weights in place of ten. Not where gradients are scaled: a fused step would undo the scaling
     # itself, after they were clipped.
-    fused = {} if schedule.optimizer == "rmsprop" else {"fused": precision != "16-mixed"}
+    fused = {} if schedule.optimizer == "rmsprop" else {"fused": not str(precision).startswith("16")}
     made: torch.optim.Optimizer = _OPTIMIZERS[schedule.optimizer](
         learned, lr=schedule.lr, weight_decay=schedule.weight_decay, **fused
     )
@@ -407,7 +407,9 @@ def _repeatable(device: torch.device) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-def _store(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: str, state: _State) -> None:
+def _store(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, precision: Any, identity: str, state: _State
+) -> None:
     checkpoint.write(
         folder,
         {"module": module.state_dict(), "best": state.best_weights, "optimizer": checkpoint.flat(optimizer)},
@@ -417,17 +419,19 @@ def _store(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, id
             "history": state.history,
             "best": state.best,
             "best_epoch": state.best_epoch,
+            "precision": precision.state_dict(),  # how gradients are scaled in half precision
         },
     )
 
 
-def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> _State:
+def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, precision: Any, identity: str) -> _State:
     found = checkpoint.read(folder, identity=identity)
     if found is None:
         return _State()
     tensors, facts = found
     module.load_state_dict(tensors["module"])
     checkpoint.restore(optimizer, tensors["optimizer"])
+    precision.load_state_dict(facts["precision"])
     log.info("going on after epoch %d, from %s", facts["epoch"], folder)
     best = tensors.get("best", {})
     return _State(facts["epoch"], list(facts["history"]), facts["best"], facts["best_epoch"], best)

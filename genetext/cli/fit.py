@@ -360,6 +360,8 @@ def _going_on(checkpoints: Path) -> "Iterator[None]":
     except KeyboardInterrupt:
         if checkpoints.exists():
             console.note(f"The epochs up to the last checkpoint are in {checkpoints}.")
+        else:
+            console.note("There was no checkpoint yet: the fit will begin anew.")
         raise
 
 

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import lightning_fabric
 import numpy as np
 import pytest
 import torch
@@ -188,6 +190,35 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, selection)
     model = interrupted(tmp_path / "checkpoints", at=5, **how)
     assert same(model, ToyModel(**how).fit(cells()))
     assert same(model, ToyModel(**how).fit(cells(), checkpoints=tmp_path / "checkpoints")), "one that is done is read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Trainer):
+    """Half precision whose gradients are scaled, on the CPU, where Fabric by itself takes another kind of it."""
+
+    def fabric(self):
+        from lightning_fabric.plugins.precision.amp import MixedPrecision
+
+        plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=7))
+        made = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[plugin])
+        made.launch()
+        return made
+
+
+def test_how_gradients_are_scaled_is_in_checkpoints(tmp_path):
+    how = {"epochs": 6, "clip": 1.0}
+    trainer = Scaled(precision="16-mixed", checkpoint_every=2)
+
+    def stop(name, done, total):
+        if done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        ToyModel(**how).fit(cells(), trainer=trainer, checkpoints=tmp_path / "c", progress=stop)
+    scaling = _manifest(tmp_path / "c")["precision"]
+    assert scaling["scale"] > 8, "it has grown"
+    gone_on = ToyModel(**how).fit(cells(), trainer=trainer, checkpoints=tmp_path / "c")
+    assert same(gone_on, ToyModel(**how).fit(cells(), trainer=trainer))
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
