@@ -218,7 +218,9 @@ def test_how_gradients_are_scaled_is_in_checkpoints(tmp_path):
     scaling = _manifest(tmp_path / "c")["precision"]
     assert scaling["scale"] > 8, "it has grown"
     gone_on = ToyModel(**how).fit(cells(), trainer=trainer, checkpoints=tmp_path / "c")
-    assert same(gone_on, ToyModel(**how).fit(cells(), trainer=trainer))
+    whole = ToyModel(**how).fit(cells(), trainer=trainer, checkpoints=tmp_path / "whole")
+    assert same(gone_on, whole)
+    assert _manifest(tmp_path / "c")["precision"] == _manifest(tmp_path / "whole")["precision"]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
