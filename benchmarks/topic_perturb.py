@@ -11,6 +11,7 @@ file, here those that a hyper-parameter was chosen on. One line of JSON for each
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import anndata
 
@@ -36,25 +37,17 @@ def main() -> None:
     condition = adata.obs["condition"].to_numpy()
     source, target = adata[condition == "ctrl"], adata[condition == "stim"]
     priors = GenePriors.open(options.index).align(adata)
-    length = {"epochs": options.epochs, "lr_step": max(1, options.epochs // 4)}
+    length: dict[str, Any] = {"epochs": options.epochs, "lr_step": max(1, options.epochs // 4)}
     for seed in options.seeds:
         for arm in options.arms:
             given = {"none": None, "prior": priors, "permuted": priors.permuted(seed)}[arm]
-            model = TopicModel(
-                n_topics=20, n_genes=1000, epochs=options.epochs, lr_step=max(1, options.epochs // 4), seed=seed
-            )
+            model = TopicModel(n_topics=20, n_genes=1000, seed=seed, **length)
             model.fit(adata, given, trainer=Trainer(device="cpu"))
             moved = model.perturb(source, None, towards=target, n_random=options.draws)
             whole = model.perturb(source, range(20), towards=target, n_random=0)
             best = over_representation([moved.moved(50)["gene"]], list(moved.genes), options.sets).iloc[0]
-            told = {
-                "n_cells": adata.n_obs,
-                "seed": seed,
-                "arm": arm,
-                "topics": moved.topics,
-                "cosine": moved.cosine,
-                "along": moved.along,
-            }
+            told = {"n_cells": adata.n_obs, "seed": seed, "arm": arm, "topics": moved.topics}
+            told |= {"cosine": moved.cosine, "along": moved.along}
             told |= {"r2": moved.r2, "r2_unmoved": moved.r2_unmoved, "all": [whole.cosine, whole.along]}
             for kind, drawn in moved.random.groupby("kind"):
                 told[str(kind)] = drawn[["cosine", "along", "r2"]].mean().to_dict()
