@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 TASKS = {"labelling": ("macro_f1", "mean"), "grouping": ("ari", "K given")}
-VERDICTS = {"helps": "**helps**", "any vectors": "any vectors do", "harms": "**worse**"}
+VERDICTS = {"helps": "**helps**", "harms": "**worse**"}
 
 
 def rows(told: dict[str, Any], name: str, task: str) -> list[str]:

@@ -53,8 +53,9 @@ def one(method: str, file: str, c: int) -> None:
         if method == "direct":
             linalg.splu(system).solve(logits)
         else:
-            inverse = linalg.LinearOperator(system.shape, lambda x: x / system.diagonal(), dtype=float)
-            np.column_stack([linalg.cg(system, column, rtol=1e-6, M=inverse)[0] for column in logits.T])
+            rows, diagonal = system.tocsr(), system.diagonal()
+            inverse = linalg.LinearOperator(system.shape, lambda x: x / diagonal, dtype=float)
+            np.column_stack([linalg.cg(rows, column, x0=column, rtol=1e-6, M=inverse)[0] for column in logits.T])
     wall, cpu = time.perf_counter() - started, time.process_time() - clock
     print(f"| {n:,} | {c} | {method} | {wall:.1f} | {cpu:.1f} | {size:,.0f} | {peak() - before:,.0f} |", flush=True)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _WORTH = 2_000_000
@@ -25,7 +26,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `x weight^T + bias`, differentiable, as `torch.nn.functional.linear`.
+    """Return `x weight^T + bias`, differentiable (once), as `torch.nn.functional.linear`.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class _Linear(torch.autograd.Function):
         return _onednn()(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (above,), (x, weight) = upstream, ctx.saved_tensors
         by_x, by_weight, by_bias = ctx.needs_input_grad
@@ -73,6 +75,7 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == weight.device.type == "cpu"
         and x.ndim == weight.ndim == 2
         and x.shape[0] * weight.numel() >= _WORTH
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and _onednn() is not None
     )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from cellmodels.dense_product import linear
 
@@ -17,25 +18,36 @@ DENSE_ABOVE = 0.2
 class SparseMatrix:
     """A constant sparse matrix that dense tensors are multiplied by.
 
-    It keeps its transpose too, which the gradient needs; of a symmetric matrix that is the matrix itself. Fabric moves
-    it between devices like a tensor. Rows are summed each by one thread, so that the number of threads changes nothing.
+    Its transpose, which the gradient needs, is made when it is first asked for; of a symmetric matrix it is the matrix
+    itself. Fabric moves it between devices like a tensor. Rows are summed each by one thread, so that the number of
+    threads changes nothing.
 
     Parameters
     ----------
     matrix
         `(n, m)`, CSR, of torch.
-    transposed
-        `(m, n)`: the same, transposed.
+    symmetric
+        Whether it equals its transpose.
     """
 
-    def __init__(self, matrix: Tensor, transposed: Tensor) -> None:
-        self.matrix, self._transposed = matrix, transposed
+    def __init__(self, matrix: Tensor, *, symmetric: bool = False) -> None:
+        self.matrix = matrix
+        self._transposed = matrix if symmetric else None
 
     @classmethod
     def of(cls, matrix: Any, *, symmetric: bool = False, dtype: torch.dtype = torch.float32) -> "SparseMatrix":
-        """Take a sparse matrix of SciPy; `symmetric` promises that it equals its transpose."""
-        one = _tensor(matrix, dtype)
-        return cls(one, one if symmetric else _tensor(matrix.T, dtype))
+        """Take a copy of a sparse matrix of SciPy; `symmetric` promises that it equals its transpose."""
+        return cls(_tensor(matrix, dtype), symmetric=symmetric)
+
+    @property
+    def transposed(self) -> Tensor:
+        """`(m, n)`, CSR."""
+        if self._transposed is None:
+            here = self.matrix.cpu()  # SciPy turns it ten times as fast as torch
+            parts = (here.values().numpy(), here.col_indices().numpy(), here.crow_indices().numpy())
+            turned = _tensor(sparse.csr_matrix(parts, shape=here.shape).T, here.dtype)
+            self._transposed = turned.to(self.matrix.device)
+        return self._transposed
 
     @property
     def shape(self) -> torch.Size:
@@ -46,8 +58,7 @@ class SparseMatrix:
         """Return it on another device; for Apple's, which has no sparse products, it stays where it is."""
         if torch.device(device).type == "mps":
             return self
-        moved = self.matrix.to(device)
-        return SparseMatrix(moved, moved if self._transposed is self.matrix else self._transposed.to(device))
+        return SparseMatrix(self.matrix.to(device), symmetric=self._transposed is self.matrix)
 
     def entries(self) -> tuple[Tensor, Tensor]:
         """Return where its entries stand in a flat dense matrix, and the entries: `(n_entries,)` each."""
@@ -58,7 +69,7 @@ class SparseMatrix:
     def __matmul__(self, dense: Tensor) -> Tensor:
         """Return the product with `(m, d)`, in the precision of the matrix: sums over neighbours are not cut short."""
         there = dense.to(self.matrix.device, self.matrix.dtype)
-        out: Tensor = _Product.apply(there, self.matrix, self._transposed)  # type: ignore[no-untyped-call]
+        out: Tensor = _Product.apply(there, self)  # type: ignore[no-untyped-call]
         return out.to(dense.device)
 
 
@@ -101,16 +112,17 @@ def times(cells: Cells, weight: Tensor) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
-        ctx.transposed = transposed
+    def forward(ctx: Any, dense: Tensor, sparse_one: SparseMatrix) -> Tensor:
+        ctx.sparse_one = sparse_one
         # Sums over neighbours stay in full precision where Fabric runs products in half.
         with torch.autocast(dense.device.type, enabled=False):
-            product: Tensor = torch.sparse.mm(matrix, dense.contiguous())
+            product: Tensor = torch.sparse.mm(sparse_one.matrix, dense.contiguous())
         return product
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return torch.sparse.mm(ctx.transposed, gradients[0].contiguous()), None, None
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return torch.sparse.mm(ctx.sparse_one.transposed, gradients[0].contiguous()), None
 
 
 def is_sparse_enough(matrix: Any, n_more: int = 0) -> bool:
@@ -119,7 +131,7 @@ def is_sparse_enough(matrix: Any, n_more: int = 0) -> bool:
 
 
 def _tensor(matrix: Any, dtype: torch.dtype) -> Tensor:
-    rows = sparse.csr_matrix(matrix)
+    rows = sparse.csr_matrix(matrix, copy=True)
     rows.sort_indices()
     with warnings.catch_warnings():
         # "Sparse CSR tensor support is in beta state": said once in a process.

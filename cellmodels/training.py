@@ -303,9 +303,10 @@ def _optimizer(module: nn.Module, schedule: Schedule, precision: Any) -> torch.o
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not learned:
         raise ModelError("the model has nothing to learn: every part of it is frozen")
-    # One pass over the weights in place of ten. Not where gradients are scaled: a fused step would undo the scaling
-    # itself, after they were clipped.
-    fused = {} if schedule.optimizer == "rmsprop" else {"fused": not str(precision).startswith("16")}
+    # Fused: one pass over the weights in place of ten. Not where gradients are scaled: such a step would undo the
+    # scaling itself, after they were clipped.
+    plain = schedule.optimizer == "rmsprop" or str(precision).startswith("16")
+    fused = {} if plain else {"fused": True}
     made: torch.optim.Optimizer = _OPTIMIZERS[schedule.optimizer](
         learned, lr=schedule.lr, weight_decay=schedule.weight_decay, **fused
     )
@@ -431,7 +432,8 @@ def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, p
     tensors, facts = found
     module.load_state_dict(tensors["module"])
     checkpoint.restore(optimizer, tensors["optimizer"])
-    precision.load_state_dict(facts["precision"])
+    if facts.get("precision"):
+        precision.load_state_dict(facts["precision"])
     log.info("going on after epoch %d, from %s", facts["epoch"], folder)
     best = tensors.get("best", {})
     return _State(facts["epoch"], list(facts["history"]), facts["best"], facts["best_epoch"], best)

@@ -15,7 +15,7 @@ from cellmodels.refinement.gene_graphs import gram_of_columns
 
 Array = NDArray[np.float32]
 _NEAREST = 4096
-_ROUNDING = 1e-4
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ class References:
         """Return which training cell each row is up to rounding, -1 where it is none.
 
         Values that were normalised elsewhere differ in their last bits. A cell is the training cell nearest to it if
-        the two agree in every coordinate, of either space, to 1e-4 of the cell's length.
+        the two agree in every coordinate, of either space, to 1e-5 of the cell's length.
 
         Parameters
         ----------

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from cellmodels.dense_product import linear, matmul
 from cellmodels.sparse_product import SparseMatrix
@@ -41,6 +42,7 @@ class FoldedNorm(nn.BatchNorm1d):
         else:
             n = len(theta)
             with torch.autocast(theta.device.type, enabled=False):
+                theta = theta.to(beta.dtype)  # in half precision moments would lose what tells topics apart
                 share = theta.mean(dim=0)
                 away = theta - share
                 mean, variance = share @ beta, (linear(away.T @ away / n, beta.T) * beta).sum(dim=0)
@@ -66,7 +68,7 @@ def negative_log_likelihood(theta: Tensor, weight: Tensor, shift: Tensor, target
     target
         `(n_cells, G)`: counts, or values taken for such; constant.
     """
-    loss: Tensor = _Multinomial.apply(theta, weight, shift, target)  # type: ignore[no-untyped-call]
+    loss: Tensor = _Multinomial.apply(theta, weight, shift, target, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -74,17 +76,22 @@ class _Multinomial(torch.autograd.Function):
     """The gradient by the logits is made beside the loss, in the memory of their logarithms."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, weight: Tensor, shift: Tensor, target: Tensor | SparseMatrix) -> Tensor:
+    def forward(
+        ctx: Any, theta: Tensor, weight: Tensor, shift: Tensor, target: Tensor | SparseMatrix, with_gradient: bool
+    ) -> Tensor:
         n, n_genes = len(theta), weight.shape[1]
         logits = matmul(theta, weight).add_(shift)
         log_p = torch.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
         if isinstance(target, Tensor):
-            loss, total = (target * log_p).sum() / -n, target.sum(dim=1)
+            explained, total = target * log_p, target.sum(dim=1)
         else:
             where, values = target.entries()
-            loss, total = log_p.view(-1)[where] @ values / -n, values.new_zeros(n)
+            explained, total = log_p.view(-1)[where] * values, values.new_zeros(n)
             total.index_add_(0, where // n_genes, values)
-        if any(ctx.needs_input_grad):
+        # In float64, so that the number of threads, each of which sums a part, changes nothing.
+        wide = torch.float32 if log_p.device.type == "mps" else torch.float64
+        loss = (explained.sum(dtype=wide) / -n).to(log_p.dtype)
+        if with_gradient:
             by_logits = log_p.exp_().mul_(total[:, None])
             if isinstance(target, Tensor):
                 by_logits.sub_(target)
@@ -94,10 +101,11 @@ class _Multinomial(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         theta, weight, by_logits = ctx.saved_tensors
         cut = by_logits.dtype
         by_theta = matmul(by_logits, weight.to(cut).T).to(theta.dtype)
         by_weight = matmul(theta.to(cut).T, by_logits).to(weight.dtype)
         by_shift = by_logits.sum(dim=0, dtype=weight.dtype)
-        return upstream[0] * by_theta, upstream[0] * by_weight, upstream[0] * by_shift, None
+        return upstream[0] * by_theta, upstream[0] * by_weight, upstream[0] * by_shift, None, None

@@ -361,7 +361,7 @@ def _going_on(checkpoints: Path) -> "Iterator[None]":
         if checkpoints.exists():
             console.note(f"The epochs up to the last checkpoint are in {checkpoints}.")
         else:
-            console.note("There was no checkpoint yet: the fit will begin anew.")
+            console.note("There is no checkpoint yet, and nothing to go on from.")
         raise
 
 

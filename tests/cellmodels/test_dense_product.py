@@ -62,6 +62,29 @@ def test_other_precisions_and_autocast_are_torch_s(onednn):
         assert matmul(x, weight.T).dtype == torch.bfloat16
 
 
+def test_a_second_derivative_is_refused(monkeypatch):
+    op = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if op is None:
+        pytest.skip("this build of torch has no oneDNN")
+    monkeypatch.setattr(dense_product, "_onednn", lambda: op)
+    x, weight = drawn(300, 100, requires_grad=True), drawn(200, 100, seed=1, requires_grad=True)
+    (first,) = torch.autograd.grad(linear(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_onednn_can_be_switched_off(monkeypatch):
+    def never(*_):
+        raise AssertionError("called though it was switched off")
+
+    monkeypatch.setattr(dense_product, "_onednn", lambda: never)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    try:
+        assert matmul(drawn(300, 100), drawn(100, 200)).shape == (300, 200)
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+
+
 def test_a_small_product_costs_no_call(monkeypatch):
     def never(*_):
         raise AssertionError("called for a product that is not worth it")

@@ -5,6 +5,7 @@ import sys
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import sparse
@@ -13,7 +14,8 @@ from cellmodels import RefinementModel, load_model
 from cellmodels.graphs import knn_graph
 from cellmodels.metrics import knn_accuracy
 from cellmodels.refinement.references import References, digests, graph_points
-from cellmodels.refinement.task import near_parts
+from cellmodels.refinement.task import Views, near_parts
+from cellmodels.sparse_product import Smoothed
 from cellmodels.training import Trainer
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
@@ -63,18 +65,46 @@ def test_values_that_were_normalised_elsewhere_are_the_same_cells(data, model):
     rounded = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
     elsewhere = anndata.AnnData(sparse.csr_matrix(rounded), obs=data.obs, var=data.var)
     elsewhere.X.data *= np.float32(1 + 1e-6)
-    assert not np.array_equal(digests(elsewhere.X), model.arrays["cell_digest"])
+    assert (digests(model.cells(elsewhere).matrix) != model.arrays["cell_digest"]).all()
     assert np.array_equal(model.embed(elsewhere), model.embed(data))
 
 
-def test_a_cell_with_another_count_is_another_cell(data, model):
-    other = data[:20].copy()
-    other.X = other.X.toarray()
-    other.X[np.arange(20), 3] += 3
-    kept = References.of(model.arrays)
-    changed = model.cells(other)
-    points = graph_points(changed.log().matrix, kept.space)
-    assert (kept.find_near(points, model._features(changed) @ kept.basis) == -1).all()
+def deep(n=150, n_genes=400, seed=0):
+    """Cells with counts as deep as those of a droplet, most of their values zero."""
+    rng = np.random.default_rng(seed)
+    rates = rng.gamma(0.2, 100, n_genes) * np.exp(rng.normal(0, 1, (3, n_genes)) * (rng.random((3, n_genes)) < 0.2))
+    which = rng.integers(0, 3, n)
+    counts = rng.poisson(rates[which] * (rng.random((n, n_genes)) < 0.12)).astype(np.float32)
+    obs = pd.DataFrame({"group": which.astype(str)}, index=[f"d{i}" for i in range(n)])
+    var = pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)])
+    return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
+
+
+def test_a_cell_with_one_more_count_is_another_cell():
+    adata = deep()
+    model = fitted(adata, epochs=2)
+    other = adata.copy()
+    rng = np.random.default_rng(1)
+    changed = sparse.lil_matrix(other.X)
+    for cell in range(other.n_obs):
+        changed[cell, rng.integers(other.n_vars)] += 1
+    other.X = changed.tocsr()
+    kept, cells_ = References.of(model.arrays), model.cells(other)
+    points = graph_points(cells_.log().matrix, kept.space)
+    assert (kept.find_near(points, model._features(cells_) @ kept.basis) == -1).all()
+
+
+def test_sparse_features_give_the_full_form_that_dense_ones_do():
+    """Which of the two is faster decides, and must decide nothing else."""
+    adata = deep()
+    model = fitted(adata, epochs=3)
+    views = Views.of(model._features(model.cells(adata)), knn_graph(model.embed(adata), 6), (2, 1))
+    weight = torch.randn(views.features.shape[1], 5, generator=torch.Generator().manual_seed(0))
+    every = np.arange(adata.n_obs)
+    for some, dense in zip(views.all_cells(), (views.first, views.second), strict=True):
+        assert isinstance(some, Smoothed)
+        torch.testing.assert_close(some @ weight, views.take(dense, every) @ weight, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(model.embed(adata, graph="own"), model.embed(adata), atol=1e-5)
 
 
 def test_the_graph_of_the_cells_themselves_gives_the_training_embedding(data, model):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from cellmodels.sparse_product import SparseMatrix, is_sparse_enough
+from cellmodels.sparse_product import Smoothed, SparseMatrix, is_sparse_enough
 
 
 def drawn(shape, density=0.3, seed=0):
@@ -46,6 +46,35 @@ def test_the_number_of_threads_changes_no_bit():
         torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+def test_the_matrix_given_stays_the_caller_s():
+    matrix = drawn((7, 5))
+    matrix = sparse.csr_matrix((matrix.data, matrix.indices[::-1].copy(), matrix.indptr), shape=(7, 5))
+    indices = matrix.indices.copy()
+    there = SparseMatrix.of(matrix, dtype=torch.float64)
+    before = there.matrix.to_dense().clone()
+    assert np.array_equal(matrix.indices, indices)
+    matrix.data[:] = 99
+    assert torch.equal(there.matrix.to_dense(), before)
+    assert torch.equal(there.transposed.to_dense(), before.T)
+
+
+@pytest.mark.parametrize("hops", [0, 1, 3])
+def test_smoothed_features_are_multiplied_as_if_they_had_been_made(hops):
+    graph = drawn((9, 9), 0.3)
+    smooth = sparse.csr_matrix(graph + graph.T)
+    features = drawn((9, 6), 0.4, seed=1)
+    made = features.toarray()
+    for _ in range(hops):
+        made = smooth @ made
+    weight = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    averaging = SparseMatrix.of(smooth, symmetric=True, dtype=torch.float64)
+    there = Smoothed(averaging, hops, SparseMatrix.of(features, dtype=torch.float64))
+    product, upstream = there @ weight, torch.arange(27, dtype=torch.float64).reshape(9, 3)
+    torch.testing.assert_close(product, torch.from_numpy(made) @ weight)
+    product.backward(upstream)
+    torch.testing.assert_close(weight.grad, torch.from_numpy(made.T) @ upstream)
 
 
 @pytest.mark.parametrize(("density", "sparse_enough"), [(0.05, True), (0.5, False)])

@@ -65,6 +65,20 @@ def test_theta_is_a_distribution_and_latent_is_not(fitted, adata):
     assert np.array_equal(shares.embed(adata), shares.theta(adata))
 
 
+@pytest.mark.parametrize("likelihood", ["log", "counts"])
+@pytest.mark.parametrize("sparse_rows", [True, False])
+def test_half_precision_comes_near(adata, likelihood, sparse_rows):
+    thinned = adata.copy()
+    if sparse_rows:
+        thinned.X = thinned.X.multiply(np.random.default_rng(0).random(thinned.shape) < 0.2).tocsr()
+    exact, half = (
+        fit(thinned, epochs=2, likelihood=likelihood, held_out=0.2, trainer=Trainer(device="cpu", precision=precision))
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert half.history["loss"].to_numpy() == pytest.approx(exact.history["loss"].to_numpy(), rel=0.05)
+    assert half.history["held_out"].to_numpy() == pytest.approx(exact.history["held_out"].to_numpy(), rel=0.05)
+
+
 def test_beta_and_lift(fitted, adata):
     np.testing.assert_allclose(fitted.beta.sum(axis=0), 1, atol=1e-5)
     # The lift is how the decoder's logits answer to a topic: from the mean share towards one topic alone.

@@ -65,6 +65,40 @@ def test_loss_and_gradients_are_those_of_the_softmax_written_out(as_sparse):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
+def test_the_number_of_threads_does_not_change_the_loss():
+    rng = np.random.default_rng(0)
+    theta = torch.from_numpy(rng.dirichlet(np.ones(8), 400).astype(np.float32))
+    weight = torch.from_numpy(rng.normal(size=(8, 500)).astype(np.float32))
+    target = SparseMatrix.of(sparse.random(400, 500, 0.1, "csr", random_state=0))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            found.append(float(negative_log_likelihood(theta, weight, torch.zeros(500), target)))
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_second_derivative_is_refused():
+    theta, beta, target = drawn()
+    loss = negative_log_likelihood(theta, beta, torch.zeros(G, dtype=torch.float64), torch.from_numpy(target))
+    (first,) = torch.autograd.grad(loss, theta, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        first.sum().backward()
+
+
+def test_moments_are_taken_in_full_precision_where_the_rest_is_in_half():
+    folded, _ = norms()
+    folded = folded.float()
+    theta, beta = (value.detach().float() for value in drawn()[:2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        slope, shift = folded.fold(theta.bfloat16(), beta)
+    exact = folded.fold(theta, beta)
+    torch.testing.assert_close(slope, exact[0], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(shift, exact[1], rtol=0.05, atol=0.05)
+
+
 def test_half_precision_comes_near_and_gives_gradients_of_the_inputs_own_kind():
     theta, beta, target = (value.detach().float() if torch.is_tensor(value) else value for value in drawn())
     theta.requires_grad_()
