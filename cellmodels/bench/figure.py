@@ -49,6 +49,7 @@ def draw(benchmark: CellsBenchmark, path: Path) -> None:
         upper.set_xlabel("cells of each type", fontsize=8)
         lower.set_xticks(range(len(ways)), [_WAYS[one] for one in ways], fontsize=8)
         lower.set_xlim(-0.4, len(ways) - 0.3)
+        lower.set_visible("ari" in set(table.loc[table["method"] == method, "measure"]))
     grid[0, 0].set_ylabel("macro-F1 of labels")
     grid[1, 0].set_ylabel("ARI of clusters")
     handles, labels = grid[0, -1].get_legend_handles_labels()
