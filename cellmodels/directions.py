@@ -24,12 +24,15 @@ def leading_directions(gram: Floats, n: int) -> tuple[Floats, Floats]:
         `(d, min(n, d))`, of length one; the sign of each makes its largest loading positive.
     """
     from scipy.linalg import eigh
+    from threadpoolctl import threadpool_limits
 
     d = len(gram)
     n = min(n, d)
     if n < 1:
         return np.zeros(0), np.zeros((d, 0))
-    values, vectors = eigh(gram, subset_by_index=[d - n, d - 1], overwrite_a=True)
+    # On one thread: others change the last bits, and on a busy machine make it tens of times slower.
+    with threadpool_limits(1):
+        values, vectors = eigh(gram, subset_by_index=[d - n, d - 1], overwrite_a=True)
     vectors = vectors[:, ::-1]
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.where(vectors[largest, np.arange(n)] < 0, -1.0, 1.0)

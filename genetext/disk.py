@@ -95,8 +95,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         try:
             temporary.mkdir()
             yield temporary
+            # Some libraries write files that only their owner may read; whoever may read the directory may read these.
+            readable = temporary.stat().st_mode & 0o666
             for child in sorted(temporary.rglob("*")):
                 if child.is_file():
+                    child.chmod(readable)
                     _sync_file(child)
                 else:
                     sync_directory(child)

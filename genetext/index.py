@@ -437,8 +437,10 @@ def locate(name: str | Path, *, root: Path | None = None) -> Path:
     if of_species:
         raise GeneIndexError(f"{name} has several indices: say which of {first_ten(of_species)}")
     hint = f"there are {first_ten(there)}" if there else "none was built yet"
+    species, _, encoder = str(name).partition("/")
+    with_encoder = f" --encoder {encoder}" if encoder else ""
     raise GeneIndexError(
-        f"no index {str(name)!r} in {base} ({hint}): genetext build-index --species {str(name).split('/')[0]}"
+        f"no index {str(name)!r} in {base} ({hint}): genetext build-index --species {species}{with_encoder}"
     )
 
 

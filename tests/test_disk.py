@@ -45,6 +45,14 @@ def test_the_exchange_works_without_the_system_call(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_are_read_by_whoever_may_read_the_directory(tmp_path):
+    with disk.atomic_directory(tmp_path / "new") as new:
+        (new / "mine").write_text("x")
+        (new / "mine").chmod(0o600)
+    mode = (tmp_path / "new").stat().st_mode
+    assert (tmp_path / "new" / "mine").stat().st_mode & 0o666 == mode & 0o666
+
+
 def test_a_failed_exchange_leaves_the_old_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(disk.ctypes, "CDLL", lambda *_, **__: object())
     path = tmp_path / "index"

@@ -19,12 +19,14 @@ from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
 from cellmodels.neighbours import Neighbours
 from cellmodels.profiles import moments
 from cellmodels.training import Trainer, in_order
-from genetext.errors import CellsError, ModelError
+from genetext.errors import CellsError, ModelError, first_ten
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
     from genetext.progress import Progress
 
+_FEW = 20
+"""Up to so many cells, each may be the only one of its type."""
 _SAMPLE = 10_000
 """Cells that principal axes and the spread of cell vectors are measured on, at most."""
 
@@ -245,6 +247,13 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             return [], np.full(adata.n_obs, -1, np.int64)
         values = labels_of(adata, labels)
         names = sorted({value for value in values if value is not None})
+        if not names:
+            raise ModelError("labels: no cell has one; leave labels out to fit without any")
+        if len(names) == len(values) > _FEW:
+            raise ModelError(
+                f"labels: {len(names):,} cells and as many labels, {first_ten(names)}: a class of one cell for each "
+                f"cell (names of cells, or numbers) is none to learn; give types"
+            )
         place = {name: code for code, name in enumerate(names)}
         return names, np.array([-1 if value is None else place[value] for value in values], np.int64)
 

@@ -26,7 +26,7 @@ _COUNTED = {
     "fits": "fits",
 }  # everything else is counted in bytes
 _INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended; Typer leaves with it too
-_STOPPED = "Stopped. The same command goes on from whatever was finished."
+_STOPPED = "Stopped. What was finished, if anything, is kept: run the same command again to go on from there."
 _WRONG_USAGE = ("SpeciesError", "TextError")
 
 

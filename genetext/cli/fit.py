@@ -196,10 +196,13 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         own = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
         folder = model or output.with_name(f"{output.stem}.{name}")
         from genetext import disk
+        from genetext.errors import ModelError
         from genetext.keys import Keys
 
         with console.progress(quiet=quiet) as progress:
             adata = read_h5ad(data)
+            if clusters is not None and clusters > adata.n_obs:
+                raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
             prior = None
             if priors is not None:
                 prior = _priors(priors, post, seeded).align(
@@ -323,7 +326,9 @@ def _cluster(model: "CellModel[Any]", adata: Any, n_clusters: int | None, *, see
     from cellmodels.clusters import cluster
     from genetext.keys import Keys
 
-    found = cluster(adata.obsm[Keys.model(model.name)], n_clusters, seed=seed)
+    # The stability of clusters is told on four fifths of the cells, each of which needs neighbours among them.
+    k = max(1, min(15, adata.n_obs * 4 // 5 - 1))
+    found = cluster(adata.obsm[Keys.model(model.name)], n_clusters, seed=seed, k=k)
     adata.obs[f"{model.name}_cluster"] = pd.Categorical([str(one) for one in found.labels])
     facts = {key: "none" if value is None else value for key, value in found.facts.items()}
     facts["estimated"] = n_clusters is None
@@ -360,8 +365,6 @@ def _going_on(checkpoints: Path) -> "Iterator[None]":
     except KeyboardInterrupt:
         if checkpoints.exists():
             console.note(f"The epochs up to the last checkpoint are in {checkpoints}.")
-        else:
-            console.note("There is no checkpoint yet, and nothing to go on from.")
         raise
 
 

@@ -401,7 +401,7 @@ def test_too_few_cells_classes_or_genes_are_one_error():
         fitted(cells(1))
     with pytest.raises(ModelError, match="are of 1"):
         fitted(labels=["same"] * 60)
-    with pytest.raises(ModelError, match="are of 0"):
+    with pytest.raises(ModelError, match="no cell has one"):
         fitted(labels=[None] * 60, loss="supervised")
     with pytest.raises(ModelError, match="no column"):
         fitted(labels="absent")
@@ -484,3 +484,13 @@ def test_labels_pbmc_from_half_of_it(real_data):
     model = ContrastiveModel(epochs=4, n_genes=1000).fit(train, labels="cell_type")
     told = model.predict(test)
     assert (told["label"] == test.obs["cell_type"].astype(str)).mean() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [(lambda n: [None] * n, "no cell has one"), (lambda n: [f"cell{i}" for i in range(n)], "as many labels")],
+)
+def test_labels_that_tell_no_types_are_refused(labels, told):
+    adata = cells(30, 20)
+    with pytest.raises(ModelError, match=told):
+        ContrastiveModel(epochs=1).fit(adata, labels=labels(30))

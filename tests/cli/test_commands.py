@@ -159,6 +159,7 @@ def test_export_refuses_an_unknown_key_and_leaves_nothing_behind(place, tmp_path
         (["build-index", "--encoder", "lexical", "--source", "/no/such/folder"], 1, "/no/such/folder"),
         (["search"], 2, "Missing argument"),
         (["search", "x", "--index", "nobody/nothing"], 1, "no index 'nobody/nothing'"),
+        (["search", "x", "--index", "human/biobert"], 1, "build-index --species human --encoder biobert"),
         (["neighbors", "OPN1LW", "-k", "0"], 2, "-k"),
         (["export", "vectors.xyz"], 2, "cannot tell the format"),
         (["nonsense"], 2, "nonsense"),

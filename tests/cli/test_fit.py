@@ -68,6 +68,21 @@ def test_a_file_and_a_model_come_out(tmp_path, h5ad, name, prior):
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("out")} == {"out.h5ad", f"out.{name}"}
 
 
+def test_a_few_cells_are_fitted_and_grouped_too(tmp_path):
+    cells(12, 40).write_h5ad(tmp_path / "few.h5ad")
+    out = tmp_path / "out.h5ad"
+    status, _, err = run("fit", "contrastive", tmp_path / "few.h5ad", "-o", out, *QUICK["contrastive"])
+    assert status == 0, err
+    assert len(anndata.read_h5ad(out).obs["contrastive_cluster"]) == 12
+
+
+def test_more_clusters_than_cells_are_refused_before_the_fit(tmp_path, h5ad):
+    status, _, err = run("fit", "topic", h5ad, "-o", tmp_path / "out.h5ad", *QUICK["topic"], "--clusters", 81)
+    assert status == 1
+    assert "--clusters 81 for 80 cells" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad"]
+
+
 def test_the_command_does_what_the_class_does(tmp_path, h5ad):
     out = tmp_path / "out.h5ad"
     how = ["--seed", 3, "--n-genes", 30, "--batch-size", 20, "--set", "lr=0.01", "--set", "lr_step=none"]
