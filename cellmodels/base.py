@@ -81,6 +81,10 @@ class CellModel(ABC, Generic[ConfigT]):
             raise ModelError(
                 f"{type(self).__name__} has no hyper-parameter {first_ten(unknown)}: it has {', '.join(sorted(known))}"
             )
+        if config is not None and not isinstance(config, self.Config):
+            raise ModelError(
+                f"{type(self).__name__} takes a {self.Config.__name__} or hyper-parameters by name, not {config!r}"
+            )
         self.config: ConfigT = replace(config or cast(ConfigT, self.Config()), **changes)
         self.genes: Genes | None = None
         self.module: nn.Module | None = None

@@ -10,8 +10,10 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import NoneType, UnionType
+from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -71,7 +73,12 @@ class Schedule:
     selection: Literal["last", "loss", "oracle"] = "last"
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse values of another kind, and such that mean nothing."""
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if not _is_kind(value, kind):
+                told = kind.__name__ if isinstance(kind, type) else str(kind)
+                raise ModelError(f"{name}={value!r} is not of the kind {told}: see the help of {type(self).__name__}")
         wrong = {
             "epochs": isinstance(self.epochs, int) and self.epochs >= 1,
             "batch_size": isinstance(self.batch_size, int) and self.batch_size >= 1,
@@ -91,6 +98,18 @@ class Schedule:
                 raise ModelError(
                     f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
                 )
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    """Return whether a value is of the kind that a field of a configuration is annotated with."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_kind(value, one) for one in get_args(kind))
+    plain: dict[Any, Any] = {int: Integral, float: Real, str: str, bool: bool, NoneType: NoneType}
+    if kind in plain:
+        return isinstance(value, plain[kind]) and (kind is bool or not isinstance(value, bool))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple | list)
+    return True  # choices are checked by their values
 
 
 @dataclass(frozen=True, kw_only=True)

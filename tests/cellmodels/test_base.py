@@ -1,6 +1,7 @@
 """What all models share, shown by the smallest real one: fitting, embedding, facts, and data that are odd."""
 
 import random
+import re
 from dataclasses import FrozenInstanceError
 
 import anndata
@@ -247,3 +248,24 @@ def test_a_fit_that_fails_leaves_a_model_that_is_not_fitted(tmp_path):
     assert not model.is_fitted
     with pytest.raises(ModelError, match="was not fitted"):
         model.save(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 2.5}, "epochs=2.5 is not of the kind int"),
+        ({"seed": "x"}, "seed='x' is not of the kind int"),
+        ({"lr": "fast"}, "lr='fast' is not of the kind float"),
+        ({"clip": "no"}, "clip='no' is not of the kind float | None"),
+        ({"epochs": True}, "epochs=True is not of the kind int"),
+    ],
+)
+def test_values_of_another_kind_are_refused(changes, told):
+    with pytest.raises(ModelError, match=re.escape(told)):
+        ToyModel(**changes)
+    assert ToyModel(epochs=2, lr=1, clip=None).config.epochs == 2
+
+
+def test_a_model_takes_its_own_configuration_only():
+    with pytest.raises(ModelError, match="ToyModel takes a .* by name, not 30"):
+        ToyModel(30)
