@@ -229,7 +229,9 @@ def new_cells(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namesp
     whole = ours(args, 0).fit(adata, trainer=Trainer(device="cpu"))
     part = ours(args, 0).fit(adata[rest].copy(), trainer=Trainer(device="cpu"))
     embedding = part.embed(adata)
-    as_new = part._attached(part.cells(adata[rest]), References.of(part.arrays), torch.device("cpu"))
+    kept, again = References.of(part.arrays), part.cells(adata[rest])
+    points = graph_points(again.log().matrix, kept.space)
+    as_new = part._attached(part._features(again), points, kept, torch.device("cpu"))
     show(
         data=name,
         row="held out",

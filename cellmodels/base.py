@@ -171,7 +171,7 @@ class CellModel(ABC, Generic[ConfigT]):
         if self.genes is None or self.module is None:
             raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
         coverage = self.genes.find(adata, min_covered=min_covered)
-        return read_cells(adata, needs=self.needs, layer=layer).genes(coverage.columns)
+        return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
 
     def to_anndata(self, adata: Any, *, key_added: str | None = None, layer: str | None = None) -> None:
         """Write the embedding to `obsm["X_<name>"]` and what it was made with to `uns["genetext"]`.
@@ -265,6 +265,11 @@ class CellModel(ABC, Generic[ConfigT]):
         return f"{type(self).__name__}({state})"
 
     # -- for subclasses ---------------------------------------------------------------------------------------------
+
+    @property
+    def _expression(self) -> Needs:
+        """What the model reads, where its configuration has a say too."""
+        return self.needs
 
     def _priors(self, adata: Any, priors: "GenePriors | str | Path | None") -> "GenePriors | None":
         """Align priors to the genes of the data where they are not yet; None stays None."""

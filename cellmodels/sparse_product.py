@@ -105,9 +105,12 @@ Cells = Tensor | SparseMatrix | Smoothed
 """Rows of cells by genes, in the form that is fastest multiplied: all are left factors of `@`."""
 
 
-def times(cells: Cells, weight: Tensor) -> Tensor:
-    """Return the product of `(n, G)` in any form and `(G, d)`."""
-    return linear(cells, weight.T) if isinstance(cells, Tensor) else cells @ weight
+def times(cells: Cells, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the product of `(n, G)` in any form and `(G, d)`, plus `(d,)`."""
+    if isinstance(cells, Tensor):
+        return linear(cells, weight.T, bias)
+    product = cells @ weight
+    return product if bias is None else product + bias
 
 
 class _Product(torch.autograd.Function):

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -79,7 +79,7 @@ class Schedule:
             if not _is_kind(value, kind):
                 told = kind.__name__ if isinstance(kind, type) else str(kind)
                 raise ModelError(f"{name}={value!r} is not of the kind {told}: see the help of {type(self).__name__}")
-        wrong = {
+        right = {
             "epochs": isinstance(self.epochs, int) and self.epochs >= 1,
             "batch_size": isinstance(self.batch_size, int) and self.batch_size >= 1,
             "lr": self.lr > 0 and math.isfinite(self.lr),
@@ -93,8 +93,12 @@ class Schedule:
             "selection": self.selection in ("last", "loss", "oracle"),
             "seed": self.seed >= 0,
         }
-        for name, right in wrong.items():
-            if not right:
+        self._refuse(right)
+
+    def _refuse(self, right: Mapping[str, bool]) -> None:
+        """Raise for the first hyper-parameter whose value is not right."""
+        for name, fine in right.items():
+            if not fine:
                 raise ModelError(
                     f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
                 )

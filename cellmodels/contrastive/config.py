@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from cellmodels.training import Schedule
 from genetext.cells import weighting as weightings
-from genetext.errors import ModelError
 
 Form = Literal["auto", "prior", "expression", "two-tower"]
 Loss = Literal["auto", "supervised", "self-supervised", "both"]
@@ -79,7 +78,7 @@ class ContrastiveConfig(Schedule):
         """Refuse values that mean nothing."""
         super().__post_init__()
         weightings.find(self.weighting, self.top_n)
-        wrong = {
+        right = {
             "form": self.form in ("auto", "prior", "expression", "two-tower"),
             "loss": self.loss in ("auto", "supervised", "self-supervised", "both"),
             "prior_genes": self.prior_genes in ("all", "variable"),
@@ -98,9 +97,7 @@ class ContrastiveConfig(Schedule):
             # Smaller batches hold one class, or one cell, and nothing is contrasted.
             "batch_size": self.batch_size >= 4,
         }
-        for name, right in wrong.items():
-            if not right:
-                raise ModelError(f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}")
+        self._refuse(right)
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

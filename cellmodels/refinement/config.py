@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cellmodels.training import Schedule
-from genetext.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ class RefinementConfig(Schedule):
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
         super().__post_init__()
-        wrong = {
+        right = {
             "n_genes": self.n_genes is None or self.n_genes >= 2,
             "features": self.features in ("log", "scaled", "counts"),
             "hops": len(self.hops) == 2 and min(self.hops) >= 0,
@@ -103,11 +102,7 @@ class RefinementConfig(Schedule):
             "lambda2": self.lambda2 >= 0,
             "batch_size": self.batch_size >= 2,
         }
-        for name, right in wrong.items():
-            if not right:
-                raise ModelError(
-                    f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
-                )
+        self._refuse(right)
 
 
 _PAPER: dict[str, Any] = {

@@ -160,13 +160,6 @@ class RefinementModel(CellModel[RefinementConfig]):
             self._views = None
         return self
 
-    def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
-        """Return the expression of the model's genes, in its order; parameters as in `embed`."""
-        if self.genes is None or self.module is None:
-            raise ModelError("this RefinementModel was not fitted: call fit() or load() first")
-        coverage = self.genes.find(adata, min_covered=min_covered)
-        return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
-
     def embed(
         self,
         adata: Any,
@@ -298,12 +291,12 @@ class RefinementModel(CellModel[RefinementConfig]):
         other = np.flatnonzero(known < 0)
         if len(other):
             part = cells.cells(other)
-            points = graph_points(part.log().matrix, kept.space)
-            known[other] = kept.find_near(points, np.asarray(self._features(part) @ kept.basis, np.float32))
+            points, features = graph_points(part.log().matrix, kept.space), self._features(part)
+            known[other] = kept.find_near(points, np.asarray(features @ kept.basis, np.float32))
         out: Array = self.arrays["embedding"][known]
-        new = np.flatnonzero(known < 0)
-        if len(new):
-            out[new] = self._attached(cells.cells(new), kept, device)
+        new = known < 0
+        if new.any():
+            out[new] = self._attached(features[new[other]], points[new[other]], kept, device)
         return out
 
     def _through(self, views: Views, device: torch.device) -> Array:
@@ -317,11 +310,10 @@ class RefinementModel(CellModel[RefinementConfig]):
             lambda rows: torch.from_numpy(views.smooth[rows] @ hidden).to(device),
         )
 
-    def _attached(self, cells: CellMatrix, kept: References, device: torch.device) -> Array:
-        """Embed new cells, each linked to training cells."""
+    def _attached(self, features: sparse.csr_matrix, points: Array, kept: References, device: torch.device) -> Array:
+        """Embed new cells, from features `(m, G)` and points in `kept.space`; each is linked to training cells."""
         net, (first, second) = self._net.to(device), self.config.hops
-        features = self._features(cells)
-        rows, own = kept.attach(graph_points(cells.log().matrix, kept.space), self.config.k)
+        rows, own = kept.attach(points, self.config.k)
         smooth = gene_graphs.smoother(kept.graph).astype(np.float32)
         steps = [kept.features]
         for _ in range(max(first, second + 1)):
@@ -346,7 +338,7 @@ class RefinementModel(CellModel[RefinementConfig]):
             others = torch.from_numpy(near[some] @ hidden).to(device)
             return torch.from_numpy(own[some]).to(device) * itself + others
 
-        return self._refined(cells.n_cells, lambda some: torch.from_numpy(x1(some)).to(device), gathered)
+        return self._refined(len(points), lambda some: torch.from_numpy(x1(some)).to(device), gathered)
 
     def _refined(
         self,

@@ -17,7 +17,7 @@ from cellmodels.sparse_product import Cells, SparseMatrix, times
 
 
 class GraphLinear(nn.Module):
-    """One graph convolution: `S x W + b`, weights after Glorot, bias zero at the start."""
+    """One graph convolution, `S x W + b`, of what was smoothed before; weights after Glorot, bias zero at the start."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -25,10 +25,9 @@ class GraphLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Cells, smooth: SparseMatrix | None = None) -> Tensor:
-        """Apply it to `(n, n_in)`; without `smooth`, to what was smoothed before: `(S x) W` equals `S (x W)`."""
-        product = times(x, self.weight)
-        return (product if smooth is None else smooth @ product) + self.bias
+    def forward(self, x: Cells) -> Tensor:
+        """Apply it to `S x`, `(n, n_in)`."""
+        return times(x, self.weight, self.bias)
 
 
 class RefinementNet(nn.Module):
@@ -68,7 +67,7 @@ class RefinementNet(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature, self.lambda1, self.lambda2 = temperature, lambda1, lambda2
-        self.mlp = Linear(n_genes, n_hidden)
+        self.mlp = nn.Linear(n_genes, n_hidden)
         self.first = GraphLinear(n_genes, n_hidden)
         self.second = GraphLinear(n_hidden, n_hidden)
         self.third = Linear(n_hidden, n_hidden)
@@ -104,7 +103,7 @@ class RefinementNet(nn.Module):
 
     def expression_view(self, x1: Cells) -> Tensor:
         """Return H1 `(n, h)`: the perceptron's view."""
-        return functional.relu(self.mlp(x1) if isinstance(x1, Tensor) else x1 @ self.mlp.weight.T + self.mlp.bias)
+        return functional.relu(times(x1, self.mlp.weight.T, self.mlp.bias))
 
     def graph_input(self, x2: Cells) -> Tensor:
         """Return what comes out of the first convolution `(n, h)`, of features that were smoothed before."""

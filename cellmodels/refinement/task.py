@@ -49,13 +49,12 @@ class Views:
         second = gene_graphs.filtered(start, smooth, hops[1] + 1 - done)
         return cls(features, (hops[0], hops[1] + 1), first, second, smooth.astype(np.float32), near)
 
-    def all_cells(self) -> tuple[Cells, Cells]:
-        """Return the features of both views for all cells, in the form that is faster."""
-        if not is_sparse_enough(self.features, self.smooth.nnz * max(self.hops)):
-            every = np.arange(self.features.shape[0])
-            return self.take(self.first, every), self.take(self.second, every)
-        features, smooth = SparseMatrix.of(self.features), SparseMatrix.of(self.smooth, symmetric=True)
-        return Smoothed(smooth, self.hops[0], features), Smoothed(smooth, self.hops[1], features)
+    def inputs(self, rows: Rows, *, as_sparse: bool) -> tuple[Cells, Cells]:
+        """Return the features of both views for some cells; with `as_sparse`, of all, sparse where that is faster."""
+        if as_sparse and is_sparse_enough(self.features, self.smooth.nnz * max(self.hops)):
+            features, smooth = SparseMatrix.of(self.features), SparseMatrix.of(self.smooth, symmetric=True)
+            return Smoothed(smooth, self.hops[0], features), Smoothed(smooth, self.hops[1], features)
+        return self.take(self.first, rows), self.take(self.second, rows)
 
     @staticmethod
     def take(features: Any, rows: Rows, device: torch.device | None = None) -> torch.Tensor:
@@ -106,16 +105,12 @@ class RefinementTask:
         if self._last is not None and np.array_equal(self._last[0], rows):
             return self._last[1]
         whole = len(rows) == len(self.points)
-        views = self.views
-        if whole and not self.half:
-            x1, x2 = views.all_cells()
-        else:
-            x1, x2 = views.take(views.first, rows), views.take(views.second, rows)
+        x1, x2 = self.views.inputs(rows, as_sparse=whole and not self.half)
         made = {
             "x1": x1,
             "x2": x2,
-            "smooth": SparseMatrix.of(sampled(views.smooth, rows), symmetric=whole),
-            "near": Neighbours.of(sampled(views.near, rows), len(self.points)),
+            "smooth": SparseMatrix.of(sampled(self.views.smooth, rows), symmetric=whole),
+            "near": Neighbours.of(sampled(self.views.near, rows), len(self.points)),
         }
         self._last = (rows, made)
         return made

@@ -89,7 +89,7 @@ class TopicConfig(Schedule):
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
         super().__post_init__()
-        wrong = {
+        right = {
             "n_genes": self.n_genes is None or self.n_genes >= 2,
             "n_topics": self.n_topics >= 2,
             "n_hidden": self.n_hidden >= 1,
@@ -109,10 +109,8 @@ class TopicConfig(Schedule):
             "embedding": self.embedding in ("latent", "theta"),
         }
         weights = ("kl", "ecr", "distill", "consistency", "balance", "pull")
-        wrong.update({f"{name}_weight": getattr(self, f"{name}_weight") >= 0 for name in weights})
-        for name, right in wrong.items():
-            if not right:
-                raise ModelError(f"{name}={getattr(self, name)!r} means nothing for TopicModel: see its help")
+        right.update({f"{name}_weight": getattr(self, f"{name}_weight") >= 0 for name in weights})
+        self._refuse(right)
         if self.batch_size < 2:
             raise ModelError(
                 f"batch_size={self.batch_size}: the topic model normalises over the cells of a mini-batch and needs two"

@@ -3,8 +3,7 @@
 Expression is `p = softmax(BatchNorm(theta beta))`. What batch normalisation needs of `theta beta` are means and
 variances of genes, and these follow from those of the topics: with `m` the mean of the rows of `theta` and `C` their
 covariance, gene `j` has mean `m . beta_j` and variance `beta_j' C beta_j`. So normalisation is folded into the `K x G`
-matrix of the decoder, and one product makes the logits. Of these only the logarithms of `p` are kept for the gradient,
-which with respect to the logits is `|x| p - x`.
+matrix of the decoder, and one product makes the logits. The gradient with respect to these is `|x| p - x`.
 """
 
 from typing import Any

@@ -62,7 +62,7 @@ class FirstLayer(nn.Module):
 
     def forward(self, x: Tensor | SparseMatrix) -> Tensor:
         """Return `x weight + bias`, `(n_rows, n_out)`."""
-        return times(x, self.weight) + self.bias
+        return times(x, self.weight, self.bias)
 
 
 class TopicNetwork(nn.Module):

@@ -74,8 +74,8 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"input {data} is no file")
         import anndata
 
-        from cellmodels.annotation.annotation import annotate as run
-        from cellmodels.annotation.celltypes import CellTypes
+        from cellmodels.annotation import CellTypes
+        from cellmodels.annotation import annotate as run
         from genetext import disk
         from genetext.errors import CellsError
 

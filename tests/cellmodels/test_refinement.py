@@ -101,7 +101,7 @@ def test_sparse_features_give_the_full_form_that_dense_ones_do():
     views = Views.of(model._features(model.cells(adata)), knn_graph(model.embed(adata), 6), (2, 1))
     weight = torch.randn(views.features.shape[1], 5, generator=torch.Generator().manual_seed(0))
     every = np.arange(adata.n_obs)
-    for some, dense in zip(views.all_cells(), (views.first, views.second), strict=True):
+    for some, dense in zip(views.inputs(every, as_sparse=True), (views.first, views.second), strict=True):
         assert isinstance(some, Smoothed)
         torch.testing.assert_close(some @ weight, views.take(dense, every) @ weight, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(model.embed(adata, graph="own"), model.embed(adata), atol=1e-5)
@@ -170,7 +170,9 @@ def test_a_training_cell_taken_for_a_new_one_comes_near_its_training_embedding(h
     adata = cells(200, 40)
     model = fitted(adata, epochs=20, hops=hops)
     before = model.embed(adata)
-    after = model._attached(model.cells(adata), References.of(model.arrays), torch.device("cpu"))
+    kept, again = References.of(model.arrays), model.cells(adata)
+    points = graph_points(again.log().matrix, kept.space)
+    after = model._attached(model._features(again), points, kept, torch.device("cpu"))
     cosine = (before * after).sum(axis=1) / 2
     assert np.median(cosine) > 0.97
 
