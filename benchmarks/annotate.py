@@ -14,10 +14,11 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from cellmodels import graphs, metrics, profiles
 from cellmodels.annotation import evidence, smoothing, stated, zeroshot
 from cellmodels.annotation.annotation import RESOLUTIONS
 from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.eval import metrics
+from cellmodels.groups import graphs, profiles
 from genetext.index import GeneIndex
 
 # label -> (the name that is asked about, the label in the Cell Ontology)

@@ -21,9 +21,9 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from cellmodels import profiles
 from cellmodels.contrastive import ContrastiveModel
-from cellmodels.low_sample import low_sample_curve
+from cellmodels.eval.low_sample import low_sample_curve
+from cellmodels.groups import profiles
 from genetext.cells import embed_cells
 from genetext.priors import GenePriors
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from genetext import names
-from genetext.resolution import Resolvers
-from genetext.resolution.tables import CONTESTED
+from genetext.names import Resolvers
+from genetext.names import columns as names
+from genetext.names.tables import CONTESTED
 
 COLUMNS = {
     "pbmc3k_counts_labelled": "gene_ids",

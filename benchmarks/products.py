@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from cellmodels.dense_product import _onednn
-from cellmodels.sparse_product import SparseMatrix
+from cellmodels.nn.dense_product import _onednn
+from cellmodels.nn.sparse_product import SparseMatrix
 
 DENSE = [(64, 100, 100), (440, 100, 2000), (256, 2000, 512), (1000, 1500, 1500)]
 SPARSE = [(512, 2000, 200, 0.07), (1000, 2000, 256, 0.1), (1000, 2000, 1500, 0.1), (1000, 2000, 1500, 0.3)]

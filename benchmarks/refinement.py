@@ -29,15 +29,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import RefinementModel, Trainer, metrics
-from cellmodels.clusters import cluster
-from cellmodels.inputs import read_cells
-from cellmodels.profiles import principal_components, variable_genes
+from cellmodels import RefinementModel, Trainer
+from cellmodels.data.inputs import read_cells
+from cellmodels.eval import metrics
+from cellmodels.groups.clusters import cluster
+from cellmodels.groups.profiles import principal_components, variable_genes
+from cellmodels.nn.sparse_product import SparseMatrix
 from cellmodels.refinement.alignment import Neighbours
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
 from cellmodels.refinement.network import RefinementNet
 from cellmodels.refinement.references import References, graph_points, neighbour_graph
-from cellmodels.sparse_product import SparseMatrix
 from genetext.priors import GenePriors
 
 FILES = {

@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from genetext.resolution import Resolver
+from genetext.names import Resolver
 from genetext.species import HUMAN, MOUSE
 from genetext.text.facts import open_facts
 from genetext.text.snapshot import Snapshot

@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from genetext.embedding import EmbeddingSpec, TextEmbedding
 from genetext.index import GeneIndex
+from genetext.vectors import EmbeddingSpec, TextEmbedding
 
 
 def timed(ask, queries) -> float:

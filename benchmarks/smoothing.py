@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from cellmodels.annotation.smoothing import refine_logits
-from cellmodels.graphs import laplacian
+from cellmodels.groups.graphs import laplacian
 
 LAM = 5.0
 

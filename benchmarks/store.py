@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.store import VectorStore
+from genetext.encoding.store import VectorStore
 
 Timing = tuple[str, float, float, float]
 

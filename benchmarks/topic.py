@@ -34,11 +34,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellmodels import metrics, topic_metrics
-from cellmodels.clusters import cluster
-from cellmodels.graphs import knn_graph
-from cellmodels.inputs import read_cells
-from cellmodels.profiles import communities, principal_components, variable_genes
+from cellmodels.data.inputs import read_cells
+from cellmodels.eval import metrics, topic_metrics
+from cellmodels.groups.clusters import cluster
+from cellmodels.groups.graphs import knn_graph
+from cellmodels.groups.profiles import communities, principal_components, variable_genes
 from cellmodels.topic import TopicModel
 from cellmodels.topic.network import TopicConfig
 from cellmodels.topic.view import cell_view

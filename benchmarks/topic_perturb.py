@@ -16,7 +16,7 @@ from typing import Any
 import anndata
 
 from cellmodels import TopicModel, Trainer
-from cellmodels.enrichment import over_representation
+from cellmodels.eval.enrichment import over_representation
 from genetext.priors import GenePriors
 
 

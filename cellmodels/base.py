@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cellmodels import folder
-from cellmodels.genes import Genes
-from cellmodels.inputs import CellMatrix, Needs, labels_of, read_cells
-from cellmodels.profiles import variable_genes
-from cellmodels.training import Schedule, Task, Trainer, train
+from cellmodels import storage as folder
+from cellmodels.data.genes import Genes
+from cellmodels.data.inputs import CellMatrix, Needs, labels_of, read_cells
+from cellmodels.groups.profiles import variable_genes
+from cellmodels.train.loop import Schedule, Task, Trainer, train
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.keys import Keys
 
@@ -340,7 +340,7 @@ class CellModel(ABC, Generic[ConfigT]):
         data
             Their expression by the model's genes; with configuration, genes and arrays it tells runs apart.
         trainer, checkpoints, progress
-            As in `cellmodels.training.train`.
+            As in `cellmodels.train.loop.train`.
         oracle
             The true labels (a column of `obs`, or one per cell), for `selection="oracle"` only.
         """
@@ -365,8 +365,8 @@ class CellModel(ABC, Generic[ConfigT]):
         self.is_main = trained.is_main
 
     def _oracle(self, module: nn.Module, data: CellMatrix, labels: NDArray[np.object_]) -> Callable[[], float]:
-        from cellmodels.clusters import cluster
-        from cellmodels.metrics import nmi
+        from cellmodels.eval.metrics import nmi
+        from cellmodels.groups.clusters import cluster
 
         known = np.array([label is not None for label in labels])
         n = len(set(labels[known]))
@@ -394,7 +394,7 @@ class CellModel(ABC, Generic[ConfigT]):
 
     def _over(self, n_cells: int, work: Callable[[NDArray[np.int64]], torch.Tensor], *, size: int = 2048) -> Array:
         """Apply `work` to the cells in blocks, in evaluation mode and without gradients."""
-        from cellmodels.training import in_order
+        from cellmodels.train.loop import in_order
 
         assert self.module is not None
         self.module.eval()

@@ -14,7 +14,8 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from cellmodels import annotate, metrics
+from cellmodels import annotate
+from cellmodels.eval import metrics
 
 TYPES = [
     "CD4 T cells",

@@ -20,7 +20,7 @@ import pandas as pd
 import scipy.sparse
 
 from cellmodels import TopicModel
-from cellmodels.enrichment import over_representation, read_gene_sets
+from cellmodels.eval.enrichment import over_representation, read_gene_sets
 from genetext import GeneIndex, build_index
 
 TYPES = ("CD3E", "MS4A1", "LYZ", "NKG7")

@@ -12,15 +12,15 @@ _EXPORTS = {
     "GeneIndex": "genetext.index",
     "GenePriors": "genetext.priors",
     "GenetextError": "genetext.errors",
-    "MatchReport": "genetext.resolution",
-    "Resolver": "genetext.resolution",
+    "MatchReport": "genetext.names",
+    "Resolver": "genetext.names",
     "Snapshot": "genetext.text.snapshot",
     "build_index": "genetext.build",
     "cell_sentences": "genetext.cells",
     "embed_cells": "genetext.cells",
     "explain": "genetext.explanation",
-    "match": "genetext.matching",
-    "resolve": "genetext.resolution",
+    "match": "genetext.names.matching",
+    "resolve": "genetext.names",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

@@ -20,16 +20,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from genetext import disk, manifest
-from genetext.embedding import EmbeddingSpec, TextEmbedding, without_hub
-from genetext.encode import encode
 from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded, Encoder, EncoderSpec
+from genetext.encoding.run import encode
+from genetext.encoding.store import VectorStore
 from genetext.errors import EncoderError, GeneIndexError, first_ten
 from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
 from genetext.progress import Progress
 from genetext.species import Species
-from genetext.store import VectorStore
 from genetext.text.compose import GeneTexts, Template
 from genetext.text.snapshot import Snapshot
+from genetext.vectors import EmbeddingSpec, TextEmbedding, without_hub
 
 log = logging.getLogger("genetext")
 

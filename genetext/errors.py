@@ -106,7 +106,7 @@ class ModelError(GenetextError, ValueError):
 
 
 class GenesMissing(ModelError):
-    """Data lack genes that a model was fitted on; `report` is the `cellmodels.genes.Coverage`."""
+    """Data lack genes that a model was fitted on; `report` is the `cellmodels.data.genes.Coverage`."""
 
     def __init__(self, message: str, *, report: object = None) -> None:
         super().__init__(message)

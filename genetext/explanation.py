@@ -34,9 +34,9 @@ from genetext.progress import Progress
 if TYPE_CHECKING:
     from genetext.build import Confirm
     from genetext.encoders.base import EncoderSpec
+    from genetext.encoding.store import VectorStore
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
-    from genetext.store import VectorStore
 
 
 @dataclass(frozen=True)
@@ -325,8 +325,8 @@ def _encoded(
     """
     import hashlib
 
-    from genetext.encode import encode
-    from genetext.store import VectorStore
+    from genetext.encoding.run import encode
+    from genetext.encoding.store import VectorStore
 
     if not sentences:
         return {}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genetext import disk
+from genetext.encoding.store import Holding, VectorStore
 from genetext.errors import GeneIndexError, GenetextError
 from genetext.index import GeneIndex, list_indices
-from genetext.store import Holding, VectorStore
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots
 

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from genetext import disk, manifest, species
-from genetext.embedding import EmbeddingSpec, TextEmbedding
 from genetext.errors import GeneIndexError, IndexMismatch, first_ten
 from genetext.manifest import Manifest
+from genetext.vectors import EmbeddingSpec, TextEmbedding
 
 FORMAT = "genetext-index"
 FORMAT_VERSION = 1

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genetext import disk, manifest
+from genetext.encoding.store import VectorStore
 from genetext.errors import GeneIndexError
 from genetext.index import FORMAT as INDEX_FORMAT
 from genetext.index import FORMAT_VERSION as INDEX_VERSION
 from genetext.index import list_indices
-from genetext.store import VectorStore
 from genetext.text.snapshot import FORMAT as SNAPSHOT_FORMAT
 from genetext.text.snapshot import FORMAT_VERSION as SNAPSHOT_VERSION
 

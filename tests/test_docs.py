@@ -344,7 +344,8 @@ def test_formats_name_every_column_of_an_index():
 
 
 def test_formats_name_every_version():
-    from cellmodels import checkpoint, folder
+    from cellmodels import storage as folder
+    from cellmodels.train import checkpoint
     from genetext import index
     from genetext.text import snapshot
 

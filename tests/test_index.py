@@ -242,7 +242,7 @@ def test_a_damaged_table_is_one_sentence(copy):
 
 
 def test_an_encoder_that_fails_is_not_passed_over_in_a_joined_index(root, monkeypatch):
-    from genetext.embedding import EmbeddingSpec, TextEmbedding
+    from genetext.vectors import EmbeddingSpec, TextEmbedding
 
     index = build("human", encoder="lexical", source=str(root / "ncbi"), root=root, name="again").index
     one = index.embedding

@@ -19,11 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import profiles
 from cellmodels.annotation import evidence, zeroshot
 from cellmodels.annotation.celltypes import CellTypes
 from cellmodels.annotation.smoothing import refine_logits
-from cellmodels.graphs import Floats, LaplacianKind, check_graph, knn_graph
+from cellmodels.groups import profiles
+from cellmodels.groups.graphs import Floats, LaplacianKind, check_graph, knn_graph
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 

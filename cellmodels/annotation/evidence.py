@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels.annotation.celltypes import CellTypes
-from cellmodels.graphs import Floats
-from cellmodels.profiles import Profiles
-from genetext.embedding import unit_rows
+from cellmodels.groups.graphs import Floats
+from cellmodels.groups.profiles import Profiles
 from genetext.errors import CellsError, NoDirection, first_ten
+from genetext.vectors import unit_rows
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex

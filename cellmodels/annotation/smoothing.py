@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from cellmodels.graphs import Floats, LaplacianKind, laplacian
+from cellmodels.groups.graphs import Floats, LaplacianKind, laplacian
 from genetext.errors import CellsError
 
 log = logging.getLogger("genetext")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellmodels.annotation.celltypes import CellTypes
-from cellmodels.graphs import Floats
-from cellmodels.profiles import Profiles
+from cellmodels.groups.graphs import Floats
+from cellmodels.groups.profiles import Profiles
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex

@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels import profiles
 from cellmodels.annotation import evidence, stated
 from cellmodels.annotation.celltypes import CellTypes
-from cellmodels.graphs import Floats
-from genetext.embedding import unit_rows
+from cellmodels.groups import profiles
+from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
+from genetext.vectors import unit_rows
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cellmodels.training import Schedule
+from cellmodels.train.loop import Schedule
 from genetext.cells import weighting as weightings
 
 Form = Literal["auto", "prior", "expression", "two-tower"]

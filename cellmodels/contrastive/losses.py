@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellmodels.inputs import Rows
+from cellmodels.data.inputs import Rows
 from genetext.errors import ModelError
 
 

@@ -15,10 +15,10 @@ from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
 from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
-from cellmodels.inputs import CellMatrix, Rows, labels_of, read_cells
-from cellmodels.neighbours import Neighbours
-from cellmodels.profiles import moments
-from cellmodels.training import Trainer, in_order
+from cellmodels.data.inputs import CellMatrix, Rows, labels_of, read_cells
+from cellmodels.groups.neighbours import Neighbours
+from cellmodels.groups.profiles import moments
+from cellmodels.train.loop import Trainer, in_order
 from genetext.errors import CellsError, ModelError, first_ten
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         layer
             Where the expression is. Default: found.
         trainer, checkpoints, progress
-            As in `cellmodels.training.train`.
+            As in `cellmodels.train.loop.train`.
         oracle
             True labels, for `selection="oracle"` only.
 

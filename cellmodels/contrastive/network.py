@@ -12,8 +12,8 @@ from torch.nn.functional import dropout, normalize
 
 from cellmodels.contrastive.losses import info_nce, nt_xent, sup_con
 from cellmodels.contrastive.views import Averaging, MeanOfGenes
-from cellmodels.dense_product import Linear
-from cellmodels.directions import leading_directions
+from cellmodels.groups.directions import leading_directions
+from cellmodels.nn.dense_product import Linear
 
 CLIP = 10.0
 

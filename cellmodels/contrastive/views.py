@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellmodels.inputs import CellMatrix, Rows
+from cellmodels.data.inputs import CellMatrix, Rows
 from genetext.cells import weighting as weightings
 from genetext.cells.product import Plan, Scale, measure
 from genetext.cells.weighting import Background, GeneTerms

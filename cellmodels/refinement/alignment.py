@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from cellmodels.sparse_product import SparseMatrix
+from cellmodels.nn.sparse_product import SparseMatrix
 
 _TINY = 1e-30
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cellmodels.training import Schedule
+from cellmodels.train.loop import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ from scipy import sparse
 from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.graphs import check_graph
-from cellmodels.inputs import CellMatrix, Needs, Rows, read_cells
+from cellmodels.data.inputs import CellMatrix, Needs, Rows, read_cells
+from cellmodels.groups.graphs import check_graph
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import PRESETS, RefinementConfig
 from cellmodels.refinement.network import RefinementNet, default_scale
 from cellmodels.refinement.references import References, Space, digests, graph_points, neighbour_graph
 from cellmodels.refinement.task import RefinementTask, Views
-from cellmodels.training import Trainer
+from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError, first_ten
 
 if TYPE_CHECKING:
@@ -390,6 +390,6 @@ def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) 
 
 
 def _estimated(points: NDArray[Any], seed: int) -> int:
-    from cellmodels.clusters import estimate_clusters
+    from cellmodels.groups.clusters import estimate_clusters
 
     return max(2, estimate_clusters(points, seed=seed).n_clusters)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellmodels.dense_product import Linear, linear
+from cellmodels.nn.dense_product import Linear, linear
+from cellmodels.nn.sparse_product import Cells, SparseMatrix, times
 from cellmodels.refinement.alignment import (
     Neighbours,
     cross_view_consistency,
     distribution_alignment,
     neighbourhood_alignment,
 )
-from cellmodels.sparse_product import Cells, SparseMatrix, times
 
 
 class GraphLinear(nn.Module):

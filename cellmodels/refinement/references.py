@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.directions import leading_directions
-from cellmodels.graphs import knn_graph
-from cellmodels.inputs import Rows
+from cellmodels.data.inputs import Rows
+from cellmodels.groups.directions import leading_directions
+from cellmodels.groups.graphs import knn_graph
 from cellmodels.refinement.gene_graphs import gram_of_columns
 
 Array = NDArray[np.float32]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cellmodels.topic.transport import GradientKind
-from cellmodels.training import Schedule
+from cellmodels.train.loop import Schedule
 from genetext.errors import ModelError
 
 GenePrior = Literal["init", "pull", "frozen", "none"]

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from torch import Tensor
 from torch.nn import functional
 
-from cellmodels.graphs import knn_graph
+from cellmodels.groups.graphs import knn_graph
 
 Rows = NDArray[np.int64]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from cellmodels.dense_product import linear, matmul
-from cellmodels.sparse_product import SparseMatrix
+from cellmodels.nn.dense_product import linear, matmul
+from cellmodels.nn.sparse_product import SparseMatrix
 
 
 class FoldedNorm(nn.BatchNorm1d):

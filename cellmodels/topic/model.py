@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.inputs import CellMatrix, Needs, read_cells
-from cellmodels.layers import GenePriorEmbedding
+from cellmodels.data.inputs import CellMatrix, Needs, read_cells
+from cellmodels.nn.layers import GenePriorEmbedding
 from cellmodels.topic import perturbation, words
 from cellmodels.topic.config import PRESETS, TopicConfig
 from cellmodels.topic.network import TopicNetwork
 from cellmodels.topic.task import TopicTask
 from cellmodels.topic.view import cell_view
-from cellmodels.training import Trainer
+from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError
 
 if TYPE_CHECKING:
-    from cellmodels.enrichment import GeneSets
+    from cellmodels.eval.enrichment import GeneSets
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
     from genetext.progress import Progress
@@ -79,7 +79,7 @@ class TopicModel(CellModel[TopicConfig]):
         layer
             Where the expression is. Default: found.
         trainer, checkpoints, progress
-            As in `cellmodels.training.train`.
+            As in `cellmodels.train.loop.train`.
         oracle
             True labels, for `selection="oracle"` only, which serves to compare with papers.
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellmodels.dense_product import Linear, linear
-from cellmodels.layers import GenePriorEmbedding
-from cellmodels.sparse_product import SparseMatrix, times
+from cellmodels.nn.dense_product import Linear, linear
+from cellmodels.nn.layers import GenePriorEmbedding
+from cellmodels.nn.sparse_product import SparseMatrix, times
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.crossview import balance, consistency, distillation
 from cellmodels.topic.decoder import FoldedNorm, negative_log_likelihood

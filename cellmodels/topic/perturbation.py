@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cellmodels.inputs import CellMatrix
+from cellmodels.data.inputs import CellMatrix
+from cellmodels.eval.topic_metrics import topic_association
 from cellmodels.topic.network import TopicNetwork
-from cellmodels.topic_metrics import topic_association
 from genetext.errors import ModelError, first_ten
 
 Move = Literal["mean", "shift"]

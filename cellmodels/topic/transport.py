@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from cellmodels.dense_product import matmul
+from cellmodels.nn.dense_product import matmul
 from genetext.errors import ModelError
 
 GradientKind = Literal["implicit", "envelope"]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellmodels.directions import leading_directions
-from cellmodels.inputs import CellMatrix
+from cellmodels.data.inputs import CellMatrix
+from cellmodels.groups.directions import leading_directions
 from cellmodels.topic.config import TopicConfig
 from genetext.errors import CellsError, ModelError, first_ten
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellmodels.enrichment import over_representation, read_gene_sets
+from cellmodels.eval.enrichment import over_representation, read_gene_sets
 from genetext.errors import ModelError
 
 if TYPE_CHECKING:
-    from cellmodels.enrichment import GeneSets
-    from cellmodels.genes import Genes
+    from cellmodels.data.genes import Genes
+    from cellmodels.eval.enrichment import GeneSets
     from genetext.index import GeneIndex
 
 Floats = NDArray[np.float64]

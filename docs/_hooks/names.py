@@ -27,9 +27,9 @@ PAGES = {
         ["genetext.encoders"],
     ),
     "resolution": (
-        "genetext.resolution",
+        "genetext.names",
         "From names to genes. [The guide](../resolve.md) has the rules.",
-        ["genetext.resolution"],
+        ["genetext.names"],
     ),
     "priors": (
         "genetext.priors",

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from cellmodels.low_sample import Make
+from cellmodels.eval.low_sample import Make
 from genetext import embed_cells
 from genetext.cells import measure_background
 from genetext.priors import GenePriors

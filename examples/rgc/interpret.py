@@ -162,7 +162,7 @@ def _placebo(
 
 def enrichment(found: Contrast, gene_sets: Path, *, n: int = 50) -> pd.DataFrame:
     """Test which gene sets the `n` genes of highest score of each group are rich in; see `over_representation`."""
-    from cellmodels.enrichment import over_representation
+    from cellmodels.eval.enrichment import over_representation
 
     genes = found.genes.drop_duplicates("gene")
     high = genes[genes["score"] > 0]

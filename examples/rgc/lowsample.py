@@ -1,7 +1,7 @@
 """How well cells are classified after m examples of each type, for several ways to embed a cell.
 
-Everything is compared on the same terms (`cellmodels.low_sample`): the same genes, the same cells to learn from, the
-same other cells to name, and the same classifier, nearest neighbours by cosine. A way of embedding (an `Arm`) is given
+Everything is compared on the same terms (`cellmodels.eval.low_sample`): the same genes, the same cells to learn from,
+the same other cells to name, and the same classifier, nearest neighbours by cosine. A way of embedding (an `Arm`) is given
 the labels of the cells to learn from and no others. Repeats differ in the cells drawn, in the seeds of the models and
 in those of the controls.
 """
@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cellmodels.low_sample import Make, draws, low_sample_curve
-from cellmodels.neighbours import Neighbours
+from cellmodels.eval.low_sample import Make, draws, low_sample_curve
+from cellmodels.groups.neighbours import Neighbours
 
 SCORES = ("accuracy", "macro_f1", "rare_f1")
 RARE = 0.01  # a type is rare below this share of the cells

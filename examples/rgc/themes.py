@@ -66,8 +66,8 @@ def fit(
         GMT with names as the data have them: adds `sets` to the table.
     """
     from cellmodels import TopicModel
-    from cellmodels.metrics import nmi
-    from cellmodels.topic_metrics import interpretation_purity
+    from cellmodels.eval.metrics import nmi
+    from cellmodels.eval.topic_metrics import interpretation_purity
 
     rows = np.sort(np.random.default_rng([seed, 21]).permutation(adata.n_obs)[:n_cells])
     few = adata[rows].copy()

@@ -28,11 +28,11 @@ import pandas as pd
 
 from genetext import disk
 from genetext.bench.methods import Method, of_arrays
-from genetext.embedding import EmbeddingSpec
 from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.text.compose import Template, compose
 from genetext.text.snapshot import Snapshot
+from genetext.vectors import EmbeddingSpec
 
 PERMUTED, RANDOM = "permuted vectors", "random vectors"
 LENGTH, NAME, NAMES = "text length and kind", "symbol and name only", "names and designations only"

@@ -173,8 +173,8 @@ def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
 
 def _resolver(whose: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
     """Return a resolver by the snapshot that an index was built from, else by the newest one."""
-    from genetext.resolution import Resolver
-    from genetext.resolution.guess import default_snapshot
+    from genetext.names import Resolver
+    from genetext.names.species_guess import default_snapshot
 
     snapshot = None
     if indices and whose.tax_id == of_species.tax_id:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext import disk
-from genetext.embedding import unit_rows
 from genetext.errors import BenchError
 from genetext.priors import GenePriors
 from genetext.priors.core import fingerprint_of
+from genetext.vectors import unit_rows
 
 JOIN, POST, WEIGHT = "++", "@", "*"
 _FILES = (".parquet", ".safetensors")

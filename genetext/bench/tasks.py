@@ -32,7 +32,7 @@ from genetext import disk
 from genetext.errors import BenchError, first_ten
 
 if TYPE_CHECKING:
-    from genetext.resolution import MatchReport, Resolver
+    from genetext.names import MatchReport, Resolver
     from genetext.species import Species
 
 HOLDOUT = -1

@@ -10,7 +10,7 @@ from genetext.cli.fit import read_h5ad
 from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
 
 if TYPE_CHECKING:
-    from cellmodels.bench.report import CellsBenchmark
+    from cellmodels.eval.bench.report import CellsBenchmark
 
 _QUICK: dict[str, Any] = {"seeds": 3, "permutations": 3, "m": (1, 5, 20), "max_cells": 1000}
 _FULL: dict[str, Any] = {"seeds": 5, "permutations": 10, "m": (1, 2, 5, 10, 20, 50), "max_cells": None}
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
             from genetext.bench import figure as drawing
 
             drawing.require(figure)
-        from cellmodels.bench import Protocol, bench_cells
+        from cellmodels.eval.bench import Protocol, bench_cells
         from genetext import disk
         from genetext.priors import GenePriors
 
@@ -130,7 +130,7 @@ def register(app: typer.Typer) -> None:
             with disk.atomic_file(tsv) as handle:
                 handle.write(found.to_tsv().encode())
         if figure is not None:
-            from cellmodels.bench.figure import draw
+            from cellmodels.eval.bench.figure import draw
 
             draw(found, figure)
         _show(found, as_json=as_json, quiet=quiet)
@@ -166,8 +166,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _settings(models: list[str], pairs: list[str]) -> dict[str, dict[str, Any]]:
     """Read `topic.n_topics=20`; what a model does not have is wrong usage."""
     import cellmodels
-    from cellmodels.bench.embeddings import KNOWN, LABELLED
-    from cellmodels.settings import parse
+    from cellmodels.eval.bench.embeddings import KNOWN, LABELLED
+    from cellmodels.train.hyperparameters import parse
     from genetext.errors import ModelError
 
     unknown = [one for one in models if one not in (*KNOWN, LABELLED)]

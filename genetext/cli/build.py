@@ -83,8 +83,8 @@ def register(app: typer.Typer) -> None:
         What was fetched, parsed or encoded before is not done again; a build that was stopped goes on where it was.
         """
         from genetext.build import build
-        from genetext.embedding import EmbeddingSpec, without_hub
         from genetext.errors import EncoderError, MissingWeights
+        from genetext.vectors import EmbeddingSpec, without_hub
 
         try:
             with without_hub(offline):

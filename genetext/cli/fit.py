@@ -272,7 +272,7 @@ def _refuse_paths(data: Path, output: Path) -> None:
 def _make(kind: str, preset: str | None, given: dict[str, Any], pairs: list[str], seed: int) -> "CellModel[Any]":
     """Return the model, not fitted; what its hyper-parameters cannot be is wrong usage."""
     import cellmodels
-    from cellmodels import settings
+    from cellmodels.train import hyperparameters as settings
     from genetext.errors import ModelError
 
     model = getattr(cellmodels, kind)
@@ -290,7 +290,7 @@ def _make(kind: str, preset: str | None, given: dict[str, Any], pairs: list[str]
 
 def _show_config(kind: str, *, as_json: bool) -> None:
     import cellmodels
-    from cellmodels import settings
+    from cellmodels.train import hyperparameters as settings
 
     model = getattr(cellmodels, kind)
     if as_json:
@@ -323,7 +323,7 @@ def _priors(name: str, post: str, seeded: tuple[str, int] | None) -> Any:
 def _cluster(model: "CellModel[Any]", adata: Any, n_clusters: int | None, *, seed: int) -> dict[str, Any]:
     import pandas as pd
 
-    from cellmodels.clusters import cluster
+    from cellmodels.groups.clusters import cluster
     from genetext.keys import Keys
 
     # The stability of clusters is told on four fifths of the cells, each of which needs neighbours among them.

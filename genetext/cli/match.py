@@ -56,10 +56,10 @@ def register(app: typer.Typer) -> None:
         """Say which gene each name of a data set means, and why some mean none. Reads no expression, opens no index."""
         if as_json and as_tsv:
             raise typer.BadParameter("choose one of --json and --tsv")
-        from genetext import names
         from genetext.errors import TooFewMatched
-        from genetext.matching import Matched
-        from genetext.matching import match as run
+        from genetext.names import columns as names
+        from genetext.names.matching import Matched
+        from genetext.names.matching import match as run
 
         try:
             found = run(
@@ -116,7 +116,7 @@ def register(app: typer.Typer) -> None:
         if missing not in ("mask", "zero", "mean", "error"):
             raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
         seeded = parse_control(control)
-        from genetext import names
+        from genetext.names import columns as names
         from genetext.priors import GenePriors
         from genetext.priors.anndata import write_h5ad
 

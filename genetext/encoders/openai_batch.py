@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.encoders.openai import MAX_TOKENS, OpenAIEncoder, Pieces, pack, share_out
 from genetext.encoders.openai_api import WrongReply, entries, match
+from genetext.encoding.store import VectorStore
 from genetext.errors import EncoderError, first_ten
 from genetext.progress import Progress
-from genetext.store import VectorStore
 
 if TYPE_CHECKING:
     import openai

@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import PriorsError, ResolveError, TooFewMatched, first_ten
-from genetext.names import NameColumn, candidates, strings
+from genetext.names.columns import NameColumn, candidates, strings
 from genetext.priors.core import NO_GENE, GenePriors, Missing, fingerprint_of, refuse_missing
 from genetext.species import Species
 
 if TYPE_CHECKING:
-    from genetext.resolution import MatchReport, Resolver
-    from genetext.resolution.tables import Glance
+    from genetext.names import MatchReport, Resolver
+    from genetext.names.tables import Glance
     from genetext.text.snapshot import Snapshot
 
 NO_TEXT = "no text"
@@ -208,7 +208,7 @@ def from_arrays(
 
 def _with_ids(priors: GenePriors, species: Species, snapshot: "Snapshot | None") -> GenePriors:
     """Give somebody's own vectors GeneIDs. Of two names of one gene the surer one keeps it."""
-    from genetext.resolution import resolve
+    from genetext.names import resolve
 
     match = resolve(list(priors.names), species, snapshot=snapshot)
     surest = np.array([_SURE.index(one) if one in _SURE else len(_SURE) for one in match.status])
@@ -273,7 +273,7 @@ class _Names:
 
     def rows(self, column: NameColumn, whose: Species | None) -> _Rows:
         """Resolve a column of names; `whose` None: guess the species from them."""
-        from genetext.resolution import guess
+        from genetext.names import species_guess as guess
 
         guessed = ""
         if self._snapshot is not None:
@@ -310,7 +310,8 @@ class _Names:
         return _Rows(column, rows, match.gene_id, status, match.species, match)
 
     def _resolver(self, whose: Species) -> "Resolver":
-        from genetext.resolution import Resolver, guess
+        from genetext.names import Resolver
+        from genetext.names import species_guess as guess
 
         if whose.tax_id not in self._resolvers:
             # GeneIDs are the index's own: the bundled mouse facts, for one, lend some from human.

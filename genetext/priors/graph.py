@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.embedding import unit_rows
 from genetext.errors import PriorsError, first_ten
 from genetext.priors.core import GenePriors
+from genetext.vectors import unit_rows
 
 _ROWS = 1024
 # Cosines of unit float32 vectors are off by less than this; what is that near to the k-th place is measured again.

@@ -8,7 +8,7 @@ import pytest
 
 from genetext.bench.tasks import HOLDOUT, GeneTasks, Limits, Task
 from genetext.errors import BenchError
-from genetext.resolution import Resolver
+from genetext.names import Resolver
 from tests.bench.worlds import splits_file
 from tests.factory import write_ncbi, write_snapshot
 

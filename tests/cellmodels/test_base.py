@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from cellmodels import metrics
-from cellmodels.clusters import cluster
+from cellmodels.eval import metrics
+from cellmodels.groups.clusters import cluster
 from genetext.errors import CellsError, GenesMissing, ModelError, PriorsError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import ToyModel, cells

@@ -12,8 +12,8 @@ from scipy import sparse
 from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
-from cellmodels.inputs import CellMatrix, Rows, read_cells
-from cellmodels.training import Schedule, in_order, shuffled, split
+from cellmodels.data.inputs import CellMatrix, Rows, read_cells
+from cellmodels.train.loop import Schedule, in_order, shuffled, split
 
 
 def cells(n: int = 60, n_genes: int = 30, *, seed: int = 0, groups: int = 3) -> anndata.AnnData:

@@ -5,9 +5,9 @@ import json
 import anndata
 import numpy as np
 import pytest
+from tests.cellmodels.test_annotate import PLACES, TYPES, in_this_world, index, make_cells  # noqa: F401
 
 from genetext.cli import annotate
-from tests.cellmodels.test_annotate import PLACES, TYPES, in_this_world, index, make_cells  # noqa: F401
 from tests.cli.run import run_alone
 
 

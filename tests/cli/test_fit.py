@@ -330,7 +330,7 @@ def test_two_processes_fit_together_and_one_writes(tmp_path, h5ad):
     )
     assert (ran.returncode, ran.stdout) == (0, f"{out}\n"), ran.stderr
     assert ran.stderr.count("80 cells in obsm[X_contrastive]") == 1
-    from cellmodels import metrics
+    from cellmodels.eval import metrics
 
     got = anndata.read_h5ad(out)
     assert metrics.ari(got.obs["group"].astype(str), got.obs["contrastive_cluster"].astype(str)) > 0.8

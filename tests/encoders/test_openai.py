@@ -29,8 +29,8 @@ from genetext.encoders.openai import (
     share_out,
 )
 from genetext.encoders.openai_api import Retries
+from genetext.encoding.store import VectorStore
 from genetext.errors import CostLimit, EncoderError
-from genetext.store import VectorStore
 from tests.servers.openai import Fault, OpenAIServer, body, status, vector
 
 MODEL = "text-embedding-3-small"
@@ -740,7 +740,7 @@ import sys
 from pathlib import Path
 from genetext.encoders.base import EncoderSpec
 from genetext.encoders.openai import OpenAIEncoder
-from genetext.store import VectorStore
+from genetext.encoding.store import VectorStore
 from tests.encoders import test_openai as here
 with VectorStore(Path(sys.argv[1])) as store:
     here.encode_into(store, OpenAIEncoder(here.SPEC, concurrency=3), here.texts(120))

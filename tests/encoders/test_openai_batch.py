@@ -14,8 +14,8 @@ from genetext.encoders import openai_batch
 from genetext.encoders.base import WHOLE, WINDOWED, EncoderSpec
 from genetext.encoders.openai import OpenAIEncoder
 from genetext.encoders.openai_api import Retries
+from genetext.encoding.store import VectorStore
 from genetext.errors import EncoderError
-from genetext.store import VectorStore
 from tests.encoders.test_openai import DIM, LONG, SPEC, WORDS, digests, expected, policy, texts
 from tests.servers.openai import OpenAIServer
 
@@ -253,7 +253,7 @@ def test_a_key_in_an_answer_is_not_shown(server, make, store, monkeypatch):
 PROGRAM = """
 import sys
 from genetext.encoders.openai import OpenAIEncoder
-from genetext.store import VectorStore
+from genetext.encoding.store import VectorStore
 from genetext.encoders import openai_batch
 from tests.encoders import test_openai as here
 some = here.texts(30)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from genetext.embedding import EmbeddingSpec, TextEmbedding
 from genetext.encoders.base import EncoderSpec
 from genetext.index import GeneIndex
 from genetext.text.snapshot import Snapshot
+from genetext.vectors import EmbeddingSpec, TextEmbedding
 from tests.factory import write_ncbi, write_snapshot
 
 DIM = 12

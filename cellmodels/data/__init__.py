@@ -1,0 +1,1 @@
+"""Cells and genes as the models take them."""

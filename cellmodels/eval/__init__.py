@@ -1,0 +1,1 @@
+"""What embeddings, clusters and topics are worth: metrics, curves, enrichment, benchmarks."""

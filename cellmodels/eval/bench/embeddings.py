@@ -1,0 +1,170 @@
+"""Embeddings to be compared: principal components, averaged gene vectors, models; each with a prior or a control."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellmodels.data.inputs import read_cells
+from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
+from cellmodels.groups.profiles import moments, variable_genes
+from genetext.errors import BenchError
+
+if TYPE_CHECKING:
+    from cellmodels.base import CellModel
+    from genetext.priors import GenePriors
+
+Floats = NDArray[np.float64]
+Make = Callable[[int], "CellModel[Any]"]
+"""From a seed to a model, not fitted."""
+
+KNOWN = {"contrastive": "ContrastiveModel", "topic": "TopicModel", "refinement": "RefinementModel"}
+LABELLED = "contrastive-labels"
+"""The contrastive model fitted with the few labels themselves, to the few cells that have them."""
+QUICK: Mapping[str, Mapping[str, Any]] = {
+    "contrastive": {"epochs": 20, "n_genes": 1000, "hidden": 128, "n_latent": 32},
+    LABELLED: {"epochs": 15, "n_genes": 1000, "hidden": 128, "n_latent": 32},
+    "topic": {"epochs": 80, "n_genes": 1000, "n_topics": 20, "n_hidden": 100, "n_embedding": 64, "lr_step": 20},
+    "refinement": {"n_genes": 1000, "n_hidden": 128, "gene_features": 64},
+}
+"""Hyper-parameters that take seconds on some hundreds of cells; models are smaller and fitted for less long than by
+default, so that these numbers are no measure of the models."""
+WEIGHTING = "contrast"
+"""Of the gene vectors where they stand alone: what a cell expresses more than others."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model of this package by name, with hyper-parameters; can be sent to another process."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, seed: int) -> "CellModel[Any]":
+        """Return the model with this seed."""
+        import cellmodels
+
+        kind = "contrastive" if self.name == LABELLED else self.name
+        if kind not in KNOWN:
+            raise BenchError(f"there is no model {self.name!r}: there are {', '.join(KNOWN)} and {LABELLED}")
+        fixed = {"loss": "supervised", "held_out": 0.0} if self.name == LABELLED else {}
+        made: CellModel[Any] = getattr(cellmodels, KNOWN[kind])(**{**fixed, **self.settings, "seed": seed})
+        return made
+
+
+def fingerprint(make: Make) -> dict[str, Any]:
+    """Return what tells a model with its hyper-parameters from another, as JSON values."""
+    model = make(0)
+    return {"model": f"{type(model).__module__}.{type(model).__qualname__}", "config": asdict(model.config)}
+
+
+def prior_of(arm: Arm, priors: "GenePriors | None") -> "GenePriors | None":
+    """Return the prior of an arm; priors are aligned, so that permutations are among the genes of the data."""
+    if priors is None:
+        return None
+    made = {PRIOR: lambda: priors, PERMUTED: lambda: priors.permuted(arm.draw), RANDOM: lambda: priors.random(arm.seed)}
+    return priors.without() if arm.control == NONE else made[arm.control]()
+
+
+def embed(
+    arm: Arm, adata: Any, fitted_on: NDArray[np.int64], priors: "GenePriors | None", make: Make | None, *, device: str
+) -> Floats:
+    """Fit to some cells and embed all.
+
+    Parameters
+    ----------
+    arm
+        Method and control.
+    adata
+        All cells.
+    fitted_on
+        Positions of the cells to fit to.
+    priors
+        Aligned to the genes of `adata`.
+    make
+        The model, where it is one.
+    device
+        To train on.
+
+    Returns
+    -------
+    `(n_cells, d) float64`, centred on the cells fitted to; cells without anything to embed are zeros.
+    """
+    part = adata if len(fitted_on) == adata.n_obs else adata[fitted_on].copy()
+    prior = prior_of(arm, priors)
+    if arm.method == EXPRESSION:
+        made = _components(adata, fitted_on, arm.seed)
+    elif arm.method == PRIORS:
+        made = _averaged(adata, part, prior)
+    else:
+        from cellmodels.train.loop import Trainer
+
+        assert make is not None
+        made = make(arm.seed).fit(part, prior, trainer=Trainer(device=device)).embed(adata)
+    values = np.asarray(made, np.float64)
+    there = np.flatnonzero(np.isfinite(values).all(axis=1))
+    centre = values[np.intersect1d(fitted_on, there)].mean(axis=0)
+    centred = np.zeros_like(values)
+    centred[there] = values[there] - centre
+    return centred
+
+
+def embed_labelled(
+    arm: Arm,
+    adata: Any,
+    train: NDArray[np.int64],
+    labels: NDArray[np.object_],
+    priors: "GenePriors | None",
+    make: Make,
+    *,
+    device: str,
+) -> Floats:
+    """Fit to the few cells that have labels, with the labels, and embed all."""
+    from cellmodels.train.loop import Trainer
+
+    fit: Any = make(arm.seed).fit
+    how = Trainer(device=device)
+    model = fit(adata[train].copy(), prior_of(arm, priors), labels=list(labels[train]), trainer=how)
+    return np.asarray(model.embed(adata), np.float64)
+
+
+def _components(adata: Any, fitted_on: NDArray[np.int64], seed: int) -> NDArray[Any]:
+    """Return 50 principal components of the genes that vary most, scaled and cut at ten standard deviations."""
+    from sklearn.decomposition import PCA
+
+    cells = read_cells(adata, needs="log").matrix
+    part = cells[fitted_on]
+    genes = variable_genes(part, 2000)
+    if not len(genes):
+        raise BenchError("no gene varies between the cells")
+    _, sd = moments(part[:, genes])
+
+    def scaled(matrix: Any) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = np.minimum(matrix[:, genes].toarray() / sd.astype(np.float32), 10)
+        return values
+
+    n = min(50, len(genes), len(fitted_on) - 1)
+    components = PCA(n, svd_solver="covariance_eigh" if len(genes) <= len(fitted_on) else "full", random_state=seed)
+    return np.asarray(components.fit(scaled(part)).transform(scaled(cells)))
+
+
+def _averaged(adata: Any, part: Any, priors: "GenePriors | None") -> NDArray[Any]:
+    from genetext.cells import embed as cells
+    from genetext.cells import measure_background
+
+    expression = "counts" if _has_counts(adata) else "log"
+    background = measure_background(part, expression=expression, threads=1)
+    options = cells.Options(weighting=WEIGHTING, expression=expression)
+    return cells.embed(cells.Job.of(adata, priors, options, background=background), threads=1).vectors
+
+
+def _has_counts(adata: Any) -> bool:
+    from genetext.errors import CellsError
+
+    try:
+        read_cells(adata, needs="counts")
+    except CellsError:
+        return False
+    return True

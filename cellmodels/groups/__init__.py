@@ -1,0 +1,1 @@
+"""Graphs, clusters, neighbours and principal components of cells."""

@@ -1,0 +1,1 @@
+"""Layers and products shared by the networks."""

@@ -1,0 +1,121 @@
+"""Models and checkpoints on disk: safetensors for numbers, JSON for the rest, one manifest, no pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellmodels.data.genes import Genes
+from genetext import disk, manifest
+from genetext.errors import ModelError
+
+FORMAT = "genetext-cellmodel"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a model's folder holds.
+
+    Attributes
+    ----------
+    kind
+        Name of the model's class.
+    config
+        Its hyper-parameters.
+    weights
+        The state of its module.
+    arrays
+        Whatever else it needs to embed cells.
+    genes
+        The genes that it was fitted on.
+    facts
+        What it was fitted with, JSON values.
+    history
+        Losses per epoch.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    genes: Genes
+    facts: Mapping[str, Any]
+    history: pd.DataFrame
+
+
+def write(folder: Path, stored: Stored) -> None:
+    """Write a model, in one step: a reader sees the old folder or the new one.
+
+    Raises
+    ------
+    ModelError
+        There is something else at `folder`.
+    DiskError
+        It cannot be written.
+    """
+    from importlib.metadata import version
+
+    from safetensors.numpy import save_file as save_arrays
+    from safetensors.torch import save_file as save_tensors
+
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and manifest.kind(folder) != FORMAT)):
+        raise ModelError(f"{folder} is there already and is no {FORMAT}: choose another folder")
+    with disk.atomic_directory(folder) as new:
+        save_tensors(
+            {name: tensor.contiguous() for name, tensor in stored.weights.items()}, new / "weights.safetensors"
+        )
+        save_arrays({name: np.ascontiguousarray(a) for name, a in stored.arrays.items()}, new / "arrays.safetensors")
+        genes = {"name": stored.genes.names.astype(str), "gene_id": stored.genes.gene_ids}
+        pd.DataFrame(genes).to_parquet(new / "genes.parquet", index=False)
+        history = {"columns": list(stored.history.columns), "data": stored.history.to_numpy(float).tolist()}
+        disk.write_json(new / "history.json", history)
+        manifest.write(
+            new,
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            content={
+                "kind": stored.kind,
+                "config": dict(stored.config),
+                "facts": dict(stored.facts),
+                "species": stored.genes.species,
+                "versions": {name: version(name) for name in ("genetext", "torch", "numpy")},
+            },
+        )
+
+
+def read(folder: Path) -> Stored:
+    """Read a model's folder; every file is checked against its sha256.
+
+    Raises
+    ------
+    ModelError
+        It is no such folder, of another version, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file as load_arrays
+    from safetensors.torch import load_file as load_tensors
+
+    there = manifest.read(folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError)
+    problems = manifest.verify(folder, there)
+    if problems:
+        raise ModelError(f"{folder} is damaged: {'; '.join(problems)}. Fit and save the model again")
+    try:
+        genes = pd.read_parquet(folder / "genes.parquet")
+        history = pd.DataFrame(**json.loads((folder / "history.json").read_text())).astype({"epoch": "int64"})
+        return Stored(
+            kind=there["kind"],
+            config=there["config"],
+            weights=load_tensors(folder / "weights.safetensors"),
+            arrays=load_arrays(folder / "arrays.safetensors"),
+            genes=Genes(genes["name"].to_numpy(object), genes["gene_id"].to_numpy(np.int64), there["species"]),
+            facts=there["facts"],
+            history=history,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as cause:
+        raise ModelError(f"{folder} cannot be read: {cause}") from cause

@@ -1,0 +1,1 @@
+"""Texts through an encoder into the store of vectors."""

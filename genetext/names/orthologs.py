@@ -1,0 +1,76 @@
+"""Genes of one species as genes of another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from genetext.errors import ResolveError
+from genetext.names import species_guess as guess
+from genetext.species import HUMAN, Species
+from genetext.text.snapshot import Snapshot
+
+Gene = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Orthologs:
+    """Orthologs of the genes of a species.
+
+    Attributes
+    ----------
+    single
+        For each gene with a one-to-one ortholog: GeneID and symbol of that.
+    several
+        For each other gene with orthologs: all of them.
+    """
+
+    single: Mapping[int, Gene]
+    several: Mapping[int, tuple[Gene, ...]]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, to: Species, *, target: Snapshot | None = None) -> "Orthologs":
+        """Read the orthologs from the species of a snapshot to another species.
+
+        Parameters
+        ----------
+        snapshot
+            Of the species that the genes are of.
+        to
+            Human; or any species with a snapshot, where `snapshot` is human.
+        target
+            The snapshot of `to`. Default: the newest one, else the facts.
+
+        Raises
+        ------
+        ResolveError
+            There are none from the one to the other.
+        """
+        columns = ["gene_id", "human_gene_id", "human_symbol", "one_to_one"]
+        if to.tax_id == HUMAN.tax_id:
+            pairs = snapshot.frame("orthologs", columns=columns)
+            genes, others, symbols = pairs["gene_id"], pairs["human_gene_id"], pairs["human_symbol"]
+        elif snapshot.species.tax_id == HUMAN.tax_id:
+            there = target or guess.default_snapshot(to)
+            pairs = there.frame("orthologs", columns=columns)
+            genes, others = pairs["human_gene_id"], pairs["gene_id"]
+            symbols = others.map(there.genes.set_index("gene_id")["symbol"])
+        else:
+            raise ResolveError(
+                f"there are no orthologs from {snapshot.species.name} to {to.name}: NCBI relates each species to human "
+                f"only"
+            )
+        if not len(pairs):
+            raise ResolveError(
+                f"the snapshot holds no orthologs between {snapshot.species.name} and {to.name}: fetch the species "
+                f"from NCBI with gene_orthologs.gz"
+            )
+        table = pd.DataFrame({"gene": genes, "other": others, "symbol": symbols, "one": pairs["one_to_one"]})
+        single: dict[int, Gene] = {}
+        several: dict[int, tuple[Gene, ...]] = {}
+        for gene, other, symbol, one in zip(*(table[column].tolist() for column in table), strict=True):
+            if one:
+                single[gene] = (other, symbol)
+            else:
+                several[gene] = (*several.get(gene, ()), (other, symbol))
+        return cls(single, several)

@@ -1,0 +1,169 @@
+"""Where people keep gene names, and what is no list of names."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genetext.errors import ResolveError
+from genetext.names import columns as names
+
+
+def data(index, **var):
+    return anndata.AnnData(
+        np.ones((2, len(index)), np.float32), var=pd.DataFrame(var, index=pd.Index(index, dtype=str))
+    )
+
+
+def labels(found):
+    return [one.label for one in found]
+
+
+def test_var_names_come_first_then_known_columns_in_their_order():
+    adata = data(["a", "b"], gene_ids=["1", "2"], n_cells=[3, 4], feature_name=["x", "y"])
+    found = names.candidates(adata)
+    assert labels(found) == ["var_names", "var['feature_name']", "var['gene_ids']"]
+    assert found[1].names == ["x", "y"]
+    assert labels(names.candidates(adata.var)) == labels(found)
+
+
+def test_counters_are_no_names():
+    adata = data(["0", "1", "2"], gene_ids=["x", "y", "z"])
+    assert labels(names.candidates(adata)) == ["var['gene_ids']"]
+    with pytest.raises(ResolveError, match=r"0 to 2.*\(it has n\)"):
+        names.candidates(data(["0", "1", "2"], n=[1, 2, 3]))
+
+
+def test_what_a_subset_leaves_of_a_counter_is_no_name_either():
+    rng = np.random.default_rng(0)
+    whole = data([str(number) for number in range(4_000)])
+    chosen = rng.choice(4_000, 1_000, replace=False)
+    for some in (whole[:, np.sort(chosen)], whole[:, chosen], whole[:, 1:], whole[:, [7, 19]]):
+        with pytest.raises(ResolveError, match=r"may only count the genes.*column='var_names' if these are"):
+            names.candidates(some)
+        assert len(names.candidates(some, column="var_names")[0].names) == some.n_vars
+    with_names = data(["3", "7", "900"], symbol=["TP53", "RHO", "OPN4"])
+    assert labels(names.candidates(with_names)) == ["var['symbol']"]
+
+
+def test_a_counter_in_a_column_is_left_out_unless_it_is_named():
+    n = 50
+    adata = data(
+        [f"G{i}" for i in range(n)],
+        gene_ids=[str(i) for i in range(3, 3 + 2 * n, 2)],
+        entrez_id=[str(i) for i in range(1, n + 1)],
+        n_cells=[1] * n,
+    )
+    assert labels(names.candidates(adata)) == ["var_names"]
+    assert len(names.candidates(adata, column="gene_ids")[0].names) == n
+    # Small GeneIDs with gaps, under a name that says what they are.
+    adata.var["entrez_id"] = [str(i) for i in range(3, 3 + 2 * n, 2)]
+    assert [one.gene_ids for one in names.candidates(adata)] == [False, True]
+
+
+@pytest.mark.parametrize("index", [["7157", "672", "94233"], ["1", "100506658"], ["7157.5", "8000.5"], ["1", "2", "x"]])
+def test_numbers_that_count_nothing_may_be_geneids(index):
+    assert labels(names.candidates(data(index))) == ["var_names"]
+
+
+def test_a_list_that_counts_is_refused():
+    for first in (0, 1):
+        with pytest.raises(ResolveError, match=f"the numbers {first} to 1,999 in order"):
+            names.candidates([str(number) for number in range(first, 2_000)])
+    assert names.candidates(["1", "2", "9"])[0].names == ["1", "2", "9"]
+
+
+def test_raw_adds_only_what_var_has_lost_in_the_order_of_var():
+    whole = data(["a", "b", "c"], gene_ids=["1", "2", "3"], symbol=["A", "B", "C"])
+    some = whole[:, ["c", "a"]].copy()
+    some.raw = whole
+    del some.var["gene_ids"]
+    found = names.candidates(some)
+    assert labels(found) == ["var_names", "var['symbol']", "raw.var['gene_ids']"]
+    assert found[2].names == ["3", "1"]
+
+
+def test_raw_of_other_genes_is_left_alone():
+    some = data(["a", "b"])
+    some.raw = data(["a", "x"], gene_ids=["1", "2"])
+    assert labels(names.candidates(some)) == ["var_names"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pd.Series(pd.Categorical(["A", None, "B"])), ["A", "", "B"]),
+        (pd.Series([b"A", " B ", np.nan], dtype=object), ["A", "B", ""]),
+        (pd.Series([7157.0, np.nan, 6010.0]), ["7157", "", "6010"]),
+        (pd.array([7157, None, 6010], dtype="Int64"), ["7157", "", "6010"]),
+        (pd.Series(["A", None, "B"], dtype="string"), ["A", "", "B"]),
+        (np.array(["A", "", "B"]), ["A", "", "B"]),
+        (iter(["A", None, 3]), ["A", "", "3"]),
+    ],
+)
+def test_strings_of_all_that_pandas_makes_of_names(values, expected):
+    assert names.strings(values) == expected
+
+
+@given(st.lists(st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.binary())))
+def test_strings_of_anything(values):
+    found = names.strings(values)
+    assert len(found) == len(values)
+    assert all(isinstance(name, str) and name == name.strip() for name in found)
+
+
+def test_one_column_by_name():
+    adata = data(["a", "b"], mine=["x", "y"])
+    assert names.candidates(adata, column="mine") == [names.NameColumn("var['mine']", ["x", "y"])]
+    assert names.candidates(adata, column="var_names")[0].names == ["a", "b"]
+    with pytest.raises(ResolveError, match="no column 'gene': it has mine"):
+        names.candidates(adata, column="gene")
+    with pytest.raises(ResolveError, match="a list of names has no column"):
+        names.candidates(["a"], column="gene")
+
+
+def test_a_list_is_a_list_and_a_string_is_not():
+    assert names.candidates(pd.Index(["a", "b"]))[0] == names.NameColumn("names", ["a", "b"])
+    assert names.candidates([])[0].names == []
+    with pytest.raises(ResolveError, match="one string"):
+        names.candidates("TP53")
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+def test_files_are_read_without_their_expression(tmp_path, form):
+    whole = data(["a", "b", "c"], gene_ids=pd.Categorical(["1", "2", "3"]))
+    some = whole[:, ["c", "a"]].copy()
+    some.raw = whole
+    del some.var["gene_ids"]
+    path = tmp_path / f"x.{form}"
+    getattr(some, f"write_{form}")(path)
+    assert names.candidates(names.read(path)) == names.candidates(some)
+
+
+def test_text_files(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_bytes("\ufeffTP53,x\n\n RHO \n".encode())
+    assert names.read(path) == ["TP53", "RHO"]
+    # As R's write.csv and write.table leave it.
+    path.write_text('"","x"\n"TP53",1\n"NKX2,5",2\n\'RHO,3\n"PAX6\n')
+    assert names.read(path) == ["", "TP53", "NKX2,5", "'RHO", "PAX6"]
+    path.write_text('"TP53"\t"a, b"\nRHO\t"open\nPAX6\t3\n')
+    assert names.read(path) == ["TP53", "RHO", "PAX6"]
+    path.write_text("x" * 200_000)
+    with pytest.raises(ResolveError, match="no text of gene names"):
+        names.read(path)
+    with pytest.raises(ResolveError, match="there is no"):
+        names.read(tmp_path / "absent.txt")
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ResolveError, match="neither h5ad nor zarr"):
+        names.read(path)
+
+
+def test_a_damaged_h5ad(tmp_path):
+    path = tmp_path / "x.h5ad"
+    path.write_bytes(b"not hdf5")
+    with pytest.raises(ResolveError, match="no AnnData file"):
+        names.read(path)
