@@ -1,9 +1,9 @@
 """How well cells are classified after m examples of each type, for several ways to embed a cell.
 
 Everything is compared on the same terms (`cellmodels.eval.low_sample`): the same genes, the same cells to learn from,
-the same other cells to name, and the same classifier, nearest neighbours by cosine. A way of embedding (an `Arm`) is given
-the labels of the cells to learn from and no others. Repeats differ in the cells drawn, in the seeds of the models and
-in those of the controls.
+the same other cells to name, and the same classifier, nearest neighbours by cosine. A way of embedding (an `Arm`) is
+given the labels of the cells to learn from and no others. Repeats differ in the cells drawn, in the seeds of the
+models and in those of the controls.
 """
 
 from collections.abc import Callable, Mapping, Sequence
