@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext.errors import EncoderError, first_ten
+from genetext.retry import backoff, wait_asked
 
 if TYPE_CHECKING:
     import openai
@@ -188,8 +188,8 @@ class Api:
                 self._give_up(outcome, what, sent)
             if after > self._retries.patience:
                 self._give_up(outcome, what, sent, f"; it asks to wait {after:,.0f} s: run the same command again then")
-            backoff = min(self._retries.longest, self._retries.first * 2 ** (sent - 1))
-            delay = max(after, backoff * (1 - self._chance.random() / 4))
+            pause = backoff(sent, first=self._retries.first, longest=self._retries.longest)
+            delay = max(after, pause * (1 - self._chance.random() / 4))
             _log.warning("%s: %s; again in %.1f s", what, outcome.text, delay)
             if after:
                 with self._guard:
@@ -239,7 +239,7 @@ class Api:
         advised = error.response.headers.get("x-should-retry")
         passing = advised == "true" or (advised != "false" and (status in _PASSING or status >= 500))
         return _Failure(
-            f"{self.host} answered {status} ({said})", passing=passing, after=_retry_after(error.response.headers)
+            f"{self.host} answered {status} ({said})", passing=passing, after=wait_asked(error.response.headers)
         )
 
     def _give_up(self, failure: "_Failure", what: str, sent: int, advice: str = "") -> NoReturn:
@@ -369,17 +369,3 @@ def _numbers(numbers: Any) -> NDArray[np.float32]:
     if found.ndim != 1 or not found.size:
         raise WrongReply(f"a vector that is none, but of shape {found.shape}")
     return found
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Read `Retry-After` (seconds or a date) or `retry-after-ms`; None where there is none or it cannot be read."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is None:
-            return None
-        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None

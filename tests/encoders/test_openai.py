@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genetext import encoders
-from genetext.encoders import openai_api, tokens
+from genetext.encoders import tokens
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, EncoderSpec
 from genetext.encoders.openai import (
     MAX_INPUTS,
@@ -486,13 +486,6 @@ def test_a_server_that_asks_to_wait_for_hours_ends_the_run(make, server):
     with pytest.raises(EncoderError, match=r"wait 7,200 s: run the same command again then"):
         make().encode(texts(1))
     assert len(server.received) == 1
-
-
-def test_a_date_or_a_word_that_cannot_be_read_is_no_retry_after():
-    assert openai_api._retry_after({"retry-after": "soon"}) is None
-    assert openai_api._retry_after({"retry-after-ms": "x"}) is None
-    assert openai_api._retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert openai_api._retry_after({}) is None
 
 
 def test_a_timeout_is_asked_again(make, server):
