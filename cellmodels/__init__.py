@@ -3,8 +3,23 @@
 Names are loaded when first used, so that `import cellmodels` costs nothing of torch.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from genetext.exports import load_when_used
+
+if TYPE_CHECKING:
+    from cellmodels.annotation import Annotation as Annotation
+    from cellmodels.annotation import CellTypes as CellTypes
+    from cellmodels.annotation import annotate as annotate
+    from cellmodels.annotation import refine_logits as refine_logits
+    from cellmodels.base import CellModel as CellModel
+    from cellmodels.base import load_model as load_model
+    from cellmodels.contrastive import ContrastiveModel as ContrastiveModel
+    from cellmodels.groups.graphs import knn_graph as knn_graph
+    from cellmodels.nn.layers import GenePriorEmbedding as GenePriorEmbedding
+    from cellmodels.refinement import RefinementModel as RefinementModel
+    from cellmodels.topic import TopicModel as TopicModel
+    from cellmodels.train.loop import Trainer as Trainer
 
 _EXPORTS = {
     "Annotation": "cellmodels.annotation",
@@ -22,12 +37,5 @@ _EXPORTS = {
 }
 __all__ = [*_EXPORTS]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'cellmodels' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_when_used(__name__, _EXPORTS)

@@ -37,13 +37,3 @@ def test_help_loads_nothing_heavy(arguments):
         "from genetext.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code"
     )
     assert loaded_after(code) == "[]"
-
-
-def test_every_public_name_can_be_had():
-    import genetext
-
-    for name in genetext.__all__:
-        assert getattr(genetext, name) is not None
-    assert set(genetext.__all__) == set(dir(genetext))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = genetext.nothing

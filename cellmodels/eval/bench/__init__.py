@@ -1,20 +1,20 @@
-"""Whether gene text helps on somebody's own cells: clustering and labelling from a few cells, beside every control.
+"""Whether gene text helps on somebody's own cells: clustering and labelling from a few cells, beside every control."""
 
-Names are loaded when first used.
-"""
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from genetext.exports import load_when_used
+
+if TYPE_CHECKING:
+    from cellmodels.eval.bench.protocol import Protocol as Protocol
+    from cellmodels.eval.bench.report import CellsBenchmark as CellsBenchmark
+    from cellmodels.eval.bench.run import bench_cells as bench_cells
 
 _EXPORTS = {
     "CellsBenchmark": "cellmodels.eval.bench.report",
     "Protocol": "cellmodels.eval.bench.protocol",
     "bench_cells": "cellmodels.eval.bench.run",
 }
-__all__ = ["CellsBenchmark", "Protocol", "bench_cells"]
+__all__ = [*_EXPORTS]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'cellmodels.eval.bench' has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_when_used(__name__, _EXPORTS)
