@@ -148,8 +148,8 @@ def build(
     GenetextError
         Anything that stands between here and an index, in one sentence. What was finished before is kept.
     """
+    from genetext.acquire import fetch
     from genetext.text.compose import compose
-    from genetext.text.fetch import fetch
 
     root = root or disk.cache_dir()
     template = template or Template()

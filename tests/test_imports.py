@@ -20,7 +20,7 @@ def loaded_after(code):
         "import genetext",
         "import cellmodels",
         "import genetext.cli",
-        "import genetext.build, genetext.index, genetext.encoding.store, genetext.text.fetch, genetext.encoders",
+        "import genetext.build, genetext.index, genetext.encoding.store, genetext.acquire, genetext.encoders",
     ],
 )
 def test_importing_loads_nothing_heavy(code):

@@ -19,7 +19,7 @@ PAGES = {
     "text": (
         "genetext.text",
         "From a source to one text per gene. [Fetching text](../fetching.md) is the guide.",
-        ["genetext.text.fetch", "genetext.text.snapshot", "genetext.text.template", "genetext.text.compose"],
+        ["genetext.acquire", "genetext.text.snapshot", "genetext.text.template", "genetext.text.compose"],
     ),
     "encoders": (
         "genetext.encoders",

@@ -27,9 +27,9 @@ import scipy.sparse
 
 from genetext import disk
 from genetext.errors import FetchError, first_ten
+from genetext.fetch import web
+from genetext.fetch.web import Patience, Tries
 from genetext.progress import Progress
-from genetext.text import web
-from genetext.text.web import Patience, Tries
 
 MATRIX = "GSE133382_AtlasRGCs_CountMatrix.csv.gz"
 LABELS = "RGC_Atlas_coordinates.txt"

@@ -121,8 +121,8 @@ def mouse_symbols() -> list[str]:
     Without clones, and without families that retinal neurons do not express: receptors of smell, pheromones and taste,
     hair proteins, defensins, immunoglobulins and the like, which together are a tenth of all genes.
     """
+    from genetext.acquire import find_species
     from genetext.text.facts import open_facts
-    from genetext.text.fetch import find_species
 
     genes = open_facts(find_species("mouse")).genes
     symbols = genes.loc[genes["gene_type"] == "protein-coding", "symbol"]

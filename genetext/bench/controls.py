@@ -71,12 +71,12 @@ class Texts:
     @classmethod
     def of(cls, index: GeneIndex, *, root: Path) -> "Texts":
         """Take the texts of an index."""
-        from genetext.text import fetch
+        from genetext.text.snapshot import list_snapshots
 
         recorded = dict(index.manifest["text"])
         types = recorded.pop("gene_types")
         digest = index.manifest["snapshot"]["digest"]
-        found = [one for one in fetch.list_snapshots(index.species, root=root) if one.digest == digest]
+        found = [one for one in list_snapshots(index.species, root=root) if one.digest == digest]
         shipped = _shipped(index, root) if not found else None
         snapshot = found[0] if found else shipped
         return cls(

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
         GENETEXT_NCBI_URL and GENETEXT_EUTILS_URL put mirrors in NCBI's place. GENETEXT_CACHE names the cache.
         """
-        from genetext.text.fetch import fetch as run
+        from genetext.acquire import fetch as run
 
         with console.progress(quiet=quiet) as progress:
             snapshot = run(species, source=source, genes=gene_list(genes), offline=offline, progress=progress)

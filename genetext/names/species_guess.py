@@ -9,8 +9,8 @@ from genetext.errors import ResolveError, first_ten
 from genetext.names import rules as odd
 from genetext.names.tables import Glance
 from genetext.species import Species
-from genetext.text import facts, fetch
-from genetext.text.snapshot import Snapshot
+from genetext.text import facts
+from genetext.text.snapshot import Snapshot, latest, list_snapshots
 
 # So many distinct names are evidence whatever their share of the list; of fewer, half of the list has to agree.
 _MANY = 20
@@ -26,7 +26,7 @@ def default_snapshot(species: Species, *, root: Path | None = None) -> Snapshot:
     ResolveError
         There is neither.
     """
-    found = fetch.latest(species, root=root)
+    found = latest(species, root=root)
     if found is not None:
         return found
     if species.name in facts.species_with_facts():
@@ -40,9 +40,9 @@ def default_snapshot(species: Species, *, root: Path | None = None) -> Snapshot:
 def known_snapshots(*, root: Path | None = None) -> list[Snapshot]:
     """Return one snapshot of each species that has any, those with facts first: the newest in the cache, else facts."""
     found = {name: default_snapshot(known_species.find(name), root=root) for name in facts.species_with_facts()}
-    for snapshot in fetch.list_snapshots(root=root):
+    for snapshot in list_snapshots(root=root):
         species = snapshot.species
-        if species.name not in found and (whole := fetch.latest(species, root=root)) is not None:
+        if species.name not in found and (whole := latest(species, root=root)) is not None:
             found[species.name] = whole
     return list(found.values())
 

@@ -151,7 +151,7 @@ def align(
     if not any(one.names for one in columns):
         tried = [_exact(priors, columns[0])]
     elif priors.species:
-        from genetext.text.fetch import find_species
+        from genetext.acquire import find_species
 
         tried = _tried(
             _Names(priors, snapshot, root, orthologs=orthologs, made_unique=made_unique, r_names=r_names),
@@ -201,7 +201,7 @@ def from_arrays(
     )
     if species is None:
         return plain
-    from genetext.text.fetch import find_species
+    from genetext.acquire import find_species
 
     return _with_ids(plain, find_species(species), snapshot)
 
@@ -322,12 +322,13 @@ class _Names:
 
     def _built_from(self) -> "Snapshot | None":
         """Return the snapshot that the index was built from, if it is still there and has all genes of the species."""
-        from genetext.text import facts, fetch
+        from genetext.text import facts
+        from genetext.text.snapshot import list_snapshots
 
         digest = (self._priors.manifest.get("snapshot") or {}).get("digest")
         if digest is None:
             return None
-        there = fetch.list_snapshots(self._species, root=self._root)
+        there = list_snapshots(self._species, root=self._root)
         if self._species.name in facts.species_with_facts():
             there.append(facts.open_facts(self._species, root=self._root))
         whole = (one for one in there if "genes" not in one.manifest["source"])

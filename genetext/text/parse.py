@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from genetext.errors import FetchError, first_ten
+from genetext.fetch import entrez
 from genetext.species import HUMAN, Species
 from genetext.text import hygiene, tables
 from genetext.text.ontology import go_table
@@ -70,6 +71,30 @@ def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]
         "orthologs": _orthologs_table(pairs, single, files.get("human_gene_info")),
         "history": _table("history", history),
     }
+
+
+def tables_of(genes: entrez.Genes) -> dict[str, pa.Table]:
+    """Return what E-utilities had on some genes as the tables of `snapshot.SCHEMAS`; they have no GO terms."""
+    records = [genes.records[uid] for uid in sorted(genes.records)]
+    texts = [*records, *(human for human, is_single in genes.orthologs.values() if is_single)]
+
+    def gene(record: entrez.Record) -> tuple[Any, ...]:
+        uid = record.gene_id
+        kind, ids = genes.gene_types.get(uid, "unknown"), sorted(genes.ensembl_ids.get(uid, ()))
+        return (uid, record.tax_id, record.symbol, record.name, list(record.synonyms), [], ids, kind, [])
+
+    rows: dict[str, Iterable[tuple[Any, ...]]] = {
+        "genes": map(gene, records),
+        "designations": ((x.gene_id, place, other) for x in records for place, other in enumerate(x.designations)),
+        "summaries": (_summary(x.gene_id, x.tax_id, None, x.summary) for x in texts if x.summary),
+        "go": (),
+        "orthologs": (
+            (uid, human.gene_id, human.symbol, human.name, [], is_single)
+            for uid, (human, is_single) in genes.orthologs.items()
+        ),
+        "history": ((old, new, symbol, "") for old, (new, symbol) in genes.retired.items()),
+    }
+    return {name: _table(name, rows[name]) for name in SCHEMAS}
 
 
 def genes_tables(
@@ -146,19 +171,7 @@ def summaries_table(path: Path, species: Species, *, human_genes: Collection[int
             gene_id, tax_id = tables.integer(path, gene, "GeneID"), int(tax)
             if tax_id != own and gene_id not in human_genes:
                 continue
-            summary = tables.text(served)
-            cleaned = hygiene.clean(summary)
-            yield (
-                gene_id,
-                tax_id,
-                tables.text(source),
-                summary,
-                cleaned.text,
-                cleaned.provider,
-                cleaned.text_date,
-                list(cleaned.pmids),
-                list(cleaned.boilerplate),
-            )
+            yield _summary(gene_id, tax_id, tables.text(source), tables.text(served))
 
     table = _table("summaries", records())
     # A species may have no summary of its own; a file without one human summary either is not the file.
@@ -216,6 +229,15 @@ def read_ensembl(path: Path, species: Species) -> dict[int, list[str]]:
 def unversioned(ensembl_id: str) -> str:
     """Cut the version of an Ensembl id (`ENSG00000141510.19`); ids of other databases may have a dot of their own."""
     return ensembl_id.partition(".")[0] if ensembl_id.startswith("ENS") else ensembl_id
+
+
+def _summary(gene_id: int, tax_id: int, source: str | None, served: str) -> tuple[Any, ...]:
+    """Return a row of `summaries`; E-utilities do not name the source (None) as the bulk file does, the tail does."""
+    cleaned = hygiene.clean(served)
+    provider, pmids, boilerplate = cleaned.provider, list(cleaned.pmids), list(cleaned.boilerplate)
+    if source is None:
+        source = "Alliance" if provider.startswith("Alliance") else provider or "NCBI Gene"
+    return (gene_id, tax_id, source, served, cleaned.text, provider, cleaned.text_date, pmids, boilerplate)
 
 
 def _successor(found: Mapping[int, tuple[int, str, str]], old_id: int) -> int:

@@ -8,6 +8,7 @@ The table `designations` came later than the others. A snapshot that was made wi
 such) is read as one whose table has no rows, and keeps its digest.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genetext import disk, manifest, species
+from genetext import disk, manifest
+from genetext import species as known_species
 from genetext.errors import SnapshotError
 from genetext.manifest import Manifest
+from genetext.species import Species
+
+_log = logging.getLogger("genetext")
 
 FORMAT = "genetext-snapshot"
 FORMAT_VERSION = 1
@@ -159,13 +164,18 @@ class Snapshot:
         return disk.sha256_json({name: entry["sha256"] for name, entry in self.manifest.files.items()})
 
     @property
-    def species(self) -> species.Species:
+    def species(self) -> Species:
         """The species whose genes these are."""
         recorded = self.manifest["species"]
-        known = species.find(recorded["tax_id"])
+        known = known_species.find(recorded["tax_id"])
         if known.name == recorded["name"]:
             return known
-        return species.Species(recorded["tax_id"], recorded["name"], recorded["latin"])
+        return Species(recorded["tax_id"], recorded["name"], recorded["latin"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all genes that its source had."""
+        return "genes" not in self.manifest["source"] and self.manifest["source"]["kind"] != "eutils"
 
     @cached_property
     def genes(self) -> pd.DataFrame:
@@ -207,6 +217,38 @@ class Snapshot:
         except (pa.ArrowException, UnicodeDecodeError) as error:  # damaged text shows only when it is decoded
             raise _unreadable(self.path / f"{name}.parquet", error) from error
         return frame
+
+
+def list_snapshots(
+    species: str | int | Species | None = None, *, kind: str | None = None, root: Path | None = None
+) -> list[Snapshot]:
+    """List the snapshots in the cache, the one fetched last first.
+
+    Parameters
+    ----------
+    species
+        Only those of this species.
+    kind
+        Only those of this kind: `ncbi`, `eutils` or `facts`.
+    root
+        The cache root. Default: `disk.cache_dir()`.
+    """
+    folder = (root or disk.cache_dir()) / "snapshots"
+    name = known_species.find(species).name if species is not None else "*"
+    listed = []
+    for path in folder.glob(f"{name}/{kind or '*'}-*"):
+        if disk.is_temporary(path) or not path.is_dir():
+            continue
+        try:
+            listed.append(((path / manifest.FILE).stat().st_mtime_ns, path.name, Snapshot.open(path)))
+        except (SnapshotError, OSError) as error:
+            _log.info("left out: %s", error)
+    return [snapshot for *_, snapshot in sorted(listed, key=lambda entry: entry[:2], reverse=True)]
+
+
+def latest(species: str | int | Species, *, kind: str | None = None, root: Path | None = None) -> Snapshot | None:
+    """Return the snapshot of a whole species that was fetched last, or None; arguments as for `list_snapshots`."""
+    return next((item for item in list_snapshots(species, kind=kind, root=root) if item.is_whole), None)
 
 
 def _unreadable(path: Path, error: Exception) -> SnapshotError:

@@ -7,7 +7,7 @@ import pytest
 
 from examples.rgc import geo
 from genetext.errors import FetchError
-from genetext.text.web import Patience
+from genetext.fetch.web import Patience
 from tests.servers.ncbi import Fault, NcbiServer
 
 HASTY = Patience(base=0.001, cap=0.002, connect=2, read=2)

@@ -13,9 +13,9 @@ import pytest
 
 from examples.rgc import arms, figures, interpret, lowsample, report, simulate
 from examples.rgc.lowsample import Arm
+from genetext.acquire import find_species
 from genetext.priors import GenePriors
 from genetext.text import facts, subset
-from genetext.text.fetch import find_species
 from genetext.text.snapshot import SCHEMAS, Snapshot
 from tests.servers.ncbi import NcbiServer
 

@@ -18,10 +18,10 @@ import pytest
 
 from genetext import disk
 from genetext.errors import FetchError, Unreachable
-from genetext.text import download, web
-from genetext.text.download import Source, fetch_file
-from genetext.text.integrity import check_gzip
-from genetext.text.web import Patience, retry_after
+from genetext.fetch import download, web
+from genetext.fetch.download import Source, fetch_file
+from genetext.fetch.integrity import check_gzip
+from genetext.fetch.web import Patience, retry_after
 from tests.servers.ncbi import HTML, Fault, NcbiServer, empty, html
 
 NAME = "gene_summary.gz"
@@ -197,7 +197,7 @@ def test_a_later_run_goes_on_where_an_earlier_one_stopped(server, folder):
 def test_a_killed_download_is_resumed(server, folder):
     server.fault(NAME, Fault(stall=200_000, seconds=30))
     script = (
-        "from genetext.text.download import *; import sys\n"
+        "from genetext.fetch.download import *; import sys\n"
         f"fetch_file(Source.parse({server.url!r}), {NAME!r}, progress=lambda *step: print(step[1], flush=True))"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
@@ -482,7 +482,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(server):
     script = (
         "import resource, sys\n"
         "from genetext.errors import DiskError\n"
-        "from genetext.text.download import *\n"
+        "from genetext.fetch.download import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try:\n"
         f"    fetch_file(Source.parse({server.url!r}), {NAME!r})\n"

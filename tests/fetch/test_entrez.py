@@ -14,13 +14,14 @@ import pytest
 
 from genetext import disk
 from genetext.errors import FetchError, SpeciesError, Unreachable
+from genetext.fetch import entrez, web
+from genetext.fetch import eutils as eutils_module
+from genetext.fetch.entrez import fetch_genes, find_species
+from genetext.fetch.eutils import Eutils
+from genetext.fetch.web import Patience
 from genetext.species import HUMAN, MOUSE, Species
-from genetext.text import entrez, web
-from genetext.text import eutils as eutils_module
-from genetext.text.entrez import fetch_genes, find_species
-from genetext.text.eutils import Eutils
+from genetext.text import parse
 from genetext.text.snapshot import SCHEMAS
-from genetext.text.web import Patience
 from tests.factory import EXTRA_FIRST_ID, write_ncbi
 from tests.servers.ncbi import Fault, NcbiServer, html
 
@@ -41,14 +42,14 @@ def eutils(server):
 
 
 def rows(found, name):
-    return found.tables[name].to_pylist()
+    return parse.tables_of(found)[name].to_pylist()
 
 
 def test_names_of_mixed_kinds(eutils):
     found = fetch_genes(["OPN4", "7157", "ENSG00000012048.23", "SEPT2", "ROR1", "rho"], HUMAN, eutils=eutils)
     assert found.not_found == {}
     assert [row["symbol"] for row in rows(found, "genes")] == ["BRCA1", "SEPTIN2", "ROR1", "RHO", "TP53", "OPN4"]
-    assert {name: table.schema for name, table in found.tables.items()} == dict(SCHEMAS)
+    assert {name: table.schema for name, table in parse.tables_of(found).items()} == dict(SCHEMAS)
     brca1, _, _, _, tp53, _ = rows(found, "genes")
     assert brca1["ensembl_ids"] == ["ENSG00000012048"]
     assert tp53 == {

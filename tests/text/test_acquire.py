@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from genetext import disk, manifest
+from genetext.acquire import fetch, find_species
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable
+from genetext.fetch.download import NCBI
+from genetext.fetch.web import Patience
 from genetext.species import Species
 from genetext.text import parse
-from genetext.text.download import NCBI
-from genetext.text.fetch import fetch, find_species, latest, list_snapshots
-from genetext.text.snapshot import SCHEMAS, Snapshot
-from genetext.text.web import Patience
+from genetext.text.snapshot import SCHEMAS, Snapshot, latest, list_snapshots
 from tests.factory import HUMAN_INFO, edit_summaries, write_ncbi
 from tests.servers.ncbi import Fault, NcbiServer, empty, html
 
@@ -44,7 +44,7 @@ def server(folder):
 @pytest.fixture
 def ncbi(server, monkeypatch):
     """The same server, at NCBI's own address."""
-    monkeypatch.setattr("genetext.text.fetch.NCBI", server.url)
+    monkeypatch.setattr("genetext.acquire.NCBI", server.url)
     return server
 
 
@@ -542,7 +542,7 @@ def test_a_species_out_of_the_taxonomy(server):
 
 
 def fetch_species(server, name):
-    from genetext.text.eutils import Eutils
+    from genetext.fetch.eutils import Eutils
 
     return find_species(name, eutils=Eutils(url=server.eutils_url, interval=0, patience=QUICK))
 
@@ -572,7 +572,7 @@ def test_two_fetches_at_once_do_the_work_once(server, monkeypatch):
 
 def test_a_killed_fetch_goes_on(server):
     server.fault("gene_summary.gz", Fault(stall=500, seconds=30))
-    script = f"from genetext.text.fetch import fetch; fetch('human', source={server.url!r}, progress=print)"
+    script = f"from genetext.acquire import fetch; fetch('human', source={server.url!r}, progress=print)"
     with subprocess.Popen(
         [sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     ) as child:

@@ -19,11 +19,11 @@ import httpx
 
 from genetext import disk
 from genetext.errors import FetchError
+from genetext.fetch import web
+from genetext.fetch.integrity import GZIP, BadContent, describe, read_through
+from genetext.fetch.web import Patience, Tries
 from genetext.progress import Progress
 from genetext.species import is_file_name
-from genetext.text import web
-from genetext.text.integrity import GZIP, BadContent, describe, read_through
-from genetext.text.web import Patience, Tries
 
 NCBI = "https://ftp.ncbi.nlm.nih.gov/gene/DATA/"
 

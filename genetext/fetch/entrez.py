@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from genetext.errors import FetchError, SpeciesError, first_ten
+from genetext.fetch import web
+from genetext.fetch.eutils import Eutils
 from genetext.progress import Progress
 from genetext.species import HUMAN, Species
-from genetext.text import hygiene, web
-from genetext.text.eutils import Eutils
-from genetext.text.snapshot import SCHEMAS
 
 BATCH = 200
 _PAGE = 2_000  # ids of one answer
@@ -38,18 +35,65 @@ _log = logging.getLogger("genetext")
 
 
 @dataclass(frozen=True)
+class Record:
+    """One gene as esummary describes it; `current_id` is the GeneID that replaced it, or 0."""
+
+    gene_id: int
+    tax_id: int
+    symbol: str
+    name: str
+    synonyms: tuple[str, ...]
+    designations: tuple[str, ...]
+    summary: str
+    live: bool
+    current_id: int
+
+    @classmethod
+    def read(cls, document: Any) -> "Record | None":
+        """Read a document of esummary; None where NCBI has no such gene."""
+        if "error" in document:
+            return None
+        text = {key: str(value) for key, value in document.items() if isinstance(value, str)}
+        return cls(
+            gene_id=int(document.attributes["uid"]),
+            tax_id=int(document["Organism"]["TaxID"]),
+            symbol=text.get("Name", ""),
+            name=text.get("NomenclatureName") or text.get("Description", ""),
+            synonyms=tuple(part for part in text.get("OtherAliases", "").split(", ") if part),
+            designations=tuple(
+                dict.fromkeys(filter(None, map(str.strip, text.get("OtherDesignations", "").split("|"))))
+            ),
+            summary=text.get("Summary", "").strip(),
+            live=text.get("Status") in {"0", "", None},
+            current_id=int(text.get("CurrentID") or 0),
+        )
+
+
+@dataclass(frozen=True)
 class Genes:
-    """What E-utilities had on some genes.
+    """What E-utilities had on some genes of a species.
 
     Attributes
     ----------
-    tables
-        The tables of a snapshot; `go` is empty, since E-utilities' summaries have no terms.
+    records
+        By GeneID.
+    ensembl_ids
+        Per GeneID the Ensembl ids, without version, by which it was asked for.
+    gene_types
+        Per GeneID NCBI's type of gene, where it is one of those that E-utilities can be asked for.
+    orthologs
+        Per GeneID the human ortholog, and whether it is the only one.
+    retired
+        Per retired GeneID the one that took its place (0: none) and the symbol it had.
     not_found
-        Per name that was not found, or not told apart, why.
+        Per name that was not found, or is ambiguous, the reason.
     """
 
-    tables: Mapping[str, pa.Table]
+    records: Mapping[int, Record]
+    ensembl_ids: Mapping[int, Sequence[str]]
+    gene_types: Mapping[int, str]
+    orthologs: Mapping[int, tuple[Record, bool]]
+    retired: Mapping[int, tuple[int, str]]
     not_found: Mapping[str, str]
 
 
@@ -92,11 +136,16 @@ def fetch_genes(
         if not search.records:
             why = "; ".join(f"{name}: {reason}" for name, reason in list(search.not_found.items())[:10])
             raise FetchError(f"NCBI has none of the {len(names):,} genes asked for in {species.latin}: {why}")
-        tables = search.tables()
+        types, orthologs = search.gene_types(), search.human_orthologs()
+    if species.tax_id != HUMAN.tax_id and len(orthologs) < len(search.records):
+        _log.info(
+            "no human ortholog found at NCBI for %s: NCBI is asked for human genes that go by the same symbol",
+            first_ten([record.symbol for uid, record in sorted(search.records.items()) if uid not in orthologs]),
+        )
     if search.not_found:
-        told = [f"{name} ({reason})" for name, reason in search.not_found.items()]
-        _log.warning("%d of %d genes not found at NCBI: %s", len(told), len(names), first_ten(told))
-    return Genes(tables, dict(search.not_found))
+        reasons = [f"{name} ({reason})" for name, reason in search.not_found.items()]
+        _log.warning("%d of %d genes not found at NCBI: %s", len(reasons), len(names), first_ten(reasons))
+    return Genes(search.records, search.ensembl, types, orthologs, search.retired, search.not_found)
 
 
 def find_species(name: str, *, eutils: Eutils | None = None) -> Species:
@@ -125,46 +174,12 @@ def find_species(name: str, *, eutils: Eutils | None = None) -> Species:
     return Species(int(taxa[0]["TaxId"]), re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-"), latin, group)
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One gene as esummary tells it."""
-
-    gene_id: int
-    tax_id: int
-    symbol: str
-    name: str
-    synonyms: tuple[str, ...]
-    designations: tuple[str, ...]
-    summary: str
-    live: bool
-    current_id: int
-
-    @classmethod
-    def read(cls, document: Any) -> "_Record | None":
-        if "error" in document:
-            return None
-        text = {key: str(value) for key, value in document.items() if isinstance(value, str)}
-        return cls(
-            gene_id=int(document.attributes["uid"]),
-            tax_id=int(document["Organism"]["TaxID"]),
-            symbol=text.get("Name", ""),
-            name=text.get("NomenclatureName") or text.get("Description", ""),
-            synonyms=tuple(part for part in text.get("OtherAliases", "").split(", ") if part),
-            designations=tuple(
-                dict.fromkeys(filter(None, map(str.strip, text.get("OtherDesignations", "").split("|"))))
-            ),
-            summary=text.get("Summary", "").strip(),
-            live=text.get("Status") in {"0", "", None},
-            current_id=int(text.get("CurrentID") or 0),
-        )
-
-
 class _Search:
     """Turns names into records of one species."""
 
     def __init__(self, eutils: Eutils, client: web.Client, species: Species) -> None:
         self.eutils, self.client, self.species = eutils, client, species
-        self.records: dict[int, _Record] = {}
+        self.records: dict[int, Record] = {}
         self.ensembl: dict[int, list[str]] = {}
         self.not_found: dict[str, str] = {}
         self.retired: dict[int, tuple[int, str]] = {}  # old GeneID -> what took its place, and its symbol
@@ -180,7 +195,7 @@ class _Search:
 
     def by_id(self, ids: Sequence[str]) -> None:
         asked = {name: int(name) for name in ids}
-        known: dict[int, _Record] = {}
+        known: dict[int, Record] = {}
         for _ in range(_REPLACED):  # a replaced gene's successor may itself be replaced
             missing = sorted({uid for uid in asked.values() if uid not in known})
             if not missing:
@@ -224,7 +239,7 @@ class _Search:
         left = self._match(left, "Gene Name", lambda record: record.synonyms)
         self.not_found |= {name: "unknown name" for name in left if name not in self.not_found}
 
-    def _match(self, names: Sequence[str], in_field: str, names_of: Callable[[_Record], Sequence[str]]) -> list[str]:
+    def _match(self, names: Sequence[str], in_field: str, names_of: Callable[[Record], Sequence[str]]) -> list[str]:
         """Take the names that exactly one gene has in a field (letter case decides only where it must)."""
         asked = [name for name in names if name not in self.not_found and _quotable(name)]
         terms = [f'"{_quotable(name)}"[{in_field}]' for name in asked]
@@ -247,7 +262,7 @@ class _Search:
                 left.append(name)
         return left
 
-    def search(self, term: str, *, tax_id: int | None = None) -> dict[int, _Record]:
+    def search(self, term: str, *, tax_id: int | None = None) -> dict[int, Record]:
         """Return the live genes of the species that match an Entrez query."""
         ids = self.ids(f"{term} AND {tax_id or self.species.tax_id}[Taxonomy ID] AND alive[prop]")
         return {uid: record for uid, record in self.summaries(ids).items() if record.live}
@@ -276,13 +291,13 @@ class _Search:
             )
         return list(found)
 
-    def summaries(self, ids: Iterable[int]) -> dict[int, _Record]:
+    def summaries(self, ids: Iterable[int]) -> dict[int, Record]:
         records = {}
         for _, batch in _batches(list(ids)):
             path = ("DocumentSummarySet", "DocumentSummary")
             uids = ",".join(map(str, batch))
             for document in self.eutils.ask(self.client, "esummary", *path, db="gene", id=uids, version="2.0"):
-                record = _Record.read(document)
+                record = Record.read(document)
                 if record is not None:
                     records[record.gene_id] = record
         return records
@@ -296,12 +311,12 @@ class _Search:
                 types |= dict.fromkeys(self.ids(f'({either}) AND "{filtered}"[Properties]'), gene_type)
         return types
 
-    def human_orthologs(self) -> dict[int, tuple[_Record, bool]]:
+    def human_orthologs(self) -> dict[int, tuple[Record, bool]]:
         """Find human genes that go by the genes' symbols, as far as NCBI's ortholog groups confirm them."""
         if self.species.tax_id == HUMAN.tax_id:
             return {}
         by_symbol = {record.symbol.casefold(): uid for uid, record in self.records.items()}
-        confirmed: dict[int, tuple[_Record, bool]] = {}
+        confirmed: dict[int, tuple[Record, bool]] = {}
         for _, batch in _batches(sorted(by_symbol)):
             either = " OR ".join(f'"{_quotable(symbol)}"[Gene Name]' for symbol in batch)
             for human in self.search(f"({either})", tax_id=HUMAN.tax_id).values():
@@ -314,83 +329,6 @@ class _Search:
                 )
                 confirmed |= {uid: (human, group == [uid]) for uid in candidates.intersection(group)}
         return confirmed
-
-    def tables(self) -> dict[str, pa.Table]:
-        """Return what was found as the tables of a snapshot."""
-        types, orthologs = self.gene_types(), self.human_orthologs()
-        if self.species.tax_id != HUMAN.tax_id and len(orthologs) < len(self.records):
-            without = [record.symbol for uid, record in sorted(self.records.items()) if uid not in orthologs]
-            _log.info(
-                "no human ortholog found at NCBI for %s: NCBI is asked for human genes that go by the same symbol",
-                first_ten(without),
-            )
-        genes = [
-            {
-                "gene_id": uid,
-                "id_tax_id": record.tax_id,
-                "symbol": record.symbol,
-                "name": record.name,
-                "synonyms": list(record.synonyms),
-                "previous": [],
-                "ensembl_ids": sorted(self.ensembl.get(uid, [])),
-                "gene_type": types.get(uid, "unknown"),
-                "gene_groups": [],
-            }
-            for uid, record in sorted(self.records.items())
-        ]
-        designations = [
-            {"gene_id": uid, "place": place, "designation": other}
-            for uid, record in sorted(self.records.items())
-            for place, other in enumerate(record.designations)
-        ]
-        texts = [*self.records.values(), *(human for human, one in orthologs.values() if one)]
-        pairs = [
-            {
-                "gene_id": uid,
-                "human_gene_id": human.gene_id,
-                "human_symbol": human.symbol,
-                "human_name": human.name,
-                "human_gene_groups": [],
-                "one_to_one": one,
-            }
-            for uid, (human, one) in sorted(orthologs.items())
-        ]
-        history = [
-            {"old_gene_id": old, "gene_id": new, "old_symbol": symbol, "date": ""}
-            for old, (new, symbol) in sorted(self.retired.items())
-        ]
-        rows = {
-            "genes": genes,
-            "designations": designations,
-            "summaries": _summary_rows(texts),
-            "orthologs": pairs,
-            "history": history,
-            "go": [],
-        }
-        return {name: pa.Table.from_pylist(rows[name], schema=schema) for name, schema in SCHEMAS.items()}
-
-
-def _summary_rows(records: Iterable[_Record]) -> list[dict[str, Any]]:
-    rows = []
-    for record in sorted(records, key=lambda record: record.gene_id):
-        if not record.summary:
-            continue
-        cleaned = hygiene.clean(record.summary)
-        rows.append(
-            {
-                "gene_id": record.gene_id,
-                "tax_id": record.tax_id,
-                # esummary does not name the source as the bulk file does; the text's own tail does.
-                "source": "Alliance" if cleaned.provider.startswith("Alliance") else cleaned.provider or "NCBI Gene",
-                "summary": record.summary,
-                "text": cleaned.text,
-                "provider": cleaned.provider,
-                "text_date": cleaned.text_date,
-                "pmids": list(cleaned.pmids),
-                "boilerplate": list(cleaned.boilerplate),
-            }
-        )
-    return rows
 
 
 def _quotable(name: str) -> str:

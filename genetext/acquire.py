@@ -23,14 +23,15 @@ import genetext
 from genetext import disk, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable, first_ten
+from genetext.fetch import download, entrez, web
+from genetext.fetch.download import NCBI, File, Source
+from genetext.fetch.eutils import EUTILS, Eutils
+from genetext.fetch.web import Patience
 from genetext.progress import Progress
 from genetext.species import HUMAN, Species
-from genetext.text import download, entrez, parse, web
-from genetext.text.download import NCBI, File, Source
-from genetext.text.eutils import EUTILS, Eutils
-from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot
+from genetext.text import parse
+from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot, list_snapshots
 from genetext.text.subset import find_genes, keep_genes
-from genetext.text.web import Patience
 
 _log = logging.getLogger("genetext")
 
@@ -159,38 +160,6 @@ def find_species(name: str | int | Species, *, eutils: Eutils | None = None, roo
         return next((item for item in known_species.KNOWN if item.tax_id == found.tax_id), found)
 
 
-def list_snapshots(
-    species: str | int | Species | None = None, *, kind: str | None = None, root: Path | None = None
-) -> list[Snapshot]:
-    """List the snapshots in the cache, the one fetched last first.
-
-    Parameters
-    ----------
-    species
-        Only those of this species.
-    kind
-        Only those of this kind: `ncbi`, `eutils` or `facts`.
-    root
-        The cache root. Default: `disk.cache_dir()`.
-    """
-    folder = (root or disk.cache_dir()) / "snapshots"
-    name = known_species.find(species).name if species is not None else "*"
-    found = []
-    for path in folder.glob(f"{name}/{kind or '*'}-*"):
-        if disk.is_temporary(path) or not path.is_dir():
-            continue
-        try:
-            found.append((_fetched(path), Snapshot.open(path)))
-        except (SnapshotError, OSError) as error:
-            _log.info("left out: %s", error)
-    return [snapshot for _, snapshot in sorted(found, key=lambda pair: pair[0], reverse=True)]
-
-
-def latest(species: str | int | Species, *, kind: str | None = None, root: Path | None = None) -> Snapshot | None:
-    """Return the snapshot of a whole species that was fetched last, or None; arguments as for `list_snapshots`."""
-    return next((item for item in list_snapshots(species, kind=kind, root=root) if _is_whole(item)), None)
-
-
 def _from_files(
     species: Species, source: Source, root: Path, patience: Patience, progress: Progress | None
 ) -> Snapshot:
@@ -281,10 +250,15 @@ def _snapshot(species: Species, source: Source, files: Mapping[str, File], root:
 def _from_eutils(
     species: Species, genes: Sequence[str], eutils: Eutils, root: Path, progress: Progress | None
 ) -> Snapshot:
-    asked = sorted(set(genes))
     found = entrez.fetch_genes(genes, species, eutils=eutils, progress=progress)
-    source = {"kind": "eutils", "where": eutils.where, "files": {}, "genes": asked, "not_found": dict(found.not_found)}
-    return _write_few(species, found.tables, source, root)
+    source = {
+        "kind": "eutils",
+        "where": eutils.where,
+        "files": {},
+        "genes": sorted(set(genes)),
+        "not_found": dict(found.not_found),
+    }
+    return _write_few(species, parse.tables_of(found), source, root)
 
 
 def _few(whole: Snapshot, genes: Sequence[str] | None, root: Path) -> Snapshot:
@@ -347,7 +321,7 @@ def _fetched_before(species: Species, where: Source, root: Path, *, is_ncbi: boo
     """
     places = {where.where, NCBI} if is_ncbi else {where.where}
     for kept in list_snapshots(species, kind="ncbi", root=root):
-        if _is_whole(kept) and kept.manifest["source"]["where"] in places and _is_sound(kept, "it is not used"):
+        if kept.is_whole and kept.manifest["source"]["where"] in places and _is_sound(kept, "it is not used"):
             return kept
     try:
         files = _collect(species, where, lambda name: download.cached_file(where, name, root=root))
@@ -442,15 +416,6 @@ def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
 def _input_digest(species: Species, sha256: Mapping[str, str]) -> str:
     # The tables too: one that came later is parsed out of files that were here before.
     return disk.sha256_json([genetext.__version__, FORMAT_VERSION, sorted(SCHEMAS), species.tax_id, dict(sha256)])[:12]
-
-
-def _is_whole(snapshot: Snapshot) -> bool:
-    """Whether a snapshot holds all genes that its source had."""
-    return "genes" not in snapshot.manifest["source"] and snapshot.manifest["source"]["kind"] != "eutils"
-
-
-def _fetched(path: Path) -> tuple[int, str]:
-    return (path / "manifest.json").stat().st_mtime_ns, path.name
 
 
 def _date(last_modified: str) -> str:

@@ -21,8 +21,8 @@ import httpx
 
 from genetext import disk
 from genetext.errors import FetchError
-from genetext.text import web
-from genetext.text.web import Patience, Tries
+from genetext.fetch import web
+from genetext.fetch.web import Patience, Tries
 
 EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
 FOLDER = "entrez"  # below the cache root
