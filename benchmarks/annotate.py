@@ -14,11 +14,15 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from cellmodels.annotation import evidence, smoothing, stated, zeroshot
+from cellmodels.annotation import evidence, genes_in_names, logits, smoothing
 from cellmodels.annotation.annotation import RESOLUTIONS
-from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.group_profiles import GroupProfiles
+from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics
-from cellmodels.groups import graphs, profiles
+from cellmodels.groups import graphs
+from cellmodels.groups.leiden import Leiden
+from cellmodels.groups.pca import principal_components
 from genetext.index import GeneIndex
 
 # label -> (the name that is asked about, the label in the Cell Ontology)
@@ -59,11 +63,12 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     labels = adata.obs["cell_type"].astype(str)
     told = TYPES[path.stem] or {label: (label, label) for label in labels.unique()}
     result: dict[str, object] = {"data": path.stem, "n_cells": adata.n_obs}
-    matrix = profiles.log_normalised(adata)
-    graph = graphs.knn_graph(profiles.principal_components(matrix), args.k)
-    cut = [(f"{r:g}", profiles.communities(graph, resolution=r)) for r in RESOLUTIONS]
-    groupings: zeroshot.Groupings = [(name, member, range(int(member.max()) + 1)) for name, member in cut]
-    shown = [profiles.Profiles.of(matrix, member) for _, member, _ in groupings]
+    matrix = read_cells(adata, needs="log").matrix
+    graph = graphs.knn_graph(principal_components(matrix), args.k)
+    leiden = Leiden(graph)
+    cut = [(f"{r:g}", leiden.cut(r)) for r in RESOLUTIONS]
+    groupings: logits.Groupings = [(name, member, range(int(member.max()) + 1)) for name, member in cut]
+    shown = [GroupProfiles.of(matrix, member) for _, member, _ in groupings]
     blocks, block = np.unique(np.stack([member for _, member, _ in groupings], axis=1), axis=0, return_inverse=True)
     sources = evidence.open_sources([GeneIndex.open(name) for name in args.index], adata)
 
@@ -74,17 +79,17 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
         names = np.array(types.names, object)
         near = evidence.affinity(types, sources)
         marked = [evidence.Marked.of(near, one) for one in shown]
-        shares = stated.stated_genes(types, sources)
+        shares = genes_in_names.stated_genes(types, sources)
 
-        by_name = np.mean([stated.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
-        families = stated.siblings(types.names)
+        by_name = np.mean([genes_in_names.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
+        families = genes_in_names.siblings(types.names)
 
         def score(affinity: evidence.Affinity, families: list[np.ndarray] = families) -> dict[str, float]:
             scores = [evidence.group_scores(affinity, one) for one in marked]  # noqa: B023
-            logits = zeroshot.agreed(scores, shown, blocks)
-            logits = stated.settled(logits, by_name, families)[block.reshape(-1)]  # noqa: B023
-            rough = names[logits.argmax(axis=1)]  # noqa: B023
-            found = names[smoothing.refine_logits(logits, graph, args.lam).argmax(axis=1)]  # noqa: B023
+            scored = logits.agreed(scores, shown, blocks)
+            scored = genes_in_names.settled(scored, by_name, families)[block.reshape(-1)]  # noqa: B023
+            rough = names[scored.argmax(axis=1)]  # noqa: B023
+            found = names[smoothing.refine_logits(scored, graph, args.lam).argmax(axis=1)]  # noqa: B023
             return {
                 "accuracy": metrics.accuracy(asked, found),  # noqa: B023
                 "balanced": metrics.balanced_accuracy(asked, found),  # noqa: B023

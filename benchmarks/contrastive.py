@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 from cellmodels.contrastive import ContrastiveModel
+from cellmodels.data.inputs import read_cells
 from cellmodels.eval.low_sample import low_sample_curve
-from cellmodels.groups import profiles
+from cellmodels.groups import pca
 from genetext.cells import embed_cells
 from genetext.priors import GenePriors
 
@@ -93,8 +94,8 @@ def run(name: str, args: argparse.Namespace) -> Iterator[pd.DataFrame]:
         return rows.assign(**facts, seconds=spent, peak_mb=peak)
 
     if "fixed" in args.ways:
-        log = profiles.log_normalised(adata)
-        yield curve(profiles.principal_components(log), "fixed", "pca", "none", [])
+        log = read_cells(adata, needs="log").matrix
+        yield curve(pca.principal_components(log), "fixed", "pca", "none", [])
         yield curve(bag(log), "fixed", "bag of top 100", "none", [])
         for prior, vectors in controls.items():
             yield curve(averaged(adata, vectors), "fixed", "averaged", prior, [])

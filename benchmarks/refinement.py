@@ -33,12 +33,13 @@ from cellmodels import RefinementModel, Trainer
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics
 from cellmodels.groups.clusters import cluster
-from cellmodels.groups.profiles import principal_components, variable_genes
+from cellmodels.groups.pca import principal_components
+from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.nn.sparse_product import SparseMatrix
-from cellmodels.refinement.alignment import Neighbours
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
+from cellmodels.refinement.losses import Neighbours
 from cellmodels.refinement.network import RefinementNet
-from cellmodels.refinement.references import References, graph_points, neighbour_graph
+from cellmodels.refinement.training_cells import TrainingCells, graph_points, neighbour_graph
 from genetext.priors import GenePriors
 
 FILES = {
@@ -230,7 +231,7 @@ def new_cells(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namesp
     whole = ours(args, 0).fit(adata, trainer=Trainer(device="cpu"))
     part = ours(args, 0).fit(adata[rest].copy(), trainer=Trainer(device="cpu"))
     embedding = part.embed(adata)
-    kept, again = References.of(part.arrays), part.cells(adata[rest])
+    kept, again = TrainingCells.of(part.arrays), part.cells(adata[rest])
     points = graph_points(again.log().matrix, kept.space)
     as_new = part._attached(part._features(again), points, kept, torch.device("cpu"))
     show(

@@ -38,10 +38,12 @@ from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics, topic_metrics
 from cellmodels.groups.clusters import cluster
 from cellmodels.groups.graphs import knn_graph
-from cellmodels.groups.profiles import communities, principal_components, variable_genes
+from cellmodels.groups.leiden import Leiden
+from cellmodels.groups.pca import principal_components
+from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.topic import TopicModel
+from cellmodels.topic.external_view import cell_view
 from cellmodels.topic.network import TopicConfig
-from cellmodels.topic.view import cell_view
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 
@@ -169,7 +171,7 @@ def run(path: Path, method: str, seed: int, options: argparse.Namespace) -> dict
     found: dict[str, Any] = {"data": path.stem, "method": method, "seed": seed, "n_cells": adata.n_obs}
     found |= {"epochs": options.epochs, "topics": options.topics, "batch": options.batch, "genes": adata.n_vars}
     found |= {"s_epoch": float(np.median(seconds)), "s_total": float(np.sum(seconds)), "losses": losses}
-    parts = communities(knn_graph(embedding, 15), seed=seed)
+    parts = Leiden(knn_graph(embedding, 15)).cut(1.0, seed=seed)
     means = cluster(embedding, len(set(labels)), seed=seed).labels
     found |= {"ari_1": metrics.ari(labels, parts), "nmi_1": metrics.nmi(labels, parts), "n_1": int(parts.max()) + 1}
     found |= {"ari_k": metrics.ari(labels, means), "nmi_k": metrics.nmi(labels, means)}

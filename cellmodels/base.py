@@ -16,7 +16,7 @@ from torch import nn
 from cellmodels import storage as folder
 from cellmodels.data.genes import Genes
 from cellmodels.data.inputs import CellMatrix, Needs, labels_of, read_cells
-from cellmodels.groups.profiles import variable_genes
+from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.train.loop import Schedule, Task, Trainer, train
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.keys import Keys

@@ -107,7 +107,7 @@ def open_index(name: str | None) -> GeneIndex:
 
 def most_variable(adata: anndata.AnnData, n: int) -> np.ndarray:
     """Return the columns of the genes that vary most; labels play no part, and all arms get the same genes."""
-    from cellmodels.groups.profiles import variable_genes
+    from cellmodels.groups.variable_genes import variable_genes
 
     return variable_genes(scipy.sparse.csr_matrix(arms.normalised(adata)), n)
 

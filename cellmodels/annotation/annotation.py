@@ -19,11 +19,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.annotation import evidence, zeroshot
-from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation import evidence
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.group_profiles import GroupProfiles
+from cellmodels.annotation.logits import Groupings, by_markers, by_vectors, given_logits, margins
 from cellmodels.annotation.smoothing import refine_logits
-from cellmodels.groups import profiles
 from cellmodels.groups.graphs import Floats, LaplacianKind, check_graph, knn_graph
+from cellmodels.groups.leiden import Leiden
+from cellmodels.groups.pca import principal_components
+from cellmodels.groups.profiles import log_normalised
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 
@@ -200,22 +204,22 @@ def annotate(
     needs_graph = graph is None and lam > 0
     needs_groups = logits is None and method == "markers" and isinstance(groups, str) and groups == "leiden"
     if logits is None or (rep is None and needs_graph):
-        matrix = profiles.log_normalised(adata, expression=expression, layer=layer)
+        matrix = log_normalised(adata, expression=expression, layer=layer)
     links = None
     if graph is not None:
         links = _given_graph(adata, graph)
     elif needs_graph or needs_groups:
         links = knn_graph(_coordinates(adata, rep, matrix), k)
     if logits is not None:
-        found = zeroshot.given_logits(adata, logits, known)
+        found = given_logits(adata, logits, known)
     else:
         assert matrix is not None  # read above
         sources = _sources(adata, index, priors, root=root, **align)
         if method == "vectors":
-            found = zeroshot.by_vectors(adata, known, sources, matrix)
+            found = by_vectors(adata, known, sources, matrix)
         else:
             groupings = _groupings(adata, groups, links, resolutions=resolutions, seed=seed)
-            found = zeroshot.by_markers(known, sources, matrix, groupings, shuffles=shuffles, seed=seed)
+            found = by_markers(known, sources, matrix, groupings, shuffles=shuffles, seed=seed)
     refined = found.logits if links is None else refine_logits(found.logits, links, lam, kind=laplacian)
     rare = _rare(known, found.logits, refined, k) if lam > 0 else ()
     confidence = np.where(found.silent, 0, _confidence(refined, found.null)).astype(np.float32)
@@ -244,7 +248,7 @@ def annotate(
     genes = None
     if found.near is not None and matrix is not None:
         chosen, member = np.unique(refined.argmax(axis=1), return_inverse=True)
-        genes = evidence.spoken(found.near, profiles.Profiles.of(matrix, member.reshape(-1)), chosen)
+        genes = evidence.spoken(found.near, GroupProfiles.of(matrix, member.reshape(-1)), chosen)
     return Annotation(target, known, labels, confidence, found.logits, refined, found.groups, genes, rare, facts)
 
 
@@ -271,7 +275,7 @@ def _coordinates(adata: Any, rep: str | None, matrix: sparse.csr_matrix | None) 
         if rep not in adata.obsm:
             raise CellsError(f"there is no obsm[{rep!r}]: there are {first_ten(list(adata.obsm)) or 'none'}")
         return np.asarray(adata.obsm[rep])
-    return profiles.principal_components(matrix)
+    return principal_components(matrix)
 
 
 def _given_graph(adata: Any, graph: Any) -> sparse.csr_matrix:
@@ -286,11 +290,12 @@ def _given_graph(adata: Any, graph: Any) -> sparse.csr_matrix:
 
 def _groupings(
     adata: Any, groups: str | NDArray[Any], links: sparse.csr_matrix | None, *, resolutions: Sequence[float], seed: int
-) -> zeroshot.Groupings:
+) -> Groupings:
     if isinstance(groups, str) and groups == "leiden":
         if not len(resolutions):
             raise CellsError("there are no resolutions: give one at least, such as (1.0,)")
-        cut = [(f"leiden {value:g}", profiles.communities(links, resolution=value, seed=seed)) for value in resolutions]
+        graph = Leiden(links)
+        cut = [(f"leiden {value:g}", graph.cut(value, seed=seed)) for value in resolutions]
         return [(label, member, range(int(member.max()) + 1)) for label, member in cut]
     label = groups if isinstance(groups, str) else "groups"
     if isinstance(groups, str):
@@ -311,12 +316,12 @@ def _confidence(refined: Floats, null: Floats | None) -> Floats:
     if refined.shape[1] < 2:
         return np.ones(len(refined))
     if null is not None:
-        return np.searchsorted(np.sort(null), zeroshot.margins(refined)) / (len(null) + 1)
+        return np.searchsorted(np.sort(null), margins(refined)) / (len(null) + 1)
     probable = (refined >= 0).all() and np.allclose(refined.sum(axis=1), 1, atol=1e-3)
     if probable:
-        return zeroshot.margins(refined)
+        return margins(refined)
     powers = np.exp(refined - refined.max(axis=1, keepdims=True))
-    return zeroshot.margins(powers / powers.sum(axis=1, keepdims=True))
+    return margins(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _rare(types: CellTypes, before: Floats, after: Floats, k: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ A group's score for a type is asked for in both directions:
     from types    mean expression contrast of the genes nearest to the type, weighed by how near they are
     from groups   mean affinity to the type of the genes that mark the group, weighed by how much they do
 
-for both kinds of affinity and both kinds of contrast (`profiles.Profiles`): eight views. Each is standardised over the
+for both kinds of affinity and both kinds of contrast (`GroupProfiles`): eight views. Each is standardised over the
 groups, type by type, so that no type wins by default, and the score is their mean.
 """
 
@@ -25,9 +25,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.groups.graphs import Floats
-from cellmodels.groups.profiles import Profiles
 from genetext.errors import CellsError, NoDirection, first_ten
 from genetext.vectors import unit_rows
 
@@ -193,7 +193,7 @@ class Marked:
     marks: tuple[sparse.csr_matrix, ...]
 
     @classmethod
-    def of(cls, affinities: Affinity, profiles: Profiles, *, per_group: int = PER_GROUP) -> "Marked":
+    def of(cls, affinities: Affinity, profiles: GroupProfiles, *, per_group: int = PER_GROUP) -> "Marked":
         """Find what marks each group.
 
         Raises
@@ -248,7 +248,9 @@ def _marks(shown: Floats, n: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((weight.ravel(), genes.ravel(), np.arange(0, n_groups * n + 1, n)), shape=shown.shape)
 
 
-def spoken(affinities: Affinity, profiles: Profiles, chosen: NDArray[np.int64], *, n: int = PER_TYPE) -> pd.DataFrame:
+def spoken(
+    affinities: Affinity, profiles: GroupProfiles, chosen: NDArray[np.int64], *, n: int = PER_TYPE
+) -> pd.DataFrame:
     """Return the genes that spoke for each type in the groups given to it.
 
     Parameters

@@ -16,8 +16,8 @@ from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, Prio
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
 from cellmodels.data.inputs import CellMatrix, Rows, labels_of, read_cells
-from cellmodels.groups.neighbours import Neighbours
-from cellmodels.groups.profiles import moments
+from cellmodels.groups.knn_classifier import KNNClassifier
+from cellmodels.groups.variable_genes import moments
 from cellmodels.train.loop import Trainer, in_order
 from genetext.errors import CellsError, ModelError, first_ten
 
@@ -159,14 +159,14 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         layer, min_covered
             As in `embed`.
         calibrate, balanced
-            As in `Neighbours.fit`.
+            As in `KNNClassifier.fit`.
         """
         embedding = self.embed(adata, layer=layer, min_covered=min_covered)
         self._note_reference(embedding, labels_of(adata, labels), None, calibrate=calibrate, balanced=balanced)
         return self
 
     @property
-    def classifier(self) -> Neighbours:
+    def classifier(self) -> KNNClassifier:
         """The neighbours that vote in `predict`.
 
         Raises
@@ -177,7 +177,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         if "reference" not in self.arrays:
             raise ModelError("the model has no labelled cells: fit it with labels=, or call fit_classifier() first")
         told = self.facts["classifier"]
-        return Neighbours(
+        return KNNClassifier(
             reference=self.arrays["reference"],
             codes=self.arrays["reference_codes"],
             classes=tuple(told["classes"]),
@@ -205,7 +205,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         Returns
         -------
         A row per cell, in its order and under its name: `label`, `confidence`, `runner_up`, `similarity`, as
-        `Neighbours.predict` has them.
+        `KNNClassifier.predict` has them.
         """
         classifier = self.classifier
         told = classifier.predict(
@@ -305,7 +305,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         calibrate: Literal["temperature", "isotonic", "none"] = "temperature",
         balanced: bool = False,
     ) -> None:
-        made = Neighbours.fit(
+        made = KNNClassifier.fit(
             embedding,
             labels,
             k=self.config.k,

@@ -12,7 +12,7 @@ from torch.nn.functional import dropout, normalize
 
 from cellmodels.contrastive.losses import info_nce, nt_xent, sup_con
 from cellmodels.contrastive.views import Averaging, MeanOfGenes
-from cellmodels.groups.directions import leading_directions
+from cellmodels.groups.pca import PCA
 from cellmodels.nn.dense_product import Linear
 
 CLIP = 10.0
@@ -230,16 +230,6 @@ def principal_axes(x: Tensor, n: int) -> NDArray[Any]:
     -------
     `(n_axes, n_in) float64`, the sign of each making its largest loading positive.
     """
-    wide = x.double().numpy()
-    wide = wide - wide.mean(axis=0)
-    tall = wide.shape[0] >= wide.shape[1]
-    variances, vectors = leading_directions(wide.T @ wide if tall else wide @ wide.T, n)
-    kept = variances > 1e-10 * max(variances.max(initial=0.0), 1e-300)
-    variances, vectors = variances[kept], vectors[:, kept]
-    axes = vectors.T if tall else (vectors.T @ wide) / np.sqrt(variances)[:, None]
-    if not len(axes):
-        return np.zeros((0, wide.shape[1]))
-    largest = np.abs(axes).argmax(axis=1)
-    axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
-    length = np.sqrt(variances.sum() / len(wide))
-    return cast(NDArray[Any], axes / length)
+    pca = PCA.fit(x.numpy(), n)
+    axes: NDArray[Any] = pca.loadings.T
+    return axes / np.sqrt(pca.variances.sum()) if len(axes) else axes

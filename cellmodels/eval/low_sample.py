@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellmodels.data.inputs import Rows
 from cellmodels.eval import metrics
-from cellmodels.groups.neighbours import Neighbours
+from cellmodels.groups.knn_classifier import KNNClassifier
 from genetext.errors import ModelError
 
 Labels = NDArray[np.object_]
@@ -147,7 +147,7 @@ def low_sample_curve(
         embedding = make if isinstance(make, np.ndarray) else make(draw.train, known.copy(), draw.seed)
         if len(embedding) != len(names):
             raise ModelError(f"the embedding has {len(embedding):,} rows for {len(names):,} cells")
-        voters = Neighbours.fit(embedding[draw.train], names[draw.train], k=min(k, draw.m))
+        voters = KNNClassifier.fit(embedding[draw.train], names[draw.train], k=min(k, draw.m))
         told = voters.predict(embedding[draw.test])
         rows += list(_score(draw, names[draw.test], told, per_class))
     return pd.DataFrame(rows)

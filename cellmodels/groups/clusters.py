@@ -4,9 +4,7 @@ No label is ever read here. The number of clusters is either asked for, or told 
 repeated subsamples is cut at a row of resolutions, and a resolution counts for what its cuts agree on.
 """
 
-import importlib
 import logging
-import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels.groups.graphs import degrees, knn_graph
+from cellmodels.groups.leiden import Leiden, largest_first
 from genetext.errors import CellsError
 
 log = logging.getLogger("genetext")
@@ -233,48 +232,6 @@ def estimate_clusters(
     return Clustering(cuts[chosen], n_clusters, "leiden", resolution, stability, table)
 
 
-class Leiden:
-    """A graph of cells to be cut at any resolution by the Leiden method (modularity).
-
-    Building igraph's own graph takes longer than a cut: it is built once.
-
-    Parameters
-    ----------
-    graph
-        `(n, n)`, symmetric weights (`graphs.knn_graph`).
-
-    Raises
-    ------
-    CellsError
-        The package igraph is not installed.
-    """
-
-    def __init__(self, graph: sparse.csr_matrix) -> None:
-        try:
-            self._igraph: Any = importlib.import_module("igraph")
-        except ImportError as error:
-            raise CellsError(
-                "the Leiden method needs the package igraph: pip install 'genetext[annotate]', or ask for a number of "
-                "clusters by k-means"
-            ) from error
-        upper = sparse.triu(graph, k=1).tocoo()
-        self._links = self._igraph.Graph(
-            n=graph.shape[0], edges=np.column_stack([upper.row, upper.col]).astype(np.int64)
-        )
-        self._weights: list[float] = upper.data.tolist()
-
-    def cut(self, resolution: float, *, seed: int = 0) -> NDArray[np.int64]:
-        """Return the group of each cell, `(n,) int64`, the largest first; it depends on the order of cells too."""
-        self._igraph.set_random_number_generator(random.Random(seed))
-        try:
-            found = self._links.community_leiden(
-                "modularity", weights=self._weights, resolution=resolution, n_iterations=5
-            )
-        finally:
-            self._igraph.set_random_number_generator(random)
-        return _largest_first(np.asarray(found.membership, np.int64))
-
-
 def _most_clusters(table: pd.DataFrame, margin: float) -> int | None:
     """Return the row with the most clusters among those about as stable as the best; None where there are none."""
     if table.empty:
@@ -349,7 +306,7 @@ def _merged(
         degree = np.delete(degree, other)
         merged = np.where(merged == other, one, merged)
         merged = np.where(merged > other, merged - 1, merged)
-    return _largest_first(merged)
+    return largest_first(merged)
 
 
 def _kmeans(points: NDArray[np.float64], n_clusters: int, *, starts: int, seed: int) -> NDArray[np.int64]:
@@ -361,16 +318,7 @@ def _kmeans(points: NDArray[np.float64], n_clusters: int, *, starts: int, seed: 
         labels = KMeans(n_clusters, n_init=starts, random_state=seed).fit_predict(points)
     if (found := len(np.unique(labels))) < n_clusters:
         raise CellsError(f"the {len(points):,} cells have only {found:,} different places: ask for no more clusters")
-    return _largest_first(labels)
-
-
-def _largest_first(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Renumber groups from 0 by size, and by the first cell where sizes are equal."""
-    _, first, number, size = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    rank = np.empty(len(size), np.int64)
-    rank[np.lexsort((first, -size))] = np.arange(len(size))
-    renamed: NDArray[np.int64] = rank[number]
-    return renamed
+    return largest_first(labels)
 
 
 def _points(embedding: Any, metric: Metric) -> NDArray[np.float64]:

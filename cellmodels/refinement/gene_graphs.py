@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.groups.pca import gram_of_columns
 from genetext.errors import ModelError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 GeneMetric = Literal["euclidean", "cosine"]
 _BLOCK = 256
-_ROWS = 8192
 _SPARSE_BELOW = 0.4
 """Share of non-zeros below which a CSR matrix is smaller than a dense one (8 bytes an entry to 4), with a margin."""
 
@@ -67,16 +67,6 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
     return sparse.csr_matrix(
         (np.ones(n_genes * k), np.sort(near, 1).ravel(), np.arange(0, n_genes * k + 1, k)), (n_genes, n_genes)
     )
-
-
-def gram_of_columns(matrix: Any) -> NDArray[np.float64]:
-    """Return `X^T X` in float64, of a sparse or dense `(n, d)`; dense `(d, d)`."""
-    gram = np.zeros((matrix.shape[1], matrix.shape[1]))
-    for start in range(0, matrix.shape[0], _ROWS):
-        block = matrix[start : start + _ROWS].astype(np.float64)
-        product = block.T @ block
-        gram += product.toarray() if sparse.issparse(product) else product
-    return gram
 
 
 def text_graph(priors: "GenePriors", k: int) -> sparse.csr_matrix:

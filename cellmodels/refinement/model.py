@@ -13,11 +13,12 @@ from torch import nn
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.data.inputs import CellMatrix, Needs, Rows, read_cells
 from cellmodels.groups.graphs import check_graph
+from cellmodels.groups.pca import PCA
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import PRESETS, RefinementConfig
 from cellmodels.refinement.network import RefinementNet, default_scale
-from cellmodels.refinement.references import References, Space, digests, graph_points, neighbour_graph
 from cellmodels.refinement.task import RefinementTask, Views
+from cellmodels.refinement.training_cells import TrainingCells, digests, graph_points, neighbour_graph
 from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError, first_ten
 
@@ -108,17 +109,17 @@ class RefinementModel(CellModel[RefinementConfig]):
         if config.features == "scaled":
             self.arrays["scale"] = _deviations(log)
         features = self._features(data)
-        space = Space.of(log, _SPACE if config.n_pcs is None else config.n_pcs, centred=True)
+        space = PCA.fit(log, _SPACE if config.n_pcs is None else config.n_pcs, dtype=np.float32)
         graph, points = self._cell_graph(adata, log, space)
         views = Views.of(features, graph, config.hops)
         genes = self._gene_graph(features, kind, None if aligned is None else aligned.take(columns))
         gene_input = _gene_input(views.first, genes, config)
-        basis = Space.of(features, _SPACE, centred=False)
-        kept = References(
+        basis = PCA.fit(features, _SPACE, centred=False, dtype=np.float32)
+        kept = TrainingCells(
             digests(data.matrix),
             graph_points(log, space),
             space,
-            basis.coordinates(features),
+            basis.transform(features),
             basis.loadings,
             graph,
         )
@@ -209,7 +210,7 @@ class RefinementModel(CellModel[RefinementConfig]):
             raise ModelError(f"the graph of this model is {self.config.graph!r}: new cells need one of their own")
         if graph == "own" or not of_expression:
             log = cells.log().matrix
-            near, _ = self._cell_graph(adata, log, References.of(self.arrays).space)
+            near, _ = self._cell_graph(adata, log, TrainingCells.of(self.arrays).space)
             return self._through(Views.of(self._features(cells), near, self.config.hops), torch.device(device))
         return self._embed(cells, torch.device(device))
 
@@ -251,7 +252,7 @@ class RefinementModel(CellModel[RefinementConfig]):
         return scaled
 
     def _cell_graph(
-        self, adata: Any, log: sparse.csr_matrix, space: Space
+        self, adata: Any, log: sparse.csr_matrix, space: PCA
     ) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
         """Return the graph of some cells, and points by which near cells can be brought together."""
         config = self.config
@@ -286,7 +287,7 @@ class RefinementModel(CellModel[RefinementConfig]):
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         if self._views is not None:
             return self._through(self._views, device)
-        kept = References.of(self.arrays)
+        kept = TrainingCells.of(self.arrays)
         known = kept.find(cells.matrix)
         other = np.flatnonzero(known < 0)
         if len(other):
@@ -310,7 +311,7 @@ class RefinementModel(CellModel[RefinementConfig]):
             lambda rows: torch.from_numpy(views.smooth[rows] @ hidden).to(device),
         )
 
-    def _attached(self, features: sparse.csr_matrix, points: Array, kept: References, device: torch.device) -> Array:
+    def _attached(self, features: sparse.csr_matrix, points: Array, kept: TrainingCells, device: torch.device) -> Array:
         """Embed new cells, from features `(m, G)` and points in `kept.space`; each is linked to training cells."""
         net, (first, second) = self._net.to(device), self.config.hops
         rows, own = kept.attach(points, self.config.k)
@@ -380,10 +381,9 @@ def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) 
         smoothed = genes.astype(np.float32) @ (of_genes.toarray() if sparse.issparse(of_genes) else of_genes)
         every: Array = np.ascontiguousarray(smoothed, np.float32)
         return every
-    space = Space.of(first, config.gene_features, centred=False)
     # X = U s V^T, so that X^T U = V s: the length of a column of X V is s.
-    length = np.linalg.norm(np.asarray(first @ space.loadings, np.float64), axis=0)
-    coordinates = space.loadings * length
+    space = PCA.fit(first, config.gene_features, centred=False)
+    coordinates = space.loadings * np.sqrt(space.variances * first.shape[0])
     scale = default_scale(coordinates.shape[1]) / np.sqrt(np.square(coordinates).sum(axis=1).mean())
     some: Array = np.ascontiguousarray(genes @ (coordinates * scale), np.float32)
     return some

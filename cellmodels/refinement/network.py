@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from cellmodels.nn.dense_product import Linear, linear
 from cellmodels.nn.sparse_product import Cells, SparseMatrix, times
-from cellmodels.refinement.alignment import (
+from cellmodels.refinement.losses import (
     Neighbours,
     cross_view_consistency,
     distribution_alignment,

@@ -13,8 +13,8 @@ from torch import nn
 from cellmodels.data.inputs import Rows
 from cellmodels.nn.sparse_product import Cells, Smoothed, SparseMatrix, is_sparse_enough
 from cellmodels.refinement import gene_graphs
-from cellmodels.refinement.alignment import Neighbours, sampled
 from cellmodels.refinement.config import RefinementConfig
+from cellmodels.refinement.losses import Neighbours, sampled
 from cellmodels.train.loop import split
 from genetext.errors import ModelError
 

@@ -14,11 +14,11 @@ from torch import nn
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
 from cellmodels.nn.layers import GenePriorEmbedding
-from cellmodels.topic import perturbation, words
+from cellmodels.topic import naming, perturbation
 from cellmodels.topic.config import PRESETS, TopicConfig
+from cellmodels.topic.external_view import cell_view
 from cellmodels.topic.network import TopicNetwork
 from cellmodels.topic.task import TopicTask
-from cellmodels.topic.view import cell_view
 from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError
 
@@ -182,10 +182,10 @@ class TopicModel(CellModel[TopicConfig]):
 
         Returns
         -------
-        A row per topic, with columns as in `cellmodels.topic.words.describe`.
+        A row per topic, with columns as in `cellmodels.topic.naming.describe`.
         """
         assert self.genes is not None or self._network
-        return words.describe(
+        return naming.describe(
             beta=self.beta,
             lift=self.lift,
             genes=cast(Any, self.genes),

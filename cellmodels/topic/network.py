@@ -17,8 +17,8 @@ from cellmodels.nn.dense_product import Linear, linear
 from cellmodels.nn.layers import GenePriorEmbedding
 from cellmodels.nn.sparse_product import SparseMatrix, times
 from cellmodels.topic.config import TopicConfig
-from cellmodels.topic.crossview import balance, consistency, distillation
 from cellmodels.topic.decoder import FoldedNorm, negative_log_likelihood
+from cellmodels.topic.losses import balance, consistency, distillation
 from cellmodels.topic.transport import sinkhorn, transport_cost
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellmodels.data.inputs import CellMatrix, Rows
-from cellmodels.groups.profiles import principal_components
+from cellmodels.groups.pca import principal_components
 from cellmodels.nn.sparse_product import SparseMatrix, is_sparse_enough
 from cellmodels.topic.config import TopicConfig
-from cellmodels.topic.crossview import NeighbourLists, neighbour_lists
+from cellmodels.topic.losses import NeighbourLists, neighbour_lists
 from cellmodels.topic.network import TopicNetwork
 from cellmodels.train.loop import in_order, shuffled, split
 from genetext.errors import ModelError

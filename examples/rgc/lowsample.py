@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cellmodels.eval.low_sample import Make, draws, low_sample_curve
-from cellmodels.groups.neighbours import Neighbours
+from cellmodels.groups.knn_classifier import KNNClassifier
 
 SCORES = ("accuracy", "macro_f1", "rare_f1")
 RARE = 0.01  # a type is rare below this share of the cells
@@ -115,7 +115,7 @@ def name_cells(labels: NDArray[np.object_], arm: Arm, m: int, *, seed: int = 0, 
     known = np.full(len(labels), None, dtype=object)
     known[drawn.train] = labels[drawn.train]
     embedding = arm.make(drawn.train, known, seed)
-    told = Neighbours.fit(embedding[drawn.train], labels[drawn.train], k=min(k, m)).predict(embedding[drawn.test])
+    told = KNNClassifier.fit(embedding[drawn.train], labels[drawn.train], k=min(k, m)).predict(embedding[drawn.test])
     given = told["label"].map(lambda label: "" if label is None else label).to_numpy(object)
     return Named(drawn.test, given, embedding)
 

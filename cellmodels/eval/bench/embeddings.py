@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
-from cellmodels.groups.profiles import moments, variable_genes
+from cellmodels.groups.pca import principal_components
 from genetext.errors import BenchError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def embed(
     part = adata if len(fitted_on) == adata.n_obs else adata[fitted_on].copy()
     prior = prior_of(arm, priors)
     if arm.method == EXPRESSION:
-        made = _components(adata, fitted_on, arm.seed)
+        made = principal_components(read_cells(adata, needs="log").matrix, fitted_on=fitted_on)
     elif arm.method == PRIORS:
         made = _averaged(adata, part, prior)
     else:
@@ -128,26 +128,6 @@ def embed_labelled(
     how = Trainer(device=device)
     model = fit(adata[train].copy(), prior_of(arm, priors), labels=list(labels[train]), trainer=how)
     return np.asarray(model.embed(adata), np.float64)
-
-
-def _components(adata: Any, fitted_on: NDArray[np.int64], seed: int) -> NDArray[Any]:
-    """Return 50 principal components of the genes that vary most, scaled and cut at ten standard deviations."""
-    from sklearn.decomposition import PCA
-
-    cells = read_cells(adata, needs="log").matrix
-    part = cells[fitted_on]
-    genes = variable_genes(part, 2000)
-    if not len(genes):
-        raise BenchError("no gene varies between the cells")
-    _, sd = moments(part[:, genes])
-
-    def scaled(matrix: Any) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = np.minimum(matrix[:, genes].toarray() / sd.astype(np.float32), 10)
-        return values
-
-    n = min(50, len(genes), len(fitted_on) - 1)
-    components = PCA(n, svd_solver="covariance_eigh" if len(genes) <= len(fitted_on) else "full", random_state=seed)
-    return np.asarray(components.fit(scaled(part)).transform(scaled(cells)))
 
 
 def _averaged(adata: Any, part: Any, priors: "GenePriors | None") -> NDArray[Any]:

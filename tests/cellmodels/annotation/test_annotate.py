@@ -13,9 +13,10 @@ from scipy import sparse
 
 from cellmodels import CellTypes, annotate, knn_graph, refine_logits
 from cellmodels.annotation import evidence
-from cellmodels.annotation.celltypes import affirmed, read_ontology
+from cellmodels.annotation.cell_types import affirmed, read_ontology
+from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics
-from cellmodels.groups import profiles
+from cellmodels.groups.pca import principal_components
 from genetext.build import build
 from genetext.errors import CellsError, EncoderError
 from genetext.index import GeneIndex
@@ -90,7 +91,7 @@ def test_what_is_written_and_read_again(cells, index, tmp_path):
     recorded = again.uns["kinds"]["annotate"]
     assert recorded["types"].tolist() == list(PLACES)
     assert recorded["lam"] == 1.0
-    graph = knn_graph(profiles.principal_components(profiles.log_normalised(cells)), 15)
+    graph = knn_graph(principal_components(read_cells(cells, needs="log").matrix), 15)
     np.testing.assert_allclose(copied.refined, refine_logits(copied.logits, graph, 1.0))
 
 

@@ -218,11 +218,11 @@ def test_without_gseapy_the_extra_is_named(monkeypatch, ranking):
 def test_interferon_genes_are_found_in_the_hallmarks(real_data):
     import anndata as ad
 
-    from cellmodels.groups import profiles
+    from cellmodels.data.inputs import read_cells
 
     pytest.importorskip("gseapy")
     cells = ad.read_h5ad(real_data / "cells" / "kang_pbmc_ifnb_labelled.h5ad")
-    matrix = profiles.log_normalised(cells)
+    matrix = read_cells(cells, needs="log").matrix
     stimulated = (cells.obs["condition"] == "stim").to_numpy()
     change = np.asarray(matrix[stimulated].mean(axis=0) - matrix[~stimulated].mean(axis=0))
     seen = np.flatnonzero(change[0])

@@ -20,7 +20,6 @@ from cellmodels.groups.clusters import (
     estimate_clusters,
 )
 from cellmodels.groups.graphs import knn_graph
-from cellmodels.groups.profiles import communities
 from genetext.errors import CellsError
 
 
@@ -115,7 +114,7 @@ def test_a_graph_that_is_cut_often_gives_what_single_cuts_give(four):
     graph = knn_graph(four[0], 15)
     leiden = Leiden(graph)
     for resolution in (3.0, 0.1, 1.0, 3.0):
-        np.testing.assert_array_equal(leiden.cut(resolution, seed=4), communities(graph, resolution=resolution, seed=4))
+        np.testing.assert_array_equal(leiden.cut(resolution, seed=4), Leiden(graph).cut(resolution, seed=4))
 
 
 def test_without_igraph_the_extra_is_named(four, monkeypatch):
@@ -241,11 +240,12 @@ def test_what_cannot_be_grouped(four, call, says):
 def test_groups_of_blood_cells_are_found_again(real_data):
     import anndata as ad
 
+    from cellmodels.data.inputs import read_cells
     from cellmodels.eval import metrics
-    from cellmodels.groups import profiles
+    from cellmodels.groups.pca import principal_components
 
     cells = ad.read_h5ad(real_data / "cells" / "kang_pbmc_ifnb_labelled.h5ad")
-    found = cluster(profiles.principal_components(profiles.log_normalised(cells)))
+    found = cluster(principal_components(read_cells(cells, needs="log").matrix))
     assert isinstance(found, Clustering)
     assert 4 <= found.n_clusters <= 12
     assert found.stability > 0.85

@@ -14,8 +14,8 @@ from cellmodels import RefinementModel, load_model
 from cellmodels.eval.metrics import knn_accuracy
 from cellmodels.groups.graphs import knn_graph
 from cellmodels.nn.sparse_product import Smoothed
-from cellmodels.refinement.references import References, digests, graph_points
 from cellmodels.refinement.task import Views, near_parts
+from cellmodels.refinement.training_cells import TrainingCells, digests, graph_points
 from cellmodels.train.loop import Trainer
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
@@ -89,7 +89,7 @@ def test_a_cell_with_one_more_count_is_another_cell():
     for cell in range(other.n_obs):
         changed[cell, rng.integers(other.n_vars)] += 1
     other.X = changed.tocsr()
-    kept, cells_ = References.of(model.arrays), model.cells(other)
+    kept, cells_ = TrainingCells.of(model.arrays), model.cells(other)
     points = graph_points(cells_.log().matrix, kept.space)
     assert (kept.find_near(points, model._features(cells_) @ kept.basis) == -1).all()
 
@@ -170,7 +170,7 @@ def test_a_training_cell_taken_for_a_new_one_comes_near_its_training_embedding(h
     adata = cells(200, 40)
     model = fitted(adata, epochs=20, hops=hops)
     before = model.embed(adata)
-    kept, again = References.of(model.arrays), model.cells(adata)
+    kept, again = TrainingCells.of(model.arrays), model.cells(adata)
     points = graph_points(again.log().matrix, kept.space)
     after = model._attached(model._features(again), points, kept, torch.device("cpu"))
     cosine = (before * after).sum(axis=1) / 2

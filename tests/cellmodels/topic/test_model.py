@@ -11,8 +11,8 @@ import torch
 from cellmodels import Trainer, load_model
 from cellmodels.eval import metrics
 from cellmodels.topic import TopicModel
+from cellmodels.topic.external_view import cell_view
 from cellmodels.topic.network import TopicConfig
-from cellmodels.topic.view import cell_view
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells

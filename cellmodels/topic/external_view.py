@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cellmodels.data.inputs import CellMatrix
-from cellmodels.groups.directions import leading_directions
+from cellmodels.groups.pca import PCA
 from cellmodels.topic.config import TopicConfig
 from genetext.errors import CellsError, ModelError, first_ten
 
@@ -44,15 +44,10 @@ def cell_view(
     spread = float(np.sqrt((values**2).mean()))
     if not spread > 0:
         raise ModelError(f"the view {told} is the same for all cells: pass view=None to fit without one")
-    return (_rotated(values, config.view_components) / spread).astype(np.float32), told
-
-
-def _rotated(values: NDArray[np.float64], n: int | None) -> NDArray[np.float64]:
-    """Return the first principal components of centred values; with None the values."""
-    if n is None or n >= values.shape[1]:
-        return values
-    turned: NDArray[np.float64] = values @ leading_directions(values.T @ values, n)[1]
-    return turned
+    n = config.view_components
+    if n is not None and n < values.shape[1]:
+        values = values @ PCA.fit(values, n, centred=False).loadings
+    return (values / spread).astype(np.float32), told
 
 
 def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: TopicConfig) -> NDArray[np.float64]:

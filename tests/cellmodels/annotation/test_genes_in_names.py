@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cellmodels.annotation.celltypes import CellTypes
-from cellmodels.annotation.stated import settled, shown_by, siblings, stated_genes, statements
-from cellmodels.groups.profiles import Profiles
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.genes_in_names import settled, shown_by, siblings, stated_genes, statements
+from cellmodels.annotation.group_profiles import GroupProfiles
 from genetext.priors import GenePriors
 
 
@@ -85,7 +85,7 @@ def test_a_second_index_is_asked_where_the_first_knows_nothing(source):
 
 def test_the_group_that_has_the_gene_bears_the_name_out():
     contrast = np.array([[2.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [-1.0, 0.0, -1.0]])
-    shown = Profiles(
+    shown = GroupProfiles(
         sizes=np.array([5, 5, 5]),
         mean=np.abs(contrast),
         contrast=contrast,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellmodels.data.genes import Genes
-from cellmodels.topic.words import coherence_z, cosines, describe, set_vectors, topic_vectors
+from cellmodels.topic.naming import coherence_z, cosines, describe, set_vectors, topic_vectors
 from genetext.build import build_index
 from genetext.errors import ModelError
 

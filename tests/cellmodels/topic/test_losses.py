@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from cellmodels.topic.crossview import balance, consistency, distillation, neighbour_lists
+from cellmodels.topic.losses import balance, consistency, distillation, neighbour_lists
 from genetext.errors import CellsError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellmodels.eval.metrics import calibration_error
-from cellmodels.groups.neighbours import Neighbours
+from cellmodels.groups.knn_classifier import KNNClassifier
 from genetext.errors import ModelError
 
 
@@ -29,7 +29,7 @@ def by_hand(reference, labels, classes, query, k):
 def test_votes_are_the_formula():
     points, labels = blobs()
     test, _ = blobs(20, seed=1)
-    found = Neighbours.fit(points, labels, k=7, calibrate="none")
+    found = KNNClassifier.fit(points, labels, k=7, calibrate="none")
     told = found.predict_proba(test)
     for row, query in zip(told, test.astype(float), strict=True):
         assert row == pytest.approx(by_hand(points.astype(float), labels, found.classes, query, 7), abs=1e-4)
@@ -39,12 +39,12 @@ def test_votes_are_the_formula():
 def test_scale_order_and_names_change_nothing():
     points, labels = blobs()
     test, _ = blobs(30, seed=1)
-    base = Neighbours.fit(points, labels).predict(test)
-    scaled = Neighbours.fit(points * 1e-20, labels).predict(test * 37)
+    base = KNNClassifier.fit(points, labels).predict(test)
+    scaled = KNNClassifier.fit(points * 1e-20, labels).predict(test * 37)
     order = np.random.default_rng(0).permutation(len(points))
-    shuffled = Neighbours.fit(points[order], labels[order]).predict(test)
-    renamed = Neighbours.fit(points, [one.replace("t", "kind ") for one in labels]).predict(test)
-    alone = [Neighbours.fit(points, labels).predict(test[i : i + 1]).iloc[0] for i in range(30)]
+    shuffled = KNNClassifier.fit(points[order], labels[order]).predict(test)
+    renamed = KNNClassifier.fit(points, [one.replace("t", "kind ") for one in labels]).predict(test)
+    alone = [KNNClassifier.fit(points, labels).predict(test[i : i + 1]).iloc[0] for i in range(30)]
     for other in (scaled, shuffled):
         assert (other["label"] == base["label"]).all()
         assert np.allclose(other["confidence"], base["confidence"], atol=1e-5)
@@ -55,11 +55,11 @@ def test_scale_order_and_names_change_nothing():
 
 def test_k_above_the_reference_asks_all_of_it():
     points, labels = blobs(6)
-    few = Neighbours.fit(points, labels, k=50)
+    few = KNNClassifier.fit(points, labels, k=50)
     assert few.n_calibrated == 0
     assert few.temperature == 1
     assert few.predict_proba(points).shape == (6, 3)
-    one = Neighbours.fit(points[:1], labels[:1]).predict(points)
+    one = KNNClassifier.fit(points[:1], labels[:1]).predict(points)
     assert list(one["label"]) == ["t0"] * 6
     assert list(one["confidence"]) == [1.0] * 6
     assert one["runner_up"].isna().all()
@@ -67,9 +67,9 @@ def test_k_above_the_reference_asks_all_of_it():
 
 def test_equal_votes_go_to_the_nearer_class_then_to_the_first_by_name():
     reference = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
-    found = Neighbours.fit(reference[:2], ["b", "a"], k=2, votes="uniform", calibrate="none")
+    found = KNNClassifier.fit(reference[:2], ["b", "a"], k=2, votes="uniform", calibrate="none")
     assert list(found.predict(np.array([[1, 0.1]], np.float32))["label"]) == ["b"]
-    both = Neighbours.fit(reference[[0, 2]], ["b", "a"], k=2, votes="uniform", calibrate="none")
+    both = KNNClassifier.fit(reference[[0, 2]], ["b", "a"], k=2, votes="uniform", calibrate="none")
     told = both.predict(np.array([[1, 1]], np.float32))
     assert list(told["label"]) == ["a"]
     assert list(told["runner_up"]) == ["b"]
@@ -77,7 +77,7 @@ def test_equal_votes_go_to_the_nearer_class_then_to_the_first_by_name():
 
 def test_reference_cells_at_one_distance_are_asked_from_the_first():
     same = np.ones((5, 2), np.float32)
-    found = Neighbours.fit(same, ["a", "a", "b", "b", "b"], k=2, calibrate="none")
+    found = KNNClassifier.fit(same, ["a", "a", "b", "b", "b"], k=2, calibrate="none")
     assert list(found.predict(same[:1])["label"]) == ["a"]
 
 
@@ -85,7 +85,7 @@ def test_cells_without_a_direction_have_neither_label_nor_confidence():
     points, labels = blobs()
     test = points[:4].copy()
     test[1], test[2, 0] = 0, np.nan
-    told = Neighbours.fit(points, labels).predict(test)
+    told = KNNClassifier.fit(points, labels).predict(test)
     assert told["label"].isna().tolist() == [False, True, True, False]
     assert told["confidence"].isna().tolist() == [False, True, True, False]
     assert told["runner_up"].isna().tolist() == [False, True, True, False]
@@ -96,16 +96,16 @@ def test_reference_cells_without_direction_or_label_are_left_out():
     labels = labels.astype(object)
     labels[3] = None
     points[5] = 0
-    found = Neighbours.fit(points, labels)
+    found = KNNClassifier.fit(points, labels)
     assert len(found.codes) == len(points) - 2
     with pytest.raises(ModelError, match="nothing to vote"):
-        Neighbours.fit(np.zeros((2, 3)), ["a", "b"])
+        KNNClassifier.fit(np.zeros((2, 3)), ["a", "b"])
 
 
 def test_abstains_below_the_confidence_asked():
     points, labels = blobs(noise=1.5)
     test, _ = blobs(200, noise=1.5, seed=1)
-    found = Neighbours.fit(points, labels)
+    found = KNNClassifier.fit(points, labels)
     all_, some = found.predict(test), found.predict(test, min_confidence=0.7)
     kept = all_["confidence"] >= 0.7
     assert 0 < kept.sum() < 200
@@ -120,7 +120,7 @@ def test_calibration_brings_confidence_to_accuracy(noise):
     test, truth = blobs(900, noise=noise, seed=1)
 
     def error(how):
-        told = Neighbours.fit(points, labels, calibrate=how).predict(test)
+        told = KNNClassifier.fit(points, labels, calibrate=how).predict(test)
         return calibration_error(truth, told["label"].to_numpy(), told["confidence"].to_numpy(), bins=10)
 
     plain, temperature, isotonic = (error(how) for how in ("none", "temperature", "isotonic"))
@@ -131,9 +131,9 @@ def test_calibration_brings_confidence_to_accuracy(noise):
 def test_calibration_does_not_change_which_class_comes_first():
     points, labels = blobs(400, noise=2)
     test, _ = blobs(200, noise=2, seed=1)
-    plain = Neighbours.fit(points, labels, calibrate="none").predict(test)
+    plain = KNNClassifier.fit(points, labels, calibrate="none").predict(test)
     for how in ("temperature", "isotonic"):
-        found = Neighbours.fit(points, labels, calibrate=how)
+        found = KNNClassifier.fit(points, labels, calibrate=how)
         told = found.predict(test)
         assert (told["label"] == plain["label"]).all()
         probability = found.predict_proba(test)
@@ -144,7 +144,7 @@ def test_calibration_does_not_change_which_class_comes_first():
 def test_labels_of_chance_get_the_confidence_of_chance():
     points, labels = blobs(600)
     labels = np.random.default_rng(5).permutation(labels)
-    told = Neighbours.fit(points, labels).predict(blobs(300, seed=1)[0])
+    told = KNNClassifier.fit(points, labels).predict(blobs(300, seed=1)[0])
     assert told["confidence"].mean() == pytest.approx(1 / 3, abs=0.08)
 
 
@@ -153,8 +153,8 @@ def test_calibration_asks_only_the_cells_it_is_told_to():
     # The first half is fitted to: it lies where its class lies.
     fitted = points.copy()
     fitted[:150] = blobs(150, noise=0.01)[0]
-    over = Neighbours.fit(fitted, labels, calibrate_on=np.arange(150))
-    fair = Neighbours.fit(fitted, labels, calibrate_on=np.arange(150, 300))
+    over = KNNClassifier.fit(fitted, labels, calibrate_on=np.arange(150))
+    fair = KNNClassifier.fit(fitted, labels, calibrate_on=np.arange(150, 300))
     assert fair.n_calibrated == 150
     assert over.temperature < fair.temperature
 
@@ -163,8 +163,8 @@ def test_a_rare_class_outvoted_by_a_common_one_wins_when_votes_are_balanced():
     reference = np.array([[1, 0.1 * i] for i in range(10)] + [[0.95, 0.4]], np.float32)
     labels = ["common"] * 10 + ["rare"]
     query = np.array([[0.95, 0.4]], np.float32)
-    plain = Neighbours.fit(reference, labels, k=5).predict(query)
-    balanced = Neighbours.fit(reference, labels, k=5, balanced=True).predict(query)
+    plain = KNNClassifier.fit(reference, labels, k=5).predict(query)
+    balanced = KNNClassifier.fit(reference, labels, k=5, balanced=True).predict(query)
     assert list(plain["label"]) == ["common"]
     assert list(balanced["label"]) == ["rare"]
 
@@ -172,12 +172,12 @@ def test_a_rare_class_outvoted_by_a_common_one_wins_when_votes_are_balanced():
 def test_bad_options_are_refused():
     points, labels = blobs()
     with pytest.raises(ModelError, match="k of 1"):
-        Neighbours.fit(points, labels, k=0)
+        KNNClassifier.fit(points, labels, k=0)
     with pytest.raises(ModelError, match="labels for"):
-        Neighbours.fit(points, labels[:3])
+        KNNClassifier.fit(points, labels[:3])
     with pytest.raises(ModelError, match="coordinates"):
-        Neighbours.fit(points, labels).predict(points[:, :2])
+        KNNClassifier.fit(points, labels).predict(points[:, :2])
     with pytest.raises(ModelError, match="probability"):
-        Neighbours.fit(points, labels).predict(points, min_confidence=2)
+        KNNClassifier.fit(points, labels).predict(points, min_confidence=2)
     with pytest.raises(ModelError, match="one row per cell"):
-        Neighbours.fit(points[0], labels)
+        KNNClassifier.fit(points[0], labels)

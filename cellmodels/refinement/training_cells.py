@@ -9,47 +9,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels.data.inputs import Rows
-from cellmodels.groups.directions import leading_directions
 from cellmodels.groups.graphs import knn_graph
-from cellmodels.refinement.gene_graphs import gram_of_columns
+from cellmodels.groups.pca import PCA
 
 Array = NDArray[np.float32]
 _NEAREST = 4096
 _ROUNDING = 1e-5
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """A linear space of few dimensions that expression is projected to.
-
-    Attributes
-    ----------
-    loadings
-        `(n_genes, d) float32`, orthonormal columns.
-    centre
-        `(n_genes,) float32`: subtracted before; zeros where nothing is.
-    """
-
-    loadings: Array
-    centre: Array
-
-    @classmethod
-    def of(cls, matrix: Any, n: int, *, centred: bool) -> "Space":
-        """Take the `n` directions that hold most of `(n_cells, n_genes)`, sparse or dense: principal components.
-
-        The Gram matrix of the genes is made, never a dense copy of the cells. The sign of each direction makes its
-        largest loading positive.
-        """
-        n_cells, n_genes = matrix.shape
-        mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel() if centred else np.zeros(n_genes)
-        gram = gram_of_columns(matrix) - n_cells * np.outer(mean, mean)
-        _, loadings = leading_directions(gram, min(n, n_genes, n_cells))
-        return cls(loadings.astype(np.float32), mean.astype(np.float32))
-
-    def coordinates(self, matrix: Any) -> Array:
-        """Project cells `(n, n_genes)`, sparse or dense, to `(n, d) float32`."""
-        out: Array = np.asarray(matrix @ self.loadings, np.float32) - self.centre @ self.loadings
-        return out
 
 
 def digests(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
@@ -69,7 +34,7 @@ def digests(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
     return out
 
 
-def graph_points(log: sparse.csr_matrix, space: Space | None) -> Array:
+def graph_points(log: sparse.csr_matrix, space: PCA | None) -> Array:
     """Return what cells are compared by: unit rows, so that Euclidean neighbours are those by cosine.
 
     Parameters
@@ -79,7 +44,8 @@ def graph_points(log: sparse.csr_matrix, space: Space | None) -> Array:
     space
         Compare in this space; None: gene by gene. A cell without expression is the origin of the latter.
     """
-    points = log.toarray() if space is None else space.coordinates(log)
+    # Cells that are all alike span no space.
+    points = log.toarray() if space is None or not space.loadings.size else space.transform(log)
     length = np.linalg.norm(points, axis=1, keepdims=True)
     unit: Array = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
     return unit
@@ -96,7 +62,7 @@ def neighbour_graph(points: NDArray[Any], k: int) -> sparse.csr_matrix:
 
 
 @dataclass(frozen=True, eq=False)
-class References:
+class TrainingCells:
     """What is kept of the cells that a model was fitted on.
 
     Attributes
@@ -117,7 +83,7 @@ class References:
 
     digest: NDArray[np.int64]
     points: Array
-    space: Space
+    space: PCA
     features: Array
     basis: Array
     graph: sparse.csr_matrix
@@ -128,7 +94,8 @@ class References:
             "cell_digest": self.digest,
             "cell_points": self.points,
             "space_loadings": self.space.loadings,
-            "space_centre": self.space.centre,
+            "space_variances": self.space.variances,
+            "space_centre": self.space.mean,
             "cell_features": self.features,
             "feature_basis": self.basis,
             "graph_indptr": self.graph.indptr.astype(np.int64),
@@ -136,7 +103,7 @@ class References:
         }
 
     @classmethod
-    def of(cls, arrays: dict[str, NDArray[Any]]) -> "References":
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> "TrainingCells":
         """Take it from stored arrays."""
         indices = arrays["graph_indices"]
         n = len(arrays["cell_digest"])
@@ -144,7 +111,7 @@ class References:
         return cls(
             arrays["cell_digest"],
             arrays["cell_points"],
-            Space(arrays["space_loadings"], arrays["space_centre"]),
+            PCA(arrays["space_loadings"], arrays["space_centre"], arrays["space_variances"]),
             arrays["cell_features"],
             arrays["feature_basis"],
             graph,

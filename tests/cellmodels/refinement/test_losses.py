@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from cellmodels.refinement.alignment import (
+from cellmodels.refinement.losses import (
     Neighbours,
     cross_view_consistency,
     distribution_alignment,

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.annotation import evidence, stated
-from cellmodels.annotation.celltypes import CellTypes
-from cellmodels.groups import profiles
+from cellmodels.annotation import evidence, genes_in_names
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
 from genetext.vectors import unit_rows
@@ -65,15 +65,15 @@ def by_markers(
     Types whose names differ only in a gene that they state (`CD14+`) are told apart by it (`stated`).
     """
     near = evidence.affinity(types, sources)
-    shown = [profiles.Profiles.of(matrix, member) for _, member, _ in groupings]
+    shown = [GroupProfiles.of(matrix, member) for _, member, _ in groupings]
     if max(len(one.sizes) for one in shown) < 2 and len(types) > 1:
         raise CellsError(
             f"all {matrix.shape[0]:,} cells are one group: what marks a group is seen beside other cells. Give larger "
             f'resolutions, or use method="vectors"'
         )
     marked = [evidence.Marked.of(near, one) for one in shown]
-    shares = stated.stated_genes(types, sources)
-    families = stated.siblings(types.names)
+    shares = genes_in_names.stated_genes(types, sources)
+    families = genes_in_names.siblings(types.names)
     scores = [evidence.group_scores(near, one) for one in marked]
     # Cells that share their groups share their scores: there are far fewer of such blocks than cells.
     blocks, block = np.unique(np.stack([member for _, member, _ in groupings], axis=1), axis=0, return_inverse=True)
@@ -95,8 +95,8 @@ def by_markers(
             f"{types.names[t]}: {near.genes[g]}" for f in families for t in f for g in np.flatnonzero(shares[t])
         ],
     }
-    told = np.mean([stated.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
-    logits = stated.settled(agreed(scores, shown, blocks), told, families)
+    told = np.mean([genes_in_names.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
+    logits = genes_in_names.settled(agreed(scores, shown, blocks), told, families)
     return Found(
         logits[block.reshape(-1)],
         "markers",
@@ -108,7 +108,7 @@ def by_markers(
     )
 
 
-def agreed(scores: list[Floats], shown: list[profiles.Profiles], blocks: NDArray[np.int64]) -> Floats:
+def agreed(scores: list[Floats], shown: list[GroupProfiles], blocks: NDArray[np.int64]) -> Floats:
     """Return the mean over groupings of the scores of each block of cells, `(n_blocks, n_types)`.
 
     Each type has mean 0 and variance 1 over the cells of a grouping: how common a type's evidence is must not decide.

@@ -35,8 +35,8 @@ _TEMPERATURES = (0.1, 20.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbours:
-    """A k-nearest-neighbour classifier by cosine; made by `Neighbours.fit`.
+class KNNClassifier:
+    """A k-nearest-neighbour classifier by cosine; made by `KNNClassifier.fit`.
 
     Attributes
     ----------

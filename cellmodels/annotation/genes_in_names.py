@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellmodels.annotation.celltypes import CellTypes
+from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.groups.graphs import Floats
-from cellmodels.groups.profiles import Profiles
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex
@@ -69,7 +69,7 @@ def stated_genes(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePrior
     return shares
 
 
-def shown_by(shares: Floats, profiles: Profiles) -> Floats:
+def shown_by(shares: Floats, profiles: GroupProfiles) -> Floats:
     """Return how far each group shows what each type's name states: `(n_groups, n_types)`.
 
     It is the mean of both kinds of contrast with all cells, in standard deviations of a cell and as a log2 ratio. A

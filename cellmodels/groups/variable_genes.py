@@ -1,0 +1,44 @@
+"""Genes that vary most between cells for how much they are expressed."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Floats = NDArray[np.float64]
+_MIN_CELLS = 3
+
+
+def moments(matrix: sparse.csr_matrix) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of each gene over cells, `(n_genes,) float64`."""
+    n = matrix.shape[0]
+    square = matrix.copy()
+    square.data = square.data**2
+    mean = np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel() / n
+    second = np.asarray(square.sum(axis=0, dtype=np.float64)).ravel() / n
+    return mean, np.sqrt(np.maximum(second - mean**2, 0))
+
+
+def variable_genes(matrix: sparse.csr_matrix, n: int = 2000, *, bins: int = 20) -> NDArray[np.int64]:
+    """Return the genes that vary most for their mean, at most `n`, in the order of `var`.
+
+    Dispersion (variance by mean, on the linear scale) is compared within bins of genes of like mean; a gene in fewer
+    than three cells is left out.
+    """
+    linear = matrix.copy()
+    linear.data = np.expm1(linear.data)
+    mean, sd = moments(linear)
+    seen = np.bincount(matrix.indices[matrix.data != 0], minlength=matrix.shape[1])
+    usable = np.flatnonzero((seen >= min(_MIN_CELLS, matrix.shape[0])) & (sd > 0))
+    if len(usable) <= n:
+        return usable
+    dispersion = np.log(sd[usable] ** 2 / mean[usable])
+    rank = np.argsort(np.argsort(mean[usable], kind="stable"), kind="stable")
+    which = rank * bins // len(usable)
+    score = np.empty(len(usable))
+    for one in range(bins):
+        own = which == one
+        if own.any():
+            centre = np.median(dispersion[own])
+            spread = dispersion[own].std() if own.sum() > 1 else 1.0
+            score[own] = (dispersion[own] - centre) / (spread or 1.0)
+    return np.sort(usable[np.argsort(-score, kind="stable")[:n]])
