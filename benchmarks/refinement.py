@@ -39,7 +39,7 @@ from cellmodels.nn.sparse_product import SparseMatrix
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
 from cellmodels.refinement.losses import Neighbours
 from cellmodels.refinement.network import RefinementNet
-from cellmodels.refinement.training_cells import TrainingCells, graph_points, neighbour_graph
+from cellmodels.refinement.training_cells import graph_points, neighbour_graph
 from genetext.priors import GenePriors
 
 FILES = {
@@ -107,8 +107,8 @@ def agree(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace)
         theirs.gene_dim,
         dropout=config["dropout"],
         temperature=config["t"],
-        lambda1=config["l1"],
-        lambda2=config["l2"],
+        alignment_weight=config["l1"],
+        consistency_weight=config["l2"],
     ).eval()
     encoder = theirs.GNN_encoder
     pairs = [
@@ -231,9 +231,9 @@ def new_cells(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namesp
     whole = ours(args, 0).fit(adata, trainer=Trainer(device="cpu"))
     part = ours(args, 0).fit(adata[rest].copy(), trainer=Trainer(device="cpu"))
     embedding = part.embed(adata)
-    kept, again = TrainingCells.of(part.arrays), part.cells(adata[rest])
+    kept, again = part.state.training_cells, part.cells(adata[rest])
     points = graph_points(again.log().matrix, kept.space)
-    as_new = part._attached(part._features(again), points, kept, torch.device("cpu"))
+    as_new = part._attached(part._features(again, part.state.scale), points, kept, torch.device("cpu"))
     show(
         data=name,
         row="held out",

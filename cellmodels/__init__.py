@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from cellmodels.groups.graphs import knn_graph as knn_graph
     from cellmodels.nn.layers import GenePriorEmbedding as GenePriorEmbedding
     from cellmodels.refinement import RefinementModel as RefinementModel
+    from cellmodels.registry import FitOption as FitOption
+    from cellmodels.registry import ModelEntry as ModelEntry
+    from cellmodels.registry import register as register
     from cellmodels.topic import TopicModel as TopicModel
+    from cellmodels.train.config import TrainConfig as TrainConfig
     from cellmodels.train.loop import Trainer as Trainer
 
 _EXPORTS = {
@@ -26,14 +30,18 @@ _EXPORTS = {
     "CellModel": "cellmodels.base",
     "CellTypes": "cellmodels.annotation",
     "ContrastiveModel": "cellmodels.contrastive",
+    "FitOption": "cellmodels.registry",
     "GenePriorEmbedding": "cellmodels.nn.layers",
+    "ModelEntry": "cellmodels.registry",
     "RefinementModel": "cellmodels.refinement",
     "TopicModel": "cellmodels.topic",
+    "TrainConfig": "cellmodels.train.config",
     "Trainer": "cellmodels.train.loop",
     "annotate": "cellmodels.annotation",
     "knn_graph": "cellmodels.groups.graphs",
     "load_model": "cellmodels.base",
     "refine_logits": "cellmodels.annotation",
+    "register": "cellmodels.registry",
 }
 __all__ = [*_EXPORTS]
 

@@ -2,7 +2,8 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
@@ -13,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cellmodels import storage as folder
+from cellmodels import storage
 from cellmodels.data.genes import Genes
 from cellmodels.data.inputs import CellMatrix, Needs, labels_of, read_cells
 from cellmodels.groups.variable_genes import variable_genes
-from cellmodels.train.loop import Schedule, Task, Trainer, train
+from cellmodels.registry import find, models
+from cellmodels.state import NoState, put_together, take_apart
+from cellmodels.train.config import TrainConfig
+from cellmodels.train.loop import Task, Trainer, in_order, train
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.keys import Keys
 
@@ -26,14 +30,16 @@ if TYPE_CHECKING:
     from genetext.progress import Progress
 
 Array = NDArray[np.float32]
-ConfigT = TypeVar("ConfigT", bound=Schedule)
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+StateT = TypeVar("StateT")
 
 
-class CellModel(ABC, Generic[ConfigT]):
+class CellModel(ABC, Generic[ConfigT, StateT]):
     """A model of single cells that can use gene priors beside expression.
 
-    A subclass names its `Config`, builds its module from what is stored (`_build`), writes its own `fit` with `_train`,
-    and embeds a matrix of its genes (`_embed`).
+    A subclass names its `Config` and `State` (a frozen dataclass, see `cellmodels.state`), builds its module from both
+    (`_build`), writes its own `fit` with `_train`, and embeds a matrix of its genes (`_embed`). `cellmodels.registry`
+    says how others find it.
 
     Parameters
     ----------
@@ -52,26 +58,27 @@ class CellModel(ABC, Generic[ConfigT]):
         The hyper-parameters, frozen.
     genes
         The genes that it was fitted on.
+    state
+        What it needs to embed cells beside its genes and the weights of its module; None before fitting.
     facts
-        What it was fitted with: data, priors, the epoch kept. JSON values.
+        What it was fitted with, for reports: data, priors, the epoch kept. JSON values.
     history
         One row per epoch: `epoch`, and the mean of each loss.
     module
         The torch module; on the CPU, in evaluation mode.
-    arrays
-        What it keeps beside the weights of the module.
     is_main
         Whether this process should write results: of several that trained together, one.
 
     Raises
     ------
     ModelError
-        A hyper-parameter is unknown, or means nothing.
+        A hyper-parameter is unknown, or out of its range.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
-    Config: ClassVar[type[Schedule]] = Schedule
+    Config: ClassVar[type[TrainConfig]] = TrainConfig
+    State: ClassVar[type] = NoState
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, config: ConfigT | None = None, **changes: Any) -> None:
@@ -88,7 +95,7 @@ class CellModel(ABC, Generic[ConfigT]):
         self.config: ConfigT = replace(config or cast(ConfigT, self.Config()), **changes)
         self.genes: Genes | None = None
         self.module: nn.Module | None = None
-        self.arrays: dict[str, NDArray[Any]] = {}
+        self.state: StateT | None = None
         self.facts: dict[str, Any] = {}
         self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
         self.is_main = True
@@ -124,11 +131,23 @@ class CellModel(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def _build(self) -> nn.Module:
-        """Make the module from `config`, `genes` and `arrays`, with initial weights from the seed."""
+        """Make the module from `config`, `genes` and `state`, with initial weights from the seed."""
 
     @abstractmethod
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         """Embed cells given by the genes of the model: `(n_cells, n_latent) float32`."""
+
+    def _embed_data(self, adata: Any, cells: CellMatrix, device: torch.device) -> Array:
+        """Embed the cells of some data; a model overrides it that needs more of the data than expression."""
+        del adata
+        return self._embed(cells, device)
+
+    def _label(
+        self, embedding: Array, cells: CellMatrix, names: Sequence[Any], *, min_confidence: float
+    ) -> pd.DataFrame | None:
+        """Label embedded cells, a row each; None where the model has learned no labels."""
+        del embedding, cells, names, min_confidence
+        return None
 
     # -- use --------------------------------------------------------------------------------------------------------
 
@@ -164,7 +183,8 @@ class CellModel(ABC, Generic[ConfigT]):
         CellsError
             The data have no expression of the kind that the model needs.
         """
-        return self._embed(self.cells(adata, layer=layer, min_covered=min_covered), torch.device(device))
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        return self._embed_data(adata, cells, torch.device(device))
 
     def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
         """Return the expression of the model's genes, in its order; parameters as in `embed`."""
@@ -173,8 +193,19 @@ class CellModel(ABC, Generic[ConfigT]):
         coverage = self.genes.find(adata, min_covered=min_covered)
         return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
 
-    def to_anndata(self, adata: Any, *, key_added: str | None = None, layer: str | None = None) -> None:
+    def to_anndata(
+        self,
+        adata: Any,
+        *,
+        key_added: str | None = None,
+        layer: str | None = None,
+        min_covered: float = 1.0,
+        min_confidence: float = 0.0,
+        device: str = "cpu",
+    ) -> pd.DataFrame | None:
         """Write the embedding to `obsm["X_<name>"]` and what it was made with to `uns["genetext"]`.
+
+        A model that has labelled cells also writes `obs["<name>_label"]` and `obs["<name>_confidence"]`.
 
         Parameters
         ----------
@@ -182,12 +213,25 @@ class CellModel(ABC, Generic[ConfigT]):
             Cells to embed.
         key_added
             In place of the model's name.
-        layer
+        layer, min_covered, device
             As in `embed`.
+        min_confidence
+            Leave cells below this without a label.
+
+        Returns
+        -------
+        A row per cell with `label` and `confidence` at least; None where the model labels nothing.
         """
         name = key_added or self.name
-        adata.obsm[Keys.model(name)] = self.embed(adata, layer=layer)
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        embedding = self._embed_data(adata, cells, torch.device(device))
+        adata.obsm[Keys.model(name)] = embedding
         Keys().record(adata, name, self.summary())
+        labels = self._label(embedding, cells, adata.obs_names, min_confidence=min_confidence)
+        if labels is not None:
+            adata.obs[f"{name}_label"] = pd.Categorical(labels["label"])
+            adata.obs[f"{name}_confidence"] = labels["confidence"].to_numpy(np.float32)
+        return labels
 
     def summary(self) -> dict[str, Any]:
         """Return what was fitted and how, as values that an h5ad file can hold."""
@@ -213,20 +257,20 @@ class CellModel(ABC, Generic[ConfigT]):
         """
         if self.genes is None or self.module is None:
             raise ModelError(f"this {type(self).__name__} was not fitted: there is nothing to save")
-        where = Path(path)
-        folder.write(
-            where,
-            folder.Stored(
-                kind=type(self).__name__,
-                config=asdict(self.config),
-                weights=self.module.state_dict(),
-                arrays=self.arrays,
-                genes=self.genes,
-                facts=self.facts,
-                history=self.history,
-            ),
+        arrays, values = take_apart(self.state)
+        stored = storage.Stored(
+            name=self.name,
+            model=self._target(),
+            config=asdict(self.config),
+            weights=self.module.state_dict(),
+            arrays=arrays,
+            state=values,
+            genes=self.genes,
+            facts=self.facts,
+            history=self.history,
         )
-        return where
+        storage.write(Path(path), stored)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -237,34 +281,52 @@ class CellModel(ABC, Generic[ConfigT]):
         ModelError
             It is no such folder, of another kind or version, or damaged.
         """
-        stored = folder.read(Path(path))
-        if stored.kind != cls.__name__:
-            raise ModelError(f"{path} holds a {stored.kind}, not a {cls.__name__}: use {stored.kind}.load()")
-        config: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stored.config.items()
-        }
+        return cls._of(storage.read(Path(path)), path)
+
+    @classmethod
+    def _of(cls, stored: storage.Stored, path: str | Path) -> Self:
+        """Put a model together; `path` is for messages."""
+        if stored.name != cls.name or stored.model.rpartition(":")[2] != cls.__qualname__:
+            raise ModelError(f"{path} holds a model {stored.name!r} of the class {stored.model}, not {cls._target()}")
         try:
-            model = cls(**config)
-        except ModelError as cause:
+            model = cls(**stored.config)
+        except (ModelError, TypeError) as cause:
             raise ModelError(
                 f"{path} was written by another version of genetext, its hyper-parameters are not those of this one: "
                 f"{cause}"
             ) from cause
-        model.genes, model.arrays = stored.genes, dict(stored.arrays)
-        model.facts, model.history = dict(stored.facts), stored.history
+        model.genes, model.facts, model.history = stored.genes, dict(stored.facts), stored.history
         try:
+            model.state = put_together(cls.State, stored.arrays, stored.state)
             module = model._build()
             module.load_state_dict(stored.weights)
-        except (RuntimeError, KeyError) as cause:
-            raise ModelError(f"the weights in {path} do not fit {cls.__name__}: {cause}") from cause
+        except (RuntimeError, KeyError, ValueError, TypeError, IndexError) as cause:
+            raise ModelError(f"what is stored in {path} does not fit {cls.__name__}: {cause}") from cause
         model.module = module.eval()
         return model
+
+    @classmethod
+    def _target(cls) -> str:
+        return f"{cls.__module__}:{cls.__qualname__}"
 
     def __repr__(self) -> str:
         state = f"{len(self.genes):,} genes, {len(self.history)} epochs" if self.genes is not None else "not fitted"
         return f"{type(self).__name__}({state})"
 
     # -- for subclasses ---------------------------------------------------------------------------------------------
+
+    @property
+    def _fitted(self) -> StateT:
+        """The state.
+
+        Raises
+        ------
+        ModelError
+            It was not fitted.
+        """
+        if self.state is None:
+            raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
+        return self.state
 
     @property
     def _expression(self) -> Needs:
@@ -301,7 +363,7 @@ class CellModel(ABC, Generic[ConfigT]):
 
         What an earlier fit left is gone: a fit that fails from here on leaves a model that is not fitted.
         """
-        self.module, self.is_main = None, True
+        self.module, self.state, self.is_main = None, None, True
         self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
         self.genes = Genes.of(adata, columns, priors)
         used = None if priors is None else priors.take(columns)
@@ -315,15 +377,16 @@ class CellModel(ABC, Generic[ConfigT]):
             "fingerprint": "" if used is None else used.fingerprint,
             "n_with_prior": 0 if used is None else used.n_matched,
         }
-        self.arrays = {}
         return cells.genes(columns)
 
     def _train(
         self,
         make: Callable[[nn.Module], Task],
+        state: StateT,
         *,
         adata: Any,
         data: CellMatrix,
+        targets: NDArray[Any] | None = None,
         trainer: Trainer | None = None,
         checkpoints: str | Path | None = None,
         oracle: Any = None,
@@ -335,15 +398,20 @@ class CellModel(ABC, Generic[ConfigT]):
         ----------
         make
             Gives the task, for the module built.
+        state
+            All that the module is built from.
         adata
             The data being fitted.
         data
-            Their expression by the model's genes; with configuration, genes and arrays it tells runs apart.
+            Their expression by the model's genes; with configuration, genes, state and targets it tells runs apart.
+        targets
+            What it learns beside the expression, such as labels.
         trainer, checkpoints, progress
             As in `cellmodels.train.loop.train`.
         oracle
             The true labels (a column of `obs`, or one per cell), for `selection="oracle"` only.
         """
+        self.state = state
         module = self._build()
         how = trainer or Trainer()
         score, chosen_by = None, ""
@@ -355,7 +423,7 @@ class CellModel(ABC, Generic[ConfigT]):
             self.config,
             trainer=how,
             checkpoints=None if checkpoints is None else Path(checkpoints),
-            identity=self._identity(data, (how.precision, how.devices, chosen_by)),
+            identity=self._identity(data, targets, (how.precision, how.devices, chosen_by)),
             oracle=score,
             progress=progress,
         )
@@ -382,42 +450,53 @@ class CellModel(ABC, Generic[ConfigT]):
 
         return score
 
-    def _identity(self, data: CellMatrix, how: tuple[Any, ...]) -> str:
+    def _identity(self, data: CellMatrix, targets: NDArray[Any] | None, how: tuple[Any, ...]) -> str:
         """Return a digest of everything that decides the result of a fit."""
-        digest = hashlib.sha256(repr((type(self).__name__, self.config, how)).encode())
-        assert self.genes is not None
-        digest.update("\n".join(map(str, self.genes.names)).encode())
-        for array in (data.matrix.indptr, data.matrix.indices, data.matrix.data, *self.arrays.values()):
+        arrays, values = take_apart(self.state)
+        names = [] if self.genes is None else self.genes.names.tolist()
+        told = (self._target(), self.config, how, names, sorted(self.facts.items()), sorted(values.items()))
+        digest = hashlib.sha256(repr(told).encode())
+        read = (data.matrix.indptr, data.matrix.indices, data.matrix.data)
+        for array in (*read, *arrays.values(), *(() if targets is None else (targets,))):
             digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update(repr(sorted(self.facts.items())).encode())
         return digest.hexdigest()
 
-    def _over(self, n_cells: int, work: Callable[[NDArray[np.int64]], torch.Tensor], *, size: int = 2048) -> Array:
-        """Apply `work` to the cells in blocks, in evaluation mode and without gradients."""
-        from cellmodels.train.loop import in_order
-
+    @contextmanager
+    def _on(self, device: torch.device) -> Iterator[None]:
+        """Have the module on a device, in evaluation mode, and then where it was, whatever happens."""
         assert self.module is not None
-        self.module.eval()
+        home = next(iter(self.module.state_dict().values())).device
+        try:
+            self.module.to(device).eval()
+            yield
+        finally:
+            self.module.to(home)
+
+    def _over(self, n_cells: int, work: Callable[[NDArray[np.int64]], torch.Tensor], *, size: int = 2048) -> Array:
+        """Apply `work` to the cells in blocks, without gradients."""
         with torch.inference_mode():
             parts = [work(rows).float().cpu().numpy() for rows in in_order(np.arange(n_cells), size)]
         return cast(Array, np.concatenate(parts))
 
 
-def load_model(path: str | Path) -> CellModel[Any]:
+def load_model(path: str | Path) -> CellModel[Any, Any]:
     """Read a model of any kind from its folder.
+
+    Code is only taken from models that are known (`cellmodels.registry.models`): no class is imported because a folder
+    names it.
 
     Raises
     ------
     ModelError
-        It is no folder of a model, or of a kind that this version does not know.
+        It is no folder of a model, or of one that is not known.
     """
-    import cellmodels
-
-    kind = folder.read(Path(path)).kind
-    found = getattr(cellmodels, kind, None) if kind in cellmodels.__all__ else None
-    if not (isinstance(found, type) and issubclass(found, CellModel)):
-        raise ModelError(f"{path} holds a {kind}, which this version of genetext does not know")
-    return found.load(path)
+    stored = storage.read(Path(path))
+    if stored.name not in models():
+        raise ModelError(
+            f"{path} holds a model {stored.name!r} of the class {stored.model}, which is not known here: register the "
+            f"class with cellmodels.register, install the distribution that has it, or call load() of the class"
+        )
+    return find(stored.name).load()._of(stored, path)
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from cellmodels.data.genes import Genes
 from genetext import disk, manifest
 from genetext.errors import ModelError
 
+_T = TypeVar("_T")
 FORMAT = "genetext-cellmodel"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +25,14 @@ class Stored:
 
     Attributes
     ----------
-    kind
-        Name of the model's class.
+    name, model
+        Of the model, and of its class, `module:class`.
     config
         Its hyper-parameters.
     weights
-        The state of its module.
-    arrays
-        Whatever else it needs to embed cells.
+        The parameters and buffers of its module.
+    arrays, state
+        Whatever else it needs to embed cells, as `cellmodels.state.take_apart` has it.
     genes
         The genes that it was fitted on.
     facts
@@ -40,10 +41,12 @@ class Stored:
         Losses per epoch.
     """
 
-    kind: str
+    name: str
+    model: str
     config: Mapping[str, Any]
     weights: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
+    state: Mapping[str, Any]
     genes: Genes
     facts: Mapping[str, Any]
     history: pd.DataFrame
@@ -80,8 +83,10 @@ def write(folder: Path, stored: Stored) -> None:
             format=FORMAT,
             format_version=FORMAT_VERSION,
             content={
-                "kind": stored.kind,
+                "name": stored.name,
+                "model": stored.model,
                 "config": dict(stored.config),
+                "state": dict(stored.state),
                 "facts": dict(stored.facts),
                 "species": stored.genes.species,
                 "versions": {name: version(name) for name in ("genetext", "torch", "numpy")},
@@ -109,13 +114,24 @@ def read(folder: Path) -> Stored:
         genes = pd.read_parquet(folder / "genes.parquet")
         history = pd.DataFrame(**json.loads((folder / "history.json").read_text())).astype({"epoch": "int64"})
         return Stored(
-            kind=there["kind"],
-            config=there["config"],
+            name=_typed(there, "name", str),
+            model=_typed(there, "model", str),
+            config=_typed(there, "config", dict),
+            state=_typed(there, "state", dict),
             weights=load_tensors(folder / "weights.safetensors"),
             arrays=load_arrays(folder / "arrays.safetensors"),
-            genes=Genes(genes["name"].to_numpy(object), genes["gene_id"].to_numpy(np.int64), there["species"]),
-            facts=there["facts"],
+            genes=Genes(
+                genes["name"].to_numpy(object), genes["gene_id"].to_numpy(np.int64), _typed(there, "species", str)
+            ),
+            facts=_typed(there, "facts", dict),
             history=history,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as cause:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, SafetensorError) as cause:
         raise ModelError(f"{folder} cannot be read: {cause}") from cause
+
+
+def _typed(content: manifest.Manifest, key: str, kind: type[_T]) -> _T:
+    value = content.get(key)
+    if not isinstance(value, kind):
+        raise ValueError(f"{manifest.FILE} has {key}={value!r:.60}, which is no {kind.__name__}")
+    return value

@@ -11,7 +11,7 @@
       │    ├─ MissingWeights   ... because its weights are not on this machine
       │    └─ CostLimit        ... because the paid call would cost more than allowed
       ├─ StoreError            the vector store cannot be read or written
-      ├─ GeneIndexError        a gene index that is absent or damaged
+      ├─ GeneIndexError           a gene index that is absent or damaged
       │    └─ IndexMismatch    ... or was built with something else than what is asked of it
       ├─ ResolveError          gene names that cannot be resolved as asked
       │    └─ TooFewMatched    ... because fewer matched than `min_match` allows
@@ -21,7 +21,6 @@
       │    └─ GenesMissing     ... because the data lack genes that the model was fitted on
       ├─ BenchError            tasks or methods that cannot be compared as asked
       └─ DiskError             no room, no permission, a lock held by somebody else
-           └─ DamagedFile      ... or a file that genetext wrote cannot be read any more
 
 A message says what happened, to which (the first ten and a count), and what to do next. The command line prints
 the message alone and exits with 1; `--debug` adds the traceback.
@@ -120,10 +119,6 @@ class BenchError(GenetextError, ValueError):
 
 class DiskError(GenetextError):
     """No room, no permission, or a lock held by somebody else."""
-
-
-class DamagedFile(DiskError):
-    """A file that genetext wrote cannot be read any more; whoever reads it decides whether work goes on without."""
 
 
 def first_ten(items: Sequence[object]) -> str:

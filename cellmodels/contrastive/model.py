@@ -1,6 +1,7 @@
 """ContrastiveModel: cells by what is written about their genes, by their expression, or both, learned by contrast."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
-from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Weights, principal_axes
+from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Tower, principal_axes
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
+from cellmodels.data.identity import digests
 from cellmodels.data.inputs import CellMatrix, Rows, labels_of, read_cells
-from cellmodels.groups.knn_classifier import KNNClassifier
+from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
 from cellmodels.groups.variable_genes import moments
 from cellmodels.train.loop import Trainer, in_order
 from genetext.errors import CellsError, ModelError, first_ten
@@ -31,7 +33,45 @@ _SAMPLE = 10_000
 """Cells that principal axes and the spread of cell vectors are measured on, at most."""
 
 
-class ContrastiveModel(CellModel[ContrastiveConfig]):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExpressionInput:
+    """What the expression tower reads: `columns` among the model's genes, and their `mean` and `sd`, all `(n,)`."""
+
+    columns: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PriorInput:
+    """What the prior tower reads: averaged gene vectors, less `centre` `(dim,)`, divided by `scale`."""
+
+    averaging: Averaging
+    centre: NDArray[np.float64]
+    scale: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ContrastiveState:
+    """What a fitted `ContrastiveModel` keeps beside its genes and weights.
+
+    Attributes
+    ----------
+    loss
+        Which one it was fitted with: `supervised`, `self-supervised` or `both`.
+    expression, prior
+        Of the two towers; None for a tower that there is not.
+    classifier
+        The labelled cells; None where there are none.
+    """
+
+    loss: str
+    expression: ExpressionInput | None = None
+    prior: PriorInput | None = None
+    classifier: KNNClassifier | None = None
+
+
+class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
     """Cells embedded so that like cells, or two views of a cell, lie together; labels by their nearest neighbours.
 
     The background of the weighting, and what inputs are centred and scaled by, are measured on the cells fitted and
@@ -47,6 +87,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
     name = "contrastive"
     needs = "log"
     Config = ContrastiveConfig
+    State = ContrastiveState
     presets = PRESETS
 
     def fit(
@@ -101,39 +142,47 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         read = variable if form != "prior" else variable[:0]
         columns = np.union1d(known, read)
         data = self._start(adata, found, columns, aligned)
-        names, codes = self._codes(adata, labels)
-        self.facts.update(form=form, loss=self._loss(codes), n_labelled=int((codes >= 0).sum()))
-        bags = None
-        if form != "prior":
-            self._note_expression(data, np.searchsorted(columns, read))
+        labels_given = None if labels is None else labels_of(adata, labels)
+        codes = self._codes(labels_given, adata.n_obs)
+        loss = self._loss(codes)
+        self.facts.update(form=form, loss=loss, n_labelled=int((codes >= 0).sum()))
+        expression = None if form == "prior" else _expression_input(data, np.searchsorted(columns, read))
+        prior, bags = None, None
         if form != "expression":
             assert aligned is not None
-            bags = self._note_prior(data, np.searchsorted(columns, known), aligned.vectors[known])
-        # Until training is done, so that a checkpoint of other labels is of another run.
-        self.arrays["reference_codes"] = codes
-        usable = np.flatnonzero(~lost_cells(data, bags, read_expression=form != "prior"))
+            prior, bags = self._prior_input(data, np.searchsorted(columns, known), aligned.vectors[known])
+        state = ContrastiveState(loss=loss, expression=expression, prior=prior)
+        usable = np.flatnonzero(~lost_cells(data, bags, read_expression=expression is not None))
         if len(usable) < 2:
             raise CellsError(
                 f"{len(usable)} of {data.n_cells:,} cells express a gene of the model (form={form!r}): it is fitted to "
                 f"two at least"
             )
-        made: list[ContrastiveTask] = []
+        inputs = Inputs(bags, None if expression is None else data.genes(expression.columns))
+        task = ContrastiveTask(inputs, codes, usable, self.config, loss)
 
         def make(module: nn.Module) -> ContrastiveTask:
-            inputs = self._inputs(data, bags)
+            assert isinstance(module, ContrastiveNet)
             self._start_principal(module, inputs, usable)
-            made.append(ContrastiveTask(module, inputs, codes, usable, self.config, self.facts["loss"]))
-            return made[0]
+            task.module = module
+            return task
 
         self._train(
-            make, adata=adata, data=data, trainer=trainer, checkpoints=checkpoints, oracle=oracle, progress=progress
+            make,
+            state,
+            adata=adata,
+            data=data,
+            targets=codes,
+            trainer=trainer,
+            checkpoints=checkpoints,
+            oracle=oracle,
+            progress=progress,
         )
-        del self.arrays["reference_codes"]
-        if names:
-            every = np.array([*names, None], dtype=object)[codes]
+        if labels_given is not None:
             # SupCon brings the cells it is fitted to nearer to their like than others: these tell nothing of new cells.
-            asked = None if self.facts["loss"] == "self-supervised" else made[0].held
-            self._note_reference(self._embed(data, torch.device("cpu")), every, asked)
+            calibrate_on = None if loss == "self-supervised" else task.held
+            embedding = self._embed(data, torch.device("cpu"))
+            self._set_reference(embedding, labels_given, digests(data.matrix, adata.obs_names), calibrate_on)
         return self
 
     # -- labels -----------------------------------------------------------------------------------------------------
@@ -161,8 +210,9 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         calibrate, balanced
             As in `KNNClassifier.fit`.
         """
-        embedding = self.embed(adata, layer=layer, min_covered=min_covered)
-        self._note_reference(embedding, labels_of(adata, labels), None, calibrate=calibrate, balanced=balanced)
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        embedding, ids = self._embed(cells, torch.device("cpu")), digests(cells.matrix, adata.obs_names)
+        self._set_reference(embedding, labels_of(adata, labels), ids, None, calibrate=calibrate, balanced=balanced)
         return self
 
     @property
@@ -174,24 +224,17 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         ModelError
             There are no labelled cells: it was fitted without labels.
         """
-        if "reference" not in self.arrays:
+        classifier = self._fitted.classifier
+        if classifier is None:
             raise ModelError("the model has no labelled cells: fit it with labels=, or call fit_classifier() first")
-        told = self.facts["classifier"]
-        return KNNClassifier(
-            reference=self.arrays["reference"],
-            codes=self.arrays["reference_codes"],
-            classes=tuple(told["classes"]),
-            k=self.config.k,
-            balanced=told["balanced"],
-            temperature=told["temperature"],
-            knots=self.arrays["reference_knots"],
-            n_calibrated=told["n_calibrated"],
-        )
+        return classifier
 
     def predict(
         self, adata: Any, *, min_confidence: float = 0.0, layer: str | None = None, min_covered: float = 1.0
     ) -> pd.DataFrame:
         """Label cells, of this data set or another, by the nearest labelled cells.
+
+        A labelled cell, known again by name and expression, has no vote for itself: it is labelled by the others.
 
         Parameters
         ----------
@@ -207,27 +250,31 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         A row per cell, in its order and under its name: `label`, `confidence`, `runner_up`, `similarity`, as
         `KNNClassifier.predict` has them.
         """
-        classifier = self.classifier
-        told = classifier.predict(
-            self.embed(adata, layer=layer, min_covered=min_covered), min_confidence=min_confidence
-        )
-        return told.set_axis(pd.Index(adata.obs_names), axis=0)
+        classifier, embedding, ids = self._asked(adata, layer, min_covered)
+        labels = classifier.predict(embedding, min_confidence=min_confidence, ids=ids)
+        return labels.set_axis(pd.Index(adata.obs_names), axis=0)
 
     def predict_proba(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> pd.DataFrame:
         """Return the probability of each class: a row per cell, a column per label."""
-        classifier = self.classifier
-        probability = classifier.predict_proba(self.embed(adata, layer=layer, min_covered=min_covered))
+        classifier, embedding, ids = self._asked(adata, layer, min_covered)
+        probability = classifier.predict_proba(embedding, ids=ids)
         return pd.DataFrame(probability, index=pd.Index(adata.obs_names), columns=list(classifier.classes))
 
-    def to_anndata(self, adata: Any, *, key_added: str | None = None, layer: str | None = None) -> None:
-        """Write the embedding as every model does; with labelled cells also `obs["<name>_label"]`, `_confidence`."""
-        super().to_anndata(adata, key_added=key_added, layer=layer)
-        if "reference" in self.arrays:
-            name = key_added or self.name
-            told = self.classifier.predict(adata.obsm[f"X_{name}"])
-            label = pd.Categorical(told["label"], categories=list(self.classifier.classes))
-            adata.obs[f"{name}_label"] = pd.Series(label, index=adata.obs_names)
-            adata.obs[f"{name}_confidence"] = told["confidence"].to_numpy(np.float32)
+    def _asked(
+        self, adata: Any, layer: str | None, min_covered: float
+    ) -> tuple[KNNClassifier, Array, NDArray[np.int64]]:
+        """Return the classifier, and the embedding and identities of cells to be labelled."""
+        classifier = self.classifier
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        return classifier, self._embed(cells, torch.device("cpu")), digests(cells.matrix, adata.obs_names)
+
+    def _label(
+        self, embedding: Array, cells: CellMatrix, names: Sequence[Any], *, min_confidence: float
+    ) -> pd.DataFrame | None:
+        classifier = self._fitted.classifier
+        if classifier is None:
+            return None
+        return classifier.predict(embedding, min_confidence=min_confidence, ids=digests(cells.matrix, names))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -242,20 +289,19 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             )
         return form
 
-    def _codes(self, adata: Any, labels: Any) -> tuple[list[str], NDArray[np.int64]]:
+    def _codes(self, labels: NDArray[np.object_] | None, n_cells: int) -> NDArray[np.int64]:
+        """Return the number of each label, in the order of their names; -1: none."""
         if labels is None:
-            return [], np.full(adata.n_obs, -1, np.int64)
-        values = labels_of(adata, labels)
-        names = sorted({value for value in values if value is not None})
-        if not names:
+            return np.full(n_cells, -1, np.int64)
+        codes, names = pd.factorize(labels, sort=True)
+        if not len(names):
             raise ModelError("labels: no cell has one; leave labels out to fit without any")
-        if len(names) == len(values) > _FEW:
+        if len(names) == n_cells > _FEW:
             raise ModelError(
-                f"labels: {len(names):,} cells and as many labels, {first_ten(names)}: a class of one cell for each "
-                f"cell (names of cells, or numbers) is none to learn; give types"
+                f"labels: {len(names):,} cells and as many labels, {first_ten(list(names))}: a class of one cell for "
+                f"each cell (names of cells, or numbers) is none to learn; give types"
             )
-        place = {name: code for code, name in enumerate(names)}
-        return names, np.array([-1 if value is None else place[value] for value in values], np.int64)
+        return codes.astype(np.int64)
 
     def _loss(self, codes: NDArray[np.int64]) -> str:
         loss = self.config.loss
@@ -274,17 +320,13 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             )
         return loss
 
-    def _note_expression(self, data: CellMatrix, columns: NDArray[np.int64]) -> None:
-        chosen = data.matrix[:, columns]
-        mean, sd = moments(chosen)
-        self.arrays.update(expression_columns=columns, expression_mean=mean, expression_sd=sd)
-
-    def _note_prior(self, data: CellMatrix, columns: NDArray[np.int64], vectors: NDArray[np.float32]) -> Bags:
+    def _prior_input(
+        self, data: CellMatrix, columns: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> tuple[PriorInput, Bags]:
         config = self.config
         if not len(columns):
             raise ModelError("none of the variable genes has a vector: use prior_genes='all'")
         averaging = Averaging.measured(data, columns, vectors, config.weighting, config.top_n)
-        self.arrays.update(gene_vectors=averaging.vectors, gene_columns=columns, gene_terms=averaging.terms)
         bags = averaging.bags(data)
         known = np.flatnonzero(~bags.lost)
         if not len(known):
@@ -293,27 +335,28 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
         means = averaging.means(bags, np.sort(sample))
         # One scale for all coordinates: which directions are long is what the vectors say.
         scale = float(np.sqrt(means.var(axis=0).mean())) or 1.0
-        self.arrays.update(cell_centre=means.mean(axis=0), cell_scale=np.array([scale]))
-        return bags
+        return PriorInput(averaging=averaging, centre=means.mean(axis=0), scale=scale), bags
 
-    def _note_reference(
+    def _set_reference(
         self,
         embedding: Array,
         labels: NDArray[np.object_],
+        ids: NDArray[np.int64],
         calibrate_on: NDArray[np.int64] | None,
         *,
-        calibrate: Literal["temperature", "isotonic", "none"] = "temperature",
+        calibrate: Calibration = "temperature",
         balanced: bool = False,
     ) -> None:
         made = KNNClassifier.fit(
             embedding,
             labels,
-            k=self.config.k,
+            k=self.config.n_neighbors,
             balanced=balanced,
             calibrate=calibrate,
             calibrate_on=calibrate_on,
+            ids=ids,
         )
-        self.arrays.update(reference=made.reference, reference_codes=made.codes, reference_knots=made.knots)
+        self.state = replace(self._fitted, classifier=made)
         self.facts["classifier"] = {
             "classes": list(made.classes),
             "n_reference": len(made.codes),
@@ -322,71 +365,45 @@ class ContrastiveModel(CellModel[ContrastiveConfig]):
             "n_calibrated": made.n_calibrated,
         }
 
-    def _averaging(self) -> Averaging | None:
-        if "gene_vectors" not in self.arrays:
-            return None
-        arrays, config = self.arrays, self.config
-        return Averaging(
-            config.weighting, config.top_n, arrays["gene_vectors"], arrays["gene_columns"], arrays["gene_terms"]
-        )
-
     def _build(self) -> nn.Module:
-        config, arrays = self.config, self.arrays
-        averaging = self._averaging()
-        loss = self.facts["loss"]
-        weights = Weights(
-            supervised=float(loss != "self-supervised"),
-            alone={"supervised": 0.0, "self-supervised": 1.0}.get(loss, config.alone_weight),
-            align=config.align_weight,
-            temperature=config.temperature,
-            alone_temperature=config.alone_temperature,
-            align_temperature=config.align_temperature,
-            gene_dropout=config.gene_dropout,
-        )
-
-        skip = config.n_principal is not None
+        config, state = self.config, self._fitted
 
         def make() -> nn.Module:
-            towers: dict[str, nn.Module] = {}
-            if averaging is not None:
-                centre, scale = arrays["cell_centre"], float(arrays["cell_scale"][0])
-                towers["prior"] = PriorTower(
-                    averaging, centre, scale, config.hidden, config.n_latent, unit=config.unit, skip=skip
-                )
-            if "expression_columns" in arrays:
-                mean, sd = arrays["expression_mean"], arrays["expression_sd"]
-                towers["expression"] = ExpressionTower(mean, sd, config.hidden, config.n_latent, skip=skip)
-            return ContrastiveNet(towers, weights, config.joint)
+            towers: dict[str, Tower] = {}
+            if state.prior is not None:
+                towers["prior"] = PriorTower(state.prior.averaging, state.prior.centre, state.prior.scale, config)
+            if state.expression is not None:
+                towers["expression"] = ExpressionTower(state.expression.mean, state.expression.sd, config)
+            return ContrastiveNet(towers, config, state.loss)
 
         return seeded(config.seed, make)
 
-    def _start_principal(self, module: nn.Module, inputs: Inputs, rows: Rows) -> None:
+    def _start_principal(self, module: ContrastiveNet, inputs: Inputs, rows: Rows) -> None:
         """Start the heads from the principal axes of what they read of (a sample of) these cells."""
-        n = self.config.n_principal
+        n = self.config.n_components
         if n is None:
             return
         sample = np.random.default_rng([self.config.seed, 5]).permutation(rows)[:_SAMPLE]
-        for tower in cast(ContrastiveNet, module).towers.values():
-            assert isinstance(tower, (PriorTower, ExpressionTower))
+        for tower in module.towers.values():
+            assert isinstance(tower, Tower)
             with torch.inference_mode():
                 read = torch.cat([tower.read(inputs.take(part)) for part in in_order(np.sort(sample), 2048)])
             tower.head.start(principal_axes(read, min(n, self.config.n_latent)))
 
-    def _inputs(self, data: CellMatrix, bags: Bags | None) -> Inputs:
-        columns = self.arrays.get("expression_columns")
-        return Inputs(bags, None if columns is None else data.genes(columns))
-
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
-        assert isinstance(self.module, ContrastiveNet)
-        net = self.module.to(device)
-        averaging = self._averaging()
-        bags = None if averaging is None else averaging.bags(cells)
-        inputs = self._inputs(cells, bags)
+        state, net = self._fitted, cast(ContrastiveNet, self.module)
+        bags = None if state.prior is None else state.prior.averaging.bags(cells)
+        inputs = Inputs(bags, None if state.expression is None else cells.genes(state.expression.columns))
 
         def work(rows: Rows) -> Tensor:
-            there = {name: value.to(device) for name, value in inputs.take(rows).items()}
-            return net.join(net.see(there))
+            return net.join(net.see({name: value.to(device) for name, value in inputs.take(rows).items()}))
 
-        embedding = self._over(cells.n_cells, work)
-        embedding[lost_cells(cells, bags, read_expression="expression_columns" in self.arrays)] = 0
+        with self._on(device):
+            embedding = self._over(cells.n_cells, work)
+        embedding[lost_cells(cells, bags, read_expression=state.expression is not None)] = 0
         return embedding
+
+
+def _expression_input(data: CellMatrix, columns: NDArray[np.int64]) -> ExpressionInput:
+    mean, sd = moments(data.matrix[:, columns])
+    return ExpressionInput(columns=columns, mean=mean, sd=sd)

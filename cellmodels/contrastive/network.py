@@ -1,7 +1,6 @@
 """The towers of the contrastive model: averaged gene vectors, expression, or both in one space."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
+from cellmodels.contrastive.config import ContrastiveConfig
 from cellmodels.contrastive.losses import info_nce, nt_xent, sup_con
 from cellmodels.contrastive.views import Averaging, MeanOfGenes
 from cellmodels.groups.pca import PCA
@@ -18,36 +18,22 @@ from cellmodels.nn.dense_product import Linear
 CLIP = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """What the losses are made of; those of 0 are not worked out.
+class Tower(nn.Module):
+    """What one source says of a cell, through a projection head, as a vector of unit length."""
 
-    Attributes
-    ----------
-    supervised, alone, align
-        Of SupCon, of NT-Xent, and of the alignment of two towers.
-    temperature, alone_temperature, align_temperature
-        Of the three.
-    gene_dropout
-        Share of a cell's genes that a view leaves out.
-    """
+    head: "Head"
 
-    supervised: float
-    alone: float
-    align: float
-    temperature: float
-    alone_temperature: float
-    align_temperature: float
-    gene_dropout: float
+    def forward(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
+        """Return unit vectors `(n_cells, n_latent)`; `drop` is the share of a cell's genes that is left out."""
+        return normalize(self.head(self.read(inputs, drop)), dim=1)
 
-    @property
-    def two_views(self) -> bool:
-        """Whether cells are seen twice."""
-        return self.alone > 0 or self.gene_dropout > 0
+    def read(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
+        """Return what the head is given, `(n_cells, n_in)`."""
+        raise NotImplementedError
 
 
-class PriorTower(nn.Module):
-    """Averaged gene vectors, centred and scaled, through a projection head.
+class PriorTower(Tower):
+    """Averaged gene vectors, centred and scaled.
 
     Parameters
     ----------
@@ -55,69 +41,49 @@ class PriorTower(nn.Module):
         Of the gene vectors.
     centre, scale
         `(dim,)` and a number: the head takes `(v - centre) / scale`, with both of the cells fitted on.
-    hidden, n_latent, skip
-        Of the head.
-    unit
-        Give the head `v / |v|` instead.
+    config
+        Sizes of the head; with `unit_vectors` it is given `v / |v|` instead.
     """
 
     centre: Tensor
     scale: Tensor
 
-    def __init__(
-        self,
-        averaging: Averaging,
-        centre: NDArray[Any],
-        scale: float,
-        hidden: int,
-        n_latent: int,
-        *,
-        unit: bool,
-        skip: bool,
-    ) -> None:
+    def __init__(self, averaging: Averaging, centre: NDArray[Any], scale: float, config: ContrastiveConfig) -> None:
         super().__init__()
-        self.unit = unit
+        self.unit_vectors = config.unit_vectors
         self.mean = MeanOfGenes(averaging)
         self.register_buffer("centre", torch.tensor(centre, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
-        self.head = Head(averaging.vectors.shape[1], hidden, n_latent, skip=skip)
-
-    def forward(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
-        """Return unit vectors `(n_cells, n_latent)`."""
-        return normalize(self.head(self.read(inputs, drop)), dim=1)
+        self.head = Head(averaging.vectors.shape[1], config)
 
     def read(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
-        """Return what the head is given, `(n_cells, dim)`."""
+        """Return the vectors `(n_cells, dim)`."""
         vectors = cast(Tensor, self.mean(inputs["genes"], inputs["weights"], inputs["starts"], drop))
-        return normalize(vectors, dim=1) if self.unit else (vectors - self.centre) / self.scale
+        return normalize(vectors, dim=1) if self.unit_vectors else (vectors - self.centre) / self.scale
 
 
-class ExpressionTower(nn.Module):
-    """Log values of the variable genes, standardised, through a projection head.
+class ExpressionTower(Tower):
+    """Log values of the variable genes, standardised.
 
     Parameters
     ----------
     mean, sd
         `(n_variable,)`, over the cells fitted on.
-    hidden, n_latent, skip
-        Of the head.
+    config
+        Sizes of the head.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, mean: NDArray[Any], sd: NDArray[Any], hidden: int, n_latent: int, *, skip: bool) -> None:
+    def __init__(self, mean: NDArray[Any], sd: NDArray[Any], config: ContrastiveConfig) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("sd", torch.tensor(np.where(sd > 0, sd, 1), dtype=torch.float32), persistent=False)
-        self.head = Head(len(mean), hidden, n_latent, skip=skip)
-
-    def forward(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
-        """Return unit vectors `(n_cells, n_latent)`; a gene left out counts as its mean."""
-        return normalize(self.head(self.read(inputs, drop)), dim=1)
+        self.head = Head(len(mean), config)
 
     def read(self, inputs: dict[str, Tensor], drop: float = 0.0) -> Tensor:
-        """Return what the head is given, `(n_cells, n_variable)`."""
+        """Return the values `(n_cells, n_variable)`; a gene left out counts as its mean."""
         return dropout(((inputs["expression"] - self.mean) / self.sd).clamp(-CLIP, CLIP), drop)
 
 
@@ -128,16 +94,16 @@ class ContrastiveNet(nn.Module):
     ----------
     towers
         By name: `prior`, `expression`, or both.
-    weights
-        Of the losses.
-    joint
-        With two towers, whether a cell is their vectors one behind the other (`concatenate`), or their `mean`.
+    config
+        Weights and temperatures of the losses, and how two towers are joined.
+    loss
+        `supervised`, `self-supervised` or `both`.
     """
 
-    def __init__(self, towers: dict[str, nn.Module], weights: Weights, joint: str) -> None:
+    def __init__(self, towers: dict[str, Tower], config: ContrastiveConfig, loss: str) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        self.weights, self.joint = weights, joint
+        self.config, self.loss = config, loss
 
     def forward(self, codes: Tensor, cells: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """Return the losses of a mini-batch.
@@ -149,23 +115,24 @@ class ContrastiveNet(nn.Module):
         **inputs
             What the towers take.
         """
-        weights = self.weights
-        views = [self.see(inputs, weights.gene_dropout) for _ in range(2 if weights.two_views else 1)]
+        config = self.config
+        two_views = self.loss != "supervised" or config.gene_dropout > 0
+        views = [self.see(inputs, config.gene_dropout) for _ in range(2 if two_views else 1)]
         joined = [self.join(view) for view in views]
         losses = {}
-        if weights.supervised > 0:
-            repeated = codes.repeat(len(views))
-            losses["supervised"] = sup_con(torch.cat(joined), repeated, temperature=weights.temperature)
-        if weights.alone > 0:
+        weights = {"supervised": 1.0, "self_supervised": 1.0, "alignment": config.alignment_weight}
+        if self.loss != "self-supervised":
+            losses["supervised"] = sup_con(torch.cat(joined), codes.repeat(len(views)), temperature=config.temperature)
+        if self.loss != "supervised":
             losses["self_supervised"] = nt_xent(
-                joined[0], joined[1], temperature=weights.alone_temperature, cells=cells
+                joined[0], joined[1], temperature=config.ntxent_temperature, cells=cells
             )
-        if weights.align > 0 and len(self.towers) == 2:
-            temperature = weights.align_temperature
-            terms = [info_nce(*view, temperature=temperature, cells=cells) for view in views]
+        if self.loss == "both":
+            weights["self_supervised"] = config.ntxent_weight
+        if config.alignment_weight > 0 and len(self.towers) == 2:
+            terms = [info_nce(*view, temperature=config.alignment_temperature, cells=cells) for view in views]
             losses["alignment"] = torch.stack(terms).mean()
-        shares = {"supervised": weights.supervised, "self_supervised": weights.alone, "alignment": weights.align}
-        total = torch.stack([shares[name] * loss for name, loss in losses.items()]).sum()
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total, **losses}
 
     def see(self, inputs: dict[str, Tensor], drop: float = 0.0) -> list[Tensor]:
@@ -176,7 +143,7 @@ class ContrastiveNet(nn.Module):
         """Return one unit vector per cell."""
         if len(seen) == 1:
             return seen[0]
-        if self.joint == "mean":
+        if self.config.fusion == "mean":
             return normalize(torch.stack(seen).sum(dim=0), dim=1)
         return torch.cat(seen, dim=1) / math.sqrt(len(seen))
 
@@ -189,16 +156,17 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    n_in, hidden, n_latent
-        Sizes.
-    skip
-        Whether there is a `P`.
+    n_in
+        Values that it reads.
+    config
+        Sizes of the layers; there is a `P` unless `n_components` is None.
     """
 
-    def __init__(self, n_in: int, hidden: int, n_latent: int, *, skip: bool) -> None:
+    def __init__(self, n_in: int, config: ContrastiveConfig) -> None:
         super().__init__()
+        hidden, n_latent = config.n_hidden, config.n_latent
         self.layers = nn.Sequential(Linear(n_in, hidden), nn.ReLU(), Linear(hidden, n_latent))
-        self.skip = Linear(n_in, n_latent, bias=False) if skip else None
+        self.skip = None if config.n_components is None else Linear(n_in, n_latent, bias=False)
         if self.skip is not None:
             last = cast(nn.Linear, self.layers[2])
             for zero in (last.weight, last.bias, self.skip.weight):

@@ -37,8 +37,8 @@ class ContrastiveTask:
 
     Parameters
     ----------
-    module, inputs
-        What learns, and what it is given.
+    inputs
+        What the module is given.
     codes
         `(n_cells,)`: class of each cell, -1: none.
     usable
@@ -54,17 +54,18 @@ class ContrastiveTask:
         The loss contrasts classes, and fewer than two are left to train on.
     """
 
+    module: nn.Module
+
     def __init__(
         self,
-        module: nn.Module,
         inputs: Inputs,
         codes: NDArray[np.int64],
         usable: Rows,
         config: ContrastiveConfig,
         loss: str,
     ) -> None:
-        self.module, self._inputs, self._codes = module, inputs, codes
-        self._size, self._loss = config.batch_size, loss
+        self._inputs, self._codes = inputs, codes
+        self._size, self._loss, self._seed = config.batch_size, loss, config.seed
         if loss == "supervised":
             usable = usable[codes[usable] >= 0]
         self._train, self.held = _hold_out(usable, codes[usable], config)
@@ -91,8 +92,17 @@ class ContrastiveTask:
         return [_once(first, second) for first, second in zip(balanced, others, strict=True)]
 
     def held_out(self) -> Sequence[Rows]:
-        """Return the mini-batches of cells that are kept from training."""
-        return in_order(self.held, self._size)
+        """Return the mini-batches of cells that are kept from training: the same each time, classes spread over all.
+
+        The losses contrast a cell with its batch. In the order of a sorted file a batch would hold one class.
+        """
+        codes = self._codes[self.held]
+        place = np.empty(len(codes))
+        for code in np.unique(codes):
+            members = np.flatnonzero(codes == code)
+            rng = np.random.default_rng([self._seed, 7, code + 1])
+            place[rng.permutation(members)] = (np.arange(len(members)) + rng.random()) / len(members)
+        return in_order(self.held[np.argsort(place, kind="stable")], self._size)
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
         """Return what the module takes for these cells."""

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellmodels.data.inputs import CellMatrix, Rows
-from genetext.cells import weighting as weightings
 from genetext.cells.product import Plan, Scale, measure
-from genetext.cells.weighting import Background, GeneTerms
+from genetext.cells.weighting import Background, GeneTerms, find
 
 _BLOCK = 4096
 Floats = NDArray[np.float64]
@@ -49,7 +48,7 @@ class Averaging:
         top_n: int | None,
     ) -> Self:
         """Measure what the weighting compares with on these cells (log values)."""
-        kind = weightings.find(weighting, top_n)
+        kind = find(weighting, top_n)
         background = None
         if kind.needs_background:
             total = Background.empty(cells.n_genes)
@@ -65,7 +64,7 @@ class Averaging:
         """Weigh the genes of cells, given by the model's genes as log values."""
         position = np.full(cells.n_genes, -1, np.int32)
         position[self.columns] = np.arange(len(self.columns), dtype=np.int32)
-        kind = weightings.find(self.weighting, self.top_n)
+        kind = find(self.weighting, self.top_n)
         terms = GeneTerms(kind, *self.terms)
         plan = Plan(terms, self.vectors, position, Scale(log=True), self.top_n)
         parts = []

@@ -15,6 +15,7 @@ proof. The temperature `T` minimises the log loss of reference cells labelled by
 part in it; `isotonic` puts in place of `T` a monotone map from the largest `p` to how often it was right.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -58,6 +59,8 @@ class KNNClassifier:
         `(2, n_knots) float64`: confidence and how often it was right, for the isotonic map; `(2, 0)`: none.
     n_calibrated
         Reference cells that the calibration rests on; 0: it was not calibrated.
+    ids
+        `(n_reference,) int64`: by which a reference cell is known again (`cellmodels.data.identity`); None: by nothing.
     """
 
     reference: NDArray[np.float32]
@@ -69,6 +72,7 @@ class KNNClassifier:
     temperature: float = 1.0
     knots: Floats = field(default_factory=lambda: np.zeros((2, 0)))
     n_calibrated: int = 0
+    ids: Ints | None = None
 
     @classmethod
     def fit(
@@ -81,6 +85,7 @@ class KNNClassifier:
         balanced: bool = False,
         calibrate: Calibration = "temperature",
         calibrate_on: NDArray[np.int64] | None = None,
+        ids: Ints | None = None,
     ) -> Self:
         """Take labelled cells as the reference, and measure how far their votes are to be believed.
 
@@ -99,6 +104,8 @@ class KNNClassifier:
         calibrate_on
             Ask these rows of `embedding` only: cells that the embedding was not fitted to, where there are such.
             Cells that it was fitted to lie nearer to their like than new cells will.
+        ids
+            `(n,) int64`: what each cell is known again by, so that none votes for itself in `predict`.
 
         Raises
         ------
@@ -119,18 +126,29 @@ class KNNClassifier:
             raise ModelError("no cell has both a label and an embedding: there is nothing to vote")
         known = names[usable].astype(str)
         classes, codes = np.unique(known.to_numpy(dtype=str), return_inverse=True)
-        plain = cls(_unit(points[usable]), codes.astype(np.int64), tuple(classes.tolist()), k, votes, balanced)
+        plain = cls(
+            _unit(points[usable]),
+            codes.astype(np.int64),
+            tuple(classes.tolist()),
+            k,
+            votes,
+            balanced,
+            ids=None if ids is None else ids[usable],
+        )
         if calibrate == "none":
             return plain
         asked = np.flatnonzero(usable) if calibrate_on is None else np.asarray(calibrate_on, np.int64)
         place = np.cumsum(usable) - 1
         return plain._calibrated(place[asked[usable[asked]]], calibrate)
 
-    def predict_proba(self, embedding: NDArray[Any]) -> Floats:
-        """Return the probability of each class, `(n, n_classes) float64`; NaN for cells without a direction."""
-        return self._probabilities(*self._votes(embedding)[:2])
+    def predict_proba(self, embedding: NDArray[Any], *, ids: Ints | None = None) -> Floats:
+        """Return the probability of each class, `(n, n_classes) float64`; NaN for cells without a direction.
 
-    def predict(self, embedding: NDArray[Any], *, min_confidence: float = 0.0) -> pd.DataFrame:
+        Parameters are those of `predict`.
+        """
+        return self._probabilities(*self._votes(embedding, self._themselves(ids))[:2])
+
+    def predict(self, embedding: NDArray[Any], *, min_confidence: float = 0.0, ids: Ints | None = None) -> pd.DataFrame:
         """Label cells.
 
         Classes with equal votes: the one that has the nearest cell; at the same distance, the first by name. Reference
@@ -142,16 +160,19 @@ class KNNClassifier:
             `(n, d)`.
         min_confidence
             Leave cells below this without a label.
+        ids
+            `(n,) int64`: a cell that is in the reference, by its id, is labelled by the others.
 
         Returns
         -------
-        A row per cell: `label` (None: below `min_confidence`, or a cell that is zeros or not finite), `confidence` (NaN
-        for the latter), `runner_up` (the class that comes second; None where there is one class) and `similarity`, the
-        mean cosine to the neighbours that voted, which is low for cells unlike all of the reference.
+        A row per cell: `label` (None: below `min_confidence`, or a cell that is zeros or not finite, or the only one of
+        the reference), `confidence` (NaN for the latter two), `runner_up` (the class that comes second; None where
+        there is one class) and `similarity`, the mean cosine to the neighbours that voted, which is low for cells
+        unlike all of the reference.
         """
         if not 0 <= min_confidence <= 1:
             raise ModelError(f"min_confidence is {min_confidence}: give a probability")
-        votes, nearest, similarity = self._votes(embedding)
+        votes, nearest, similarity = self._votes(embedding, self._themselves(ids))
         probability = self._probabilities(votes, nearest)
         order = self._ranking(votes, nearest)
         best = order[:, 0]
@@ -171,7 +192,8 @@ class KNNClassifier:
         rows = rows[sizes[self.codes[rows]] > 1]
         if len(rows) < _MIN_CALIBRATION or len(self.classes) < 2:
             return self
-        votes, nearest, _ = self._votes(self.reference[rows], leave_out=rows)
+        every = np.arange(len(self.reference))
+        votes, nearest, _ = self._votes(self.reference[rows], lambda at: every == rows[at][:, None])
         truth = self.codes[rows]
         if how == "temperature":
             from scipy.optimize import minimize_scalar
@@ -195,8 +217,20 @@ class KNNClassifier:
         knots = np.stack([map_.X_thresholds_, map_.y_thresholds_]).astype(np.float64)
         return replace(self, knots=knots, n_calibrated=len(rows))
 
-    def _votes(self, embedding: NDArray[Any], leave_out: Ints | None = None) -> tuple[Floats, Floats, Floats]:
-        """Return votes `(n, C)`, the cosine of each class's nearest voter (-2: none), and the mean cosine `(n,)`."""
+    def _themselves(self, ids: Ints | None) -> Callable[[Ints], NDArray[np.bool_]] | None:
+        """Return what tells of some rows which reference cells are the very same cell, `(n_rows, n_reference)`."""
+        if ids is None or self.ids is None:
+            return None
+        reference = self.ids
+        return lambda at: ids[at][:, None] == reference
+
+    def _votes(
+        self, embedding: NDArray[Any], left_out: Callable[[Ints], NDArray[np.bool_]] | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return votes `(n, C)`, the cosine of each class's nearest voter (-2: none), and the mean cosine `(n,)`.
+
+        `left_out` tells of some rows which reference cells have no vote.
+        """
         points = _points(embedding)
         if points.shape[1] != self.reference.shape[1]:
             raise ModelError(
@@ -208,25 +242,30 @@ class KNNClassifier:
         votes, nearest = np.full((n, n_classes), np.nan), np.full((n, n_classes), -2.0)
         mean = np.full(n, np.nan)
         n_reference = len(self.reference)
-        k = min(self.k, n_reference - (leave_out is not None))
+        k = min(self.k, n_reference)
         rows = np.flatnonzero(known)
         size = max(_AT_ONCE // n_reference, 1)
         for start in range(0, len(rows), size):
             at = rows[start : start + size]
             cosine = np.clip(_unit(points[at]) @ self.reference.T, -1, 1)
-            if leave_out is not None:
-                cosine[np.arange(len(at)), leave_out[at]] = -2
+            if left_out is not None:
+                cosine[left_out(at)] = -2
             # One number that orders by cosine and then by position: every tie has one answer.
             key = np.rint(cosine * _DIGITS).astype(np.int64) * n_reference - np.arange(n_reference)
             chosen = np.argpartition(-key, k - 1, axis=1)[:, :k]
             near = np.rint(np.take_along_axis(cosine, chosen, axis=1).astype(np.float64) * _DIGITS) / _DIGITS
-            weight = self._weight(1 - near)
-            own = np.zeros((len(at), n_classes))
+            voting = near > -2
+            weight = self._weight(np.where(voting, 1 - near, 0)) * voting
+            share = np.zeros((len(at), n_classes))
             closest = np.full((len(at), n_classes), -2.0)
             line = np.repeat(np.arange(len(at)), k)
-            np.add.at(own, (line, self.codes[chosen].ravel()), weight.ravel())
+            np.add.at(share, (line, self.codes[chosen].ravel()), weight.ravel())
             np.maximum.at(closest, (line, self.codes[chosen].ravel()), near.ravel())
-            votes[at], nearest[at], mean[at] = own / own.sum(axis=1, keepdims=True), closest, near.mean(axis=1)
+            n_voting = voting.sum(axis=1)
+            total = share.sum(axis=1, keepdims=True)
+            votes[at] = np.divide(share, total, out=np.full_like(share, np.nan), where=total > 0)
+            nearest[at] = closest
+            mean[at] = np.where(n_voting > 0, (near * voting).sum(axis=1) / np.maximum(n_voting, 1), np.nan)
         return votes, nearest, mean
 
     def _weight(self, distance: Floats) -> Floats:

@@ -42,7 +42,7 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
         `k` is below one, or the metric is unknown.
     """
     if k < 1:
-        raise ModelError(f"gene_k is {k}: ask for one neighbour at least")
+        raise ModelError(f"n_gene_neighbors is {k}: ask for one neighbour at least")
     if metric not in ("euclidean", "cosine"):
         raise ModelError(f"unknown gene_metric {metric!r}: euclidean or cosine")
     n_cells, n_genes = matrix.shape
@@ -91,7 +91,7 @@ def blended(expression: sparse.csr_matrix, text: sparse.csr_matrix, weight: floa
         `weight` is not between 0 and 1.
     """
     if not 0 <= weight <= 1:
-        raise ModelError(f"gene_blend is {weight}: give a share of the text graph from 0 to 1")
+        raise ModelError(f"text_share is {weight}: give a share of the text graph from 0 to 1")
     share = np.where(np.diff(text.indptr) > 0, weight, 0.0)
     mixed = (sparse.diags(1 - share) @ expression + sparse.diags(share) @ text).tocsr()
     mixed.eliminate_zeros()

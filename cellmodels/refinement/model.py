@@ -1,6 +1,7 @@
 """RefinementModel: two views of cells, by themselves and along a graph, aligned and refined by a graph of genes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -11,6 +12,7 @@ from scipy import sparse
 from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
+from cellmodels.data.identity import digests
 from cellmodels.data.inputs import CellMatrix, Needs, Rows, read_cells
 from cellmodels.groups.graphs import check_graph
 from cellmodels.groups.pca import PCA
@@ -18,7 +20,7 @@ from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import PRESETS, RefinementConfig
 from cellmodels.refinement.network import RefinementNet, default_scale
 from cellmodels.refinement.task import RefinementTask, Views
-from cellmodels.refinement.training_cells import TrainingCells, digests, graph_points, neighbour_graph
+from cellmodels.refinement.training_cells import TrainingCells, graph_points, neighbour_graph
 from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError, first_ten
 
@@ -32,7 +34,33 @@ _ALL_GENES_BELOW = 10_000
 _CLIP = 10.0
 
 
-class RefinementModel(CellModel[RefinementConfig]):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RefinementState:
+    """What a fitted `RefinementModel` keeps beside its genes and weights.
+
+    Attributes
+    ----------
+    n_latent, n_gene_features
+        Widths of the network that the configuration may leave open.
+    scale
+        `(n_genes,) float32`: deviations that log values are divided by; None where they are not.
+    training_cells
+        What is kept of them.
+    gene_graph
+        `(n_genes, n_genes) float32`: the filter along the graph of genes.
+    embedding
+        `(n_cells, 2 n_latent) float32`: of the training cells; None until fitted.
+    """
+
+    n_latent: int
+    n_gene_features: int
+    scale: NDArray[np.float32] | None
+    training_cells: TrainingCells
+    gene_graph: sparse.csr_matrix
+    embedding: NDArray[np.float32] | None = None
+
+
+class RefinementModel(CellModel[RefinementConfig, RefinementState]):
     """Two views of cells, aligned with each other and refined by a graph of genes (scRCL, arXiv 2512.10640).
 
     One view is a perceptron on a cell's own features, the other a graph convolution over its neighbours. Both are
@@ -53,6 +81,7 @@ class RefinementModel(CellModel[RefinementConfig]):
     name = "refinement"
     needs: ClassVar[Needs] = "log"
     Config = RefinementConfig
+    State = RefinementState
     presets = PRESETS
 
     _views: Views | None = None
@@ -106,10 +135,9 @@ class RefinementModel(CellModel[RefinementConfig]):
         columns = columns[np.argsort(np.asarray(adata.var_names, str)[columns], kind="stable")]
         data = self._start(adata, found, columns, aligned)
         log = data.log().matrix
-        if config.features == "scaled":
-            self.arrays["scale"] = _deviations(log)
-        features = self._features(data)
-        space = PCA.fit(log, _SPACE if config.n_pcs is None else config.n_pcs, dtype=np.float32)
+        scale = _deviations(log) if config.features == "scaled" else None
+        features = self._features(data, scale)
+        space = PCA.fit(log, _SPACE if config.n_components is None else config.n_components, dtype=np.float32)
         graph, points = self._cell_graph(adata, log, space)
         views = Views.of(features, graph, config.hops)
         genes = self._gene_graph(features, kind, None if aligned is None else aligned.take(columns))
@@ -123,17 +151,19 @@ class RefinementModel(CellModel[RefinementConfig]):
             basis.loadings,
             graph,
         )
-        self.arrays |= kept.arrays() | {
-            "gene_graph_indptr": genes.indptr.astype(np.int64),
-            "gene_graph_indices": genes.indices.astype(np.int32),
-            "gene_graph_weights": genes.data.astype(np.float32),
-        }
+        state = RefinementState(
+            n_latent=config.n_latent or _estimated(points, config.seed),
+            n_gene_features=int(gene_input.shape[1]),
+            scale=scale,
+            training_cells=kept,
+            gene_graph=genes.astype(np.float32),
+        )
         self.facts |= {
             "gene_graph": kind,
             "n_gene_links": int(genes.nnz - genes.shape[0]),
             "n_cell_links": int(graph.nnz // 2),
-            "n_gene_features": int(gene_input.shape[1]),
-            "n_latent": config.n_latent or _estimated(points, config.seed),
+            "n_gene_features": state.n_gene_features,
+            "n_latent": state.n_latent,
         }
         half = trainer is not None and trainer.precision != "32-true"
         task = RefinementTask(views, points, config, half)
@@ -148,6 +178,7 @@ class RefinementModel(CellModel[RefinementConfig]):
         try:
             self._train(
                 make,
+                state,
                 adata=adata,
                 data=data,
                 trainer=trainer,
@@ -156,7 +187,7 @@ class RefinementModel(CellModel[RefinementConfig]):
                 progress=progress,
             )
             self._net.keep_genes()
-            self.arrays["embedding"] = self._through(views, torch.device("cpu"))
+            self.state = replace(state, embedding=self._through(views, torch.device("cpu")))
         finally:
             self._views = None
         return self
@@ -202,17 +233,19 @@ class RefinementModel(CellModel[RefinementConfig]):
         CellsError
             The data have no expression of the kind that the model needs.
         """
-        cells = self.cells(adata, layer=layer, min_covered=min_covered)
-        of_expression = self.config.graph == "expression"
         if graph not in (None, "references", "own"):
             raise ModelError(f"unknown graph {graph!r}: references or own")
-        if graph == "references" and not of_expression:
+        if graph == "references" and self.config.graph != "expression":
             raise ModelError(f"the graph of this model is {self.config.graph!r}: new cells need one of their own")
-        if graph == "own" or not of_expression:
-            log = cells.log().matrix
-            near, _ = self._cell_graph(adata, log, TrainingCells.of(self.arrays).space)
-            return self._through(Views.of(self._features(cells), near, self.config.hops), torch.device(device))
-        return self._embed(cells, torch.device(device))
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        return self._embed_data(adata, cells, torch.device(device), own_graph=graph == "own")
+
+    def _embed_data(self, adata: Any, cells: CellMatrix, device: torch.device, *, own_graph: bool = False) -> Array:
+        if not own_graph and self.config.graph == "expression":
+            return self._embed(cells, device)
+        state = self._fitted
+        near, _ = self._cell_graph(adata, cells.log().matrix, state.training_cells.space)
+        return self._through(Views.of(self._features(cells, state.scale), near, self.config.hops), device)
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
@@ -226,29 +259,29 @@ class RefinementModel(CellModel[RefinementConfig]):
         return self.module
 
     def _build(self) -> nn.Module:
-        config, n = self.config, len(self.genes or ())
+        config, state, n = self.config, self._fitted, len(self.genes or ())
         return seeded(
             config.seed,
             lambda: RefinementNet(
                 n,
                 config.n_hidden,
-                int(self.facts["n_latent"]),
-                int(self.facts["n_gene_features"]),
+                state.n_latent,
+                state.n_gene_features,
                 dropout=config.dropout,
                 temperature=config.temperature,
-                lambda1=config.lambda1,
-                lambda2=config.lambda2,
+                alignment_weight=config.alignment_weight,
+                consistency_weight=config.consistency_weight,
             ),
         )
 
-    def _features(self, cells: CellMatrix) -> sparse.csr_matrix:
+    def _features(self, cells: CellMatrix, scale: NDArray[np.float32] | None) -> sparse.csr_matrix:
         if self.config.features == "counts":
             return cells.matrix
         log = cells.log().matrix
-        if self.config.features == "log":
+        if scale is None:
             return log
         scaled = log.copy()
-        scaled.data = np.minimum(scaled.data / self.arrays["scale"][scaled.indices], _CLIP)
+        scaled.data = np.minimum(scaled.data / scale[scaled.indices], _CLIP)
         return scaled
 
     def _cell_graph(
@@ -257,14 +290,14 @@ class RefinementModel(CellModel[RefinementConfig]):
         """Return the graph of some cells, and points by which near cells can be brought together."""
         config = self.config
         if config.graph == "expression":
-            whole = config.n_pcs is None and log.shape[0] < _ALL_GENES_BELOW
+            whole = config.n_components is None and log.shape[0] < _ALL_GENES_BELOW
             points = graph_points(log, None if whole else space)
-            return neighbour_graph(points, config.k), points
+            return neighbour_graph(points, config.n_neighbors), points
         if config.graph == "spatial":
             if "spatial" not in adata.obsm:
                 raise ModelError(f"obsm has no 'spatial': there are {first_ten(list(adata.obsm)) or 'none'}")
             points = np.asarray(adata.obsm["spatial"], np.float32)
-            return neighbour_graph(points, config.k), points
+            return neighbour_graph(points, config.n_neighbors), points
         if config.graph not in adata.obsp:
             raise ModelError(
                 f"graph={config.graph!r} is no key of obsp (there are {first_ten(list(adata.obsp)) or 'none'}), nor "
@@ -278,43 +311,47 @@ class RefinementModel(CellModel[RefinementConfig]):
         config = self.config
         graph = None
         if kind != "text":
-            graph = gene_graphs.expression_graph(features, config.gene_k, metric=config.gene_metric)
+            graph = gene_graphs.expression_graph(features, config.n_gene_neighbors, metric=config.gene_metric)
         if kind != "expression" and priors is not None:
-            text = gene_graphs.text_graph(priors, config.gene_k)
-            graph = text if graph is None else gene_graphs.blended(graph, text, config.gene_blend)
+            text = gene_graphs.text_graph(priors, config.n_gene_neighbors)
+            graph = text if graph is None else gene_graphs.blended(graph, text, config.text_share)
         return gene_graphs.smoother(graph, directed=config.gene_links == "directed")
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         if self._views is not None:
             return self._through(self._views, device)
-        kept = TrainingCells.of(self.arrays)
+        state = self._fitted
+        kept = state.training_cells
         known = kept.find(cells.matrix)
         other = np.flatnonzero(known < 0)
         if len(other):
             part = cells.cells(other)
-            points, features = graph_points(part.log().matrix, kept.space), self._features(part)
+            points, features = graph_points(part.log().matrix, kept.space), self._features(part, state.scale)
             known[other] = kept.find_near(points, np.asarray(features @ kept.basis, np.float32))
-        out: Array = self.arrays["embedding"][known]
+        assert state.embedding is not None
+        out: Array = state.embedding[known]
         new = known < 0
         if new.any():
-            out[new] = self._attached(features[new[other]], points[new[other]], kept, device)
+            with self._on(device):
+                out[new] = self._attached(features[new[other]], points[new[other]], kept, device)
         return out
 
     def _through(self, views: Views, device: torch.device) -> Array:
         """Embed cells by a graph among themselves."""
-        net = self._net.to(device)
+        net = self._net
         n = len(views.smooth.indptr) - 1
-        hidden = self._over(n, lambda rows: net.graph_input(views.take(views.second, rows, device)), size=_BLOCK)
-        return self._refined(
-            n,
-            lambda rows: views.take(views.first, rows, device),
-            lambda rows: torch.from_numpy(views.smooth[rows] @ hidden).to(device),
-        )
+        with self._on(device):
+            hidden = self._over(n, lambda rows: net.graph_input(views.take(views.second, rows, device)), size=_BLOCK)
+            return self._refined(
+                n,
+                lambda rows: views.take(views.first, rows, device),
+                lambda rows: torch.from_numpy(views.smooth[rows] @ hidden).to(device),
+            )
 
     def _attached(self, features: sparse.csr_matrix, points: Array, kept: TrainingCells, device: torch.device) -> Array:
         """Embed new cells, from features `(m, G)` and points in `kept.space`; each is linked to training cells."""
-        net, (first, second) = self._net.to(device), self.config.hops
-        rows, own = kept.attach(points, self.config.k)
+        net, (first, second) = self._net, self.config.hops
+        rows, own = kept.attach(points, self.config.n_neighbors)
         smooth = gene_graphs.smoother(kept.graph).astype(np.float32)
         steps = [kept.features]
         for _ in range(max(first, second + 1)):
@@ -376,13 +413,13 @@ def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) 
     genes, which have the same inner products but for what is in further directions, and do not depend on the number or
     the order of the cells. The latter are scaled to a mean square of one.
     """
-    if config.gene_features is None:
+    if config.n_gene_features is None:
         of_genes = first.T
         smoothed = genes.astype(np.float32) @ (of_genes.toarray() if sparse.issparse(of_genes) else of_genes)
         every: Array = np.ascontiguousarray(smoothed, np.float32)
         return every
     # X = U s V^T, so that X^T U = V s: the length of a column of X V is s.
-    space = PCA.fit(first, config.gene_features, centred=False)
+    space = PCA.fit(first, config.n_gene_features, centred=False)
     coordinates = space.loadings * np.sqrt(space.variances * first.shape[0])
     scale = default_scale(coordinates.shape[1]) / np.sqrt(np.square(coordinates).sum(axis=1).mean())
     some: Array = np.ascontiguousarray(genes @ (coordinates * scale), np.float32)

@@ -39,7 +39,7 @@ class RefinementNet(nn.Module):
         Widths: G, h and o.
     n_gene_features
         Width of what the gene branch reads.
-    dropout, temperature, lambda1, lambda2
+    dropout, temperature, alignment_weight, consistency_weight
         As in `RefinementConfig`.
 
     Attributes
@@ -62,11 +62,12 @@ class RefinementNet(nn.Module):
         *,
         dropout: float,
         temperature: float,
-        lambda1: float,
-        lambda2: float,
+        alignment_weight: float,
+        consistency_weight: float,
     ) -> None:
         super().__init__()
-        self.temperature, self.lambda1, self.lambda2 = temperature, lambda1, lambda2
+        self.temperature = temperature
+        self.alignment_weight, self.consistency_weight = alignment_weight, consistency_weight
         self.mlp = nn.Linear(n_genes, n_hidden)
         self.first = GraphLinear(n_genes, n_hidden)
         self.second = GraphLinear(n_hidden, n_hidden)
@@ -99,7 +100,8 @@ class RefinementNet(nn.Module):
             eda = distribution_alignment(e1, e2, self.temperature)
             nca = neighbourhood_alignment(e1, e2, near, self.temperature)
             cvc = cross_view_consistency(z1, z2, near)
-        return {"loss": eda + self.lambda1 * nca + self.lambda2 * cvc, "eda": eda, "nca": nca, "cvc": cvc}
+        loss = eda + self.alignment_weight * nca + self.consistency_weight * cvc
+        return {"loss": loss, "eda": eda, "nca": nca, "cvc": cvc}
 
     def expression_view(self, x1: Cells) -> Tensor:
         """Return H1 `(n, h)`: the perceptron's view."""

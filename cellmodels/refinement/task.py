@@ -86,19 +86,19 @@ class RefinementTask:
 
     def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
         """Return the cells of each mini-batch of one epoch."""
-        n_batches = _n_batches(len(self._train), self.config.batch_size)
-        if n_batches == 1:
-            return [self._train]
-        parts = near_parts(self.points, self._train, min(_PART, max(1, self.config.batch_size // 8)), rng)
-        order = rng.permutation(len(parts))
-        batches = [np.sort(np.concatenate([parts[one] for one in some])) for some in np.array_split(order, n_batches)]
-        return batches
+        return self._batches(self._train, rng)
 
     def held_out(self) -> Sequence[Rows]:
-        """Return the mini-batches of cells that are kept from training."""
-        if not len(self._held):
-            return []
-        return list(np.array_split(self._held, _n_batches(len(self._held), self.config.batch_size)))
+        """Return the mini-batches of cells kept from training: made as those of training, the same each time."""
+        return self._batches(self._held, np.random.default_rng([self.config.seed, 7])) if len(self._held) else []
+
+    def _batches(self, rows: Rows, rng: np.random.Generator) -> Sequence[Rows]:
+        n_batches = _n_batches(len(rows), self.config.batch_size)
+        if n_batches == 1:
+            return [rows]
+        parts = near_parts(self.points, rows, min(_PART, max(1, self.config.batch_size // 8)), rng)
+        order = rng.permutation(len(parts))
+        return [np.sort(np.concatenate([parts[at] for at in part])) for part in np.array_split(order, n_batches)]
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
         """Return what the network takes for these cells."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.data.identity import digests
 from cellmodels.data.inputs import Rows
 from cellmodels.groups.graphs import knn_graph
 from cellmodels.groups.pca import PCA
@@ -15,23 +16,6 @@ from cellmodels.groups.pca import PCA
 Array = NDArray[np.float32]
 _NEAREST = 4096
 _ROUNDING = 1e-5
-
-
-def digests(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
-    """Return a number for each row, the same for the same values; two others agree by chance in one of 2^64 cases."""
-    from hashlib import blake2b
-
-    rows = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    rows.sort_indices()
-    indices = rows.indices.astype(np.int32)
-    out = np.empty(rows.shape[0], np.int64)
-    for row, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
-        digest = blake2b(indices[start:stop].tobytes(), digest_size=8)
-        digest.update(rows.data[start:stop].tobytes())
-        out[row] = int.from_bytes(digest.digest(), "little", signed=True)
-    return out
 
 
 def graph_points(log: sparse.csr_matrix, space: PCA | None) -> Array:
@@ -87,35 +71,6 @@ class TrainingCells:
     features: Array
     basis: Array
     graph: sparse.csr_matrix
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return it as arrays to be stored."""
-        return {
-            "cell_digest": self.digest,
-            "cell_points": self.points,
-            "space_loadings": self.space.loadings,
-            "space_variances": self.space.variances,
-            "space_centre": self.space.mean,
-            "cell_features": self.features,
-            "feature_basis": self.basis,
-            "graph_indptr": self.graph.indptr.astype(np.int64),
-            "graph_indices": self.graph.indices.astype(np.int32),
-        }
-
-    @classmethod
-    def of(cls, arrays: dict[str, NDArray[Any]]) -> "TrainingCells":
-        """Take it from stored arrays."""
-        indices = arrays["graph_indices"]
-        n = len(arrays["cell_digest"])
-        graph = sparse.csr_matrix((np.ones(len(indices), np.float32), indices, arrays["graph_indptr"]), (n, n))
-        return cls(
-            arrays["cell_digest"],
-            arrays["cell_points"],
-            PCA(arrays["space_loadings"], arrays["space_centre"], arrays["space_variances"]),
-            arrays["cell_features"],
-            arrays["feature_basis"],
-            graph,
-        )
 
     def find(self, matrix: sparse.csr_matrix) -> NDArray[np.int64]:
         """Return which training cell each row is to the last bit, -1 where it is none.

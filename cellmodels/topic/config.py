@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cellmodels.topic.transport import GradientKind
-from cellmodels.train.loop import Schedule
-from genetext.errors import ModelError
+from pydantic import Field
 
-GenePrior = Literal["init", "pull", "frozen", "none"]
+from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopicConfig(Schedule):
+class TopicConfig(TrainConfig):
     """Hyper-parameters of `TopicModel`; the defaults suit some hundreds to some ten thousands of cells.
 
     Attributes
@@ -56,65 +54,35 @@ class TopicConfig(Schedule):
         What `embed` gives: `latent`, the mean of `z`, which the paper clusters; or `theta`, the softmax of that.
     """
 
-    n_genes: int | None = 2000
-    n_topics: int = 30
-    n_hidden: int = 200
-    n_embedding: int = 200
-    dropout: float = 0.0
-    temperature: float = 0.2
+    n_genes: Annotated[int, Field(ge=2)] | None = 2000
+    n_topics: Annotated[int, Field(ge=2)] = 30
+    n_hidden: Count = 200
+    n_embedding: Count = 200
+    dropout: ShareBelowOne = 0.0
+    temperature: Positive = 0.2
     likelihood: Literal["log", "counts"] = "log"
-    kl_weight: float = 1.0
-    ecr_weight: float = 100.0
-    ecr_epsilon: float = 0.05
-    ecr_tolerance: float = 5e-3
-    ecr_iterations: int = 1000
-    ecr_gradient: GradientKind = "implicit"
-    distill_weight: float = 1.0
-    distill_temperature: float = 0.5
-    consistency_weight: float = 1.0
-    balance_weight: float = 5.0
-    n_neighbors: int = 15
-    n_components: int | None = 50
+    kl_weight: NonNegative = 1.0
+    ecr_weight: NonNegative = 100.0
+    ecr_epsilon: Positive = 0.05
+    ecr_tolerance: Positive = 5e-3
+    ecr_iterations: Count = 1000
+    ecr_gradient: Literal["implicit", "envelope"] = "implicit"
+    distill_weight: NonNegative = 1.0
+    distill_temperature: Positive = 0.5
+    consistency_weight: NonNegative = 1.0
+    balance_weight: NonNegative = 5.0
+    n_neighbors: Annotated[int, Field(ge=2)] = 15
+    n_components: Count | None = 50
     view_weighting: str = "contrast"
     view_top_n: int | None = None
-    view_components: int | None = 50
-    gene_prior: GenePrior = "init"
-    pull_weight: float = 100.0
+    view_components: Count | None = 50
+    gene_prior: Literal["init", "pull", "frozen", "none"] = "init"
+    pull_weight: NonNegative = 100.0
     embedding: Literal["latent", "theta"] = "latent"
-    epochs: int = 100
-    batch_size: int = 256
-    lr: float = 5e-3
-    lr_step: int | None = 25
-
-    def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
-        super().__post_init__()
-        right = {
-            "n_genes": self.n_genes is None or self.n_genes >= 2,
-            "n_topics": self.n_topics >= 2,
-            "n_hidden": self.n_hidden >= 1,
-            "n_embedding": self.n_embedding >= 1,
-            "dropout": 0 <= self.dropout < 1,
-            "temperature": self.temperature > 0,
-            "likelihood": self.likelihood in ("log", "counts"),
-            "ecr_epsilon": self.ecr_epsilon > 0,
-            "ecr_tolerance": self.ecr_tolerance > 0,
-            "ecr_iterations": self.ecr_iterations >= 1,
-            "ecr_gradient": self.ecr_gradient in ("implicit", "envelope"),
-            "distill_temperature": self.distill_temperature > 0,
-            "n_neighbors": self.n_neighbors >= 2,
-            "n_components": self.n_components is None or self.n_components >= 1,
-            "view_components": self.view_components is None or self.view_components >= 1,
-            "gene_prior": self.gene_prior in ("init", "pull", "frozen", "none"),
-            "embedding": self.embedding in ("latent", "theta"),
-        }
-        weights = ("kl", "ecr", "distill", "consistency", "balance", "pull")
-        right.update({f"{name}_weight": getattr(self, f"{name}_weight") >= 0 for name in weights})
-        self._refuse(right)
-        if self.batch_size < 2:
-            raise ModelError(
-                f"batch_size={self.batch_size}: the topic model normalises over the cells of a mini-batch and needs two"
-            )
+    epochs: Count = 100
+    batch_size: Annotated[int, Field(ge=2)] = 256  # it is normalised over the cells of a mini-batch
+    lr: Positive = 5e-3
+    lr_step: Count | None = 25
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -29,7 +30,38 @@ if TYPE_CHECKING:
     from genetext.progress import Progress
 
 
-class TopicModel(CellModel[TopicConfig]):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TopicState:
+    """What a fitted `TopicModel` keeps beside its genes and weights.
+
+    Attributes
+    ----------
+    view_dim
+        Length of the view that it was fitted with; 0: none.
+    prior_name
+        What the priors are.
+    with_text
+        `(n_genes,) bool`: genes that have a vector; None without priors.
+    text
+        `(n_with_text, dim) float32`: their centred vectors, for naming topics.
+    prior
+        `(n_with_text, at most n_embedding) float32`: where gene embeddings start.
+    share
+        `(n_topics,) float32`: mean share of each topic in the cells fitted; None until fitted.
+    leads
+        `(n_topics,) int64`: cells in which a topic is first; None until fitted.
+    """
+
+    view_dim: int
+    prior_name: str
+    with_text: NDArray[np.bool_] | None = None
+    text: NDArray[np.float32] | None = None
+    prior: NDArray[np.float32] | None = None
+    share: NDArray[np.float32] | None = None
+    leads: NDArray[np.int64] | None = None
+
+
+class TopicModel(CellModel[TopicConfig, TopicState]):
     """A topic model of expression whose topics and genes are points in one space, after scE2TM (arXiv 2507.08355).
 
     Each cell is a mixture of topics, each gene belongs to the topics near it. Priors enter twice: gene embeddings start
@@ -51,6 +83,7 @@ class TopicModel(CellModel[TopicConfig]):
     name: ClassVar[str] = "topic"
     needs: ClassVar[Needs] = "log"
     Config = TopicConfig
+    State = TopicState
     presets = PRESETS
 
     def fit(
@@ -97,12 +130,13 @@ class TopicModel(CellModel[TopicConfig]):
         fitted = self._priors(adata, priors)
         seen, told = cell_view(adata, logs, fitted, view, config)
         data = self._start(adata, logs, columns, fitted)
-        self._keep_priors(None if fitted is None else fitted.take(columns))
+        state = self._initial_state(None if fitted is None else fitted.take(columns), view=seen)
         digest = "" if seen is None else hashlib.sha256(seen.tobytes()).hexdigest()[:16]
-        self.facts.update(view=told, view_dim=0 if seen is None else int(seen.shape[1]), view_digest=digest)
+        self.facts.update(view=told, view_dim=state.view_dim, view_digest=digest)
         target = found.genes(columns) if config.likelihood == "counts" else None
         self._train(
             lambda module: TopicTask(cast(TopicNetwork, module), data, config, target=target, view=seen),
+            state,
             adata=adata,
             data=data,
             trainer=trainer,
@@ -111,9 +145,12 @@ class TopicModel(CellModel[TopicConfig]):
             progress=progress,
         )
         theta = _softmax(self._latent(data, torch.device("cpu")))
-        self.arrays["share"] = theta.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.arrays["leads"] = np.bincount(theta.argmax(axis=1), minlength=config.n_topics)
-        self.facts["dead_topics"] = [int(one) for one in np.flatnonzero(self.dead)]
+        self.state = replace(
+            state,
+            share=theta.mean(axis=0, dtype=np.float64).astype(np.float32),
+            leads=np.bincount(theta.argmax(axis=1), minlength=config.n_topics).astype(np.int64),
+        )
+        self.facts["dead_topics"] = np.flatnonzero(self.dead).tolist()
         return self
 
     # -- cells ------------------------------------------------------------------------------------------------------
@@ -144,16 +181,14 @@ class TopicModel(CellModel[TopicConfig]):
         beta, norm = self.beta, self._network.decode_norm
         assert norm.running_var is not None
         slope = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
-        share = self.arrays["share"]
+        share, _ = self._usage
         return cast(Array, (slope * (beta - share @ beta)).astype(np.float32))
 
     @property
     def dead(self) -> NDArray[np.bool_]:
         """Topics that cells do not use, `(n_topics,)`: first in none, and below a tenth of an even share on average."""
-        self._network  # noqa: B018 - says that the model is not fitted
-        return cast(
-            NDArray[np.bool_], (self.arrays["leads"] == 0) & (self.arrays["share"] < 0.1 / self.config.n_topics)
-        )
+        share, leads = self._usage
+        return cast(NDArray[np.bool_], (leads == 0) & (share < 0.1 / self.config.n_topics))
 
     def topics(
         self,
@@ -184,16 +219,16 @@ class TopicModel(CellModel[TopicConfig]):
         -------
         A row per topic, with columns as in `cellmodels.topic.naming.describe`.
         """
-        assert self.genes is not None or self._network
+        share, leads = self._usage
         return naming.describe(
             beta=self.beta,
             lift=self.lift,
             genes=cast(Any, self.genes),
-            share=self.arrays["share"],
-            leads=self.arrays["leads"],
+            share=share,
+            leads=leads,
             dead=self.dead,
-            text=self.arrays.get("text"),
-            with_text=self.arrays.get("with_text"),
+            text=self._fitted.text,
+            with_text=self._fitted.with_text,
             index=index,
             gene_sets=gene_sets,
             n_genes=n_genes,
@@ -289,23 +324,32 @@ class TopicModel(CellModel[TopicConfig]):
             raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
         return cast(TopicNetwork, self.module)
 
+    @property
+    def _usage(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Share of each topic in the cells fitted, and in how many it is first."""
+        share, leads = self._fitted.share, self._fitted.leads
+        if share is None or leads is None:
+            raise ModelError("the fit of this TopicModel did not end: fit it again")
+        return share, leads
+
     def _build(self) -> nn.Module:
         from genetext.priors import GenePriors
 
         assert self.genes is not None
+        state = self._fitted
         n, length = len(self.genes), self.config.n_embedding
         vectors, mask = np.zeros((n, 0), np.float32), np.zeros(n, bool)
-        if "prior" in self.arrays:
-            mask = self.arrays["with_text"]
+        if state.prior is not None and state.with_text is not None:
+            mask = state.with_text
             vectors = np.zeros((n, length), np.float32)
-            vectors[mask, : self.arrays["prior"].shape[1]] = self.arrays["prior"]
+            vectors[mask, : state.prior.shape[1]] = state.prior
         priors = GenePriors(
             self.genes.names,
             vectors,
             mask,
             self.genes.gene_ids,
             np.where(mask, "name", "unknown").astype(object),
-            str(self.facts["priors"]),
+            state.prior_name,
             "",
         )
         trainable: Any = {"init": True, "pull": "residual", "frozen": False, "none": True}[self.config.gene_prior]
@@ -313,32 +357,29 @@ class TopicModel(CellModel[TopicConfig]):
         def make() -> nn.Module:
             proj = None if priors.dim else length
             genes = GenePriorEmbedding(priors, trainable=trainable, proj=proj, seed=self.config.seed)
-            return TopicNetwork(self.config, genes, view_dim=int(self.facts["view_dim"]))
+            return TopicNetwork(self.config, genes, view_dim=state.view_dim)
 
         return seeded(self.config.seed, make)
 
-    def _keep_priors(self, priors: "GenePriors | None") -> None:
-        """Store the vectors of the genes: as they are for naming, and in the space of the embeddings to start from."""
+    def _initial_state(self, priors: "GenePriors | None", *, view: NDArray[Any] | None) -> TopicState:
+        """Keep the vectors of the genes: as they are for naming, and in the space of the embeddings to start from."""
+        state = TopicState(view_dim=0 if view is None else int(view.shape[1]), prior_name=str(self.facts["priors"]))
         if priors is None or not priors.dim or len(priors.distinct[0]) < 2:
-            return
+            return state
         centred = priors.center()
-        self.arrays["with_text"] = centred.mask.copy()
-        self.arrays["text"] = centred.vectors[centred.mask]
-        if self.config.gene_prior != "none":
-            n_directions = min(self.config.n_embedding, priors.dim, len(priors.distinct[0]) - 1)
-            inside = priors.transform(f"pca:{n_directions},unit")
-            self.arrays["prior"] = inside.vectors[inside.mask]
+        state = replace(state, with_text=centred.mask.copy(), text=centred.vectors[centred.mask])
+        if self.config.gene_prior == "none":
+            return state
+        n_directions = min(self.config.n_embedding, priors.dim, len(priors.distinct[0]) - 1)
+        inside = priors.transform(f"pca:{n_directions},unit")
+        return replace(state, prior=inside.vectors[inside.mask])
 
     def _latent(self, cells: CellMatrix, device: torch.device) -> Array:
         network = self._network
-        home = network.topics.device
-        network.to(device)
-        try:
+        with self._on(device):
             return self._over(
                 cells.n_cells, lambda rows: network.latent(torch.from_numpy(cells.dense(rows)).to(device))[0]
             )
-        finally:
-            network.to(home)
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         latent = self._latent(cells, device)

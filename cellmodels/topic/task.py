@@ -14,7 +14,7 @@ from cellmodels.nn.sparse_product import SparseMatrix, is_sparse_enough
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.losses import NeighbourLists, neighbour_lists
 from cellmodels.topic.network import TopicNetwork
-from cellmodels.train.loop import in_order, shuffled, split
+from cellmodels.train.loop import fixed, shuffled, split
 from genetext.errors import ModelError
 
 
@@ -51,7 +51,7 @@ class TopicTask:
 
     def held_out(self) -> Sequence[Rows]:
         """Return the mini-batches of cells that are kept from training."""
-        return in_order(self._held, self._config.batch_size)
+        return fixed(self._held, self._config.batch_size, self._config.seed)
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
         """Return what the network takes for these cells, and draw a neighbour of each."""

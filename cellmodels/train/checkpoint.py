@@ -50,7 +50,7 @@ def read(folder: Path, *, identity: str) -> tuple[Groups, dict[str, Any]] | None
     problems = manifest.verify(folder, there)
     if problems:
         raise ModelError(f"the checkpoint {folder} is damaged: {'; '.join(problems)}. Remove it to start anew")
-    if there["identity"] != identity:
+    if there.get("identity") != identity:
         raise ModelError(
             f"the checkpoint {folder} is of another run (other data, genes, priors or hyper-parameters): remove it, or "
             f"choose another folder for checkpoints"

@@ -8,12 +8,10 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,98 +20,14 @@ from torch import Tensor, nn
 
 from cellmodels.data.inputs import Rows
 from cellmodels.train import checkpoint
+from cellmodels.train.config import TrainConfig
 from genetext.errors import ModelError
 from genetext.progress import Progress
 
 log = logging.getLogger("genetext")
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""The variable that lets cuBLAS give one result."""
 _OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Hyper-parameters of training that all models have; the configuration of each model adds its own.
-
-    Attributes
-    ----------
-    seed
-        Of everything random: initial weights, order of cells, dropout, noise.
-    epochs
-        Passes over the cells, at most.
-    batch_size
-        Cells in a mini-batch, all processes together seeing that many at a time each.
-    optimizer
-        `adam`, `adamw` or `rmsprop`.
-    lr, weight_decay
-        Step size, and L2 penalty (`adamw`: decoupled).
-    lr_step, lr_gamma
-        Multiply `lr` by `lr_gamma` every `lr_step` epochs; None: never.
-    clip
-        Largest norm of the gradient; None: any.
-    held_out
-        Share of the cells kept from training, on which the loss is measured after each epoch; 0: none.
-    patience
-        Stop after so many epochs without a lower held-out loss (without held-out cells: training loss); None: never.
-    selection
-        Which epoch's weights are kept: `last`; `loss`, the epoch of the lowest held-out loss (training loss where no
-        cells are held out); `oracle`, the epoch whose clusters fit the true labels best, which only serves to compare
-        with papers that select so.
-    """
-
-    seed: int = 0
-    epochs: int = 100
-    batch_size: int = 256
-    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    lr_step: int | None = None
-    lr_gamma: float = 0.5
-    clip: float | None = None
-    held_out: float = 0.0
-    patience: int | None = None
-    selection: Literal["last", "loss", "oracle"] = "last"
-
-    def __post_init__(self) -> None:
-        """Refuse values of another kind, and such that mean nothing."""
-        for name, kind in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if not _is_kind(value, kind):
-                told = kind.__name__ if isinstance(kind, type) else str(kind)
-                raise ModelError(f"{name}={value!r} is not of the kind {told}: see the help of {type(self).__name__}")
-        right = {
-            "epochs": isinstance(self.epochs, int) and self.epochs >= 1,
-            "batch_size": isinstance(self.batch_size, int) and self.batch_size >= 1,
-            "lr": self.lr > 0 and math.isfinite(self.lr),
-            "weight_decay": self.weight_decay >= 0,
-            "lr_step": self.lr_step is None or self.lr_step >= 1,
-            "lr_gamma": self.lr_gamma > 0,
-            "clip": self.clip is None or self.clip > 0,
-            "held_out": 0 <= self.held_out < 1,
-            "patience": self.patience is None or self.patience >= 1,
-            "optimizer": self.optimizer in _OPTIMIZERS,
-            "selection": self.selection in ("last", "loss", "oracle"),
-            "seed": self.seed >= 0,
-        }
-        self._refuse(right)
-
-    def _refuse(self, right: Mapping[str, bool]) -> None:
-        """Raise for the first hyper-parameter whose value is not right."""
-        for name, fine in right.items():
-            if not fine:
-                raise ModelError(
-                    f"{name}={getattr(self, name)!r} means nothing for {type(self).__name__}: see its help"
-                )
-
-
-def _is_kind(value: Any, kind: Any) -> bool:
-    """Return whether a value is of the kind that a field of a configuration is annotated with."""
-    if get_origin(kind) in (Union, UnionType):
-        return any(_is_kind(value, one) for one in get_args(kind))
-    plain: dict[Any, Any] = {int: Integral, float: Real, str: str, bool: bool, NoneType: NoneType}
-    if kind in plain:
-        return isinstance(value, plain[kind]) and (kind is bool or not isinstance(value, bool))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple | list)
-    return True  # choices are checked by their values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +68,9 @@ class Trainer:
         """
         import lightning_fabric
 
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # "Seed set to", "Initializing distributed"
+        fabrics = logging.getLogger("lightning_fabric")
+        level = fabrics.level
+        fabrics.setLevel(logging.WARNING)  # "Initializing distributed"
         try:
             fabric = lightning_fabric.Fabric(
                 accelerator=self.device, devices=self.devices, strategy=self.strategy, precision=self.precision
@@ -165,6 +81,8 @@ class Trainer:
                 f"cannot train on device={self.device!r} with devices={self.devices}, strategy={self.strategy!r}, "
                 f"precision={self.precision!r}: {cause}"
             ) from cause
+        finally:
+            fabrics.setLevel(level)
         return fabric
 
 
@@ -184,7 +102,7 @@ class Task(Protocol):
         """Return the cells of each mini-batch of one epoch."""
 
     def held_out(self) -> Sequence[Rows]:
-        """Return the mini-batches of cells that are kept from training."""
+        """Return the mini-batches of cells that are kept from training, the same each time, of mixed cells."""
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
         """Return what the module takes for these cells; tensors on the CPU."""
@@ -224,9 +142,28 @@ class _State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
+@contextlib.contextmanager
+def _caller_state() -> Iterator[None]:
+    """Leave what a training changes of the whole process as the caller had it."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads, workspace = torch.get_num_threads(), os.environ.get(_WORKSPACE)
+    device = torch.cuda.current_device() if torch.cuda.is_available() else None
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_num_threads(threads)
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
+        if device is not None:
+            torch.cuda.set_device(device)
+
+
+@_caller_state()
 def train(
     task: Task,
-    schedule: Schedule,
+    config: TrainConfig,
     *,
     trainer: Trainer | None = None,
     checkpoints: Path | None = None,
@@ -240,7 +177,7 @@ def train(
     ----------
     task
         Module, cells and mini-batches.
-    schedule
+    config
         The hyper-parameters of training.
     trainer
         Device, precision and processes.
@@ -248,7 +185,7 @@ def train(
         A folder for the state of the run, written every `trainer.checkpoint_every` epochs. If it holds that of the
         same run, the run goes on from there; the result is the same as without the interruption.
     identity
-        What makes two runs the same, beside the schedule: a digest of configuration, genes and data.
+        What makes two runs the same, beside the config: a digest of configuration, genes and data.
     oracle
         Called after each epoch for `selection="oracle"`: how well the clusters fit the true labels.
     progress
@@ -259,14 +196,14 @@ def train(
     ModelError
         The loss became NaN or infinite, or the checkpoints are those of another run.
     """
-    if (schedule.selection == "oracle") != (oracle is not None):
+    if (config.selection == "oracle") != (oracle is not None):
         raise ModelError(
             "selection='oracle' and oracle labels go together: it chooses the epoch by true labels, and serves only to "
             "compare with papers that do so"
         )
     how = trainer or Trainer()
     fabric = how.fabric()
-    optimizer = _optimizer(task.module, schedule, how.precision)
+    optimizer = _optimizer(task.module, config, how.precision)
     state = _State()
     if checkpoints is not None:
         state = _resume(checkpoints, task.module, optimizer, fabric.strategy.precision, identity)
@@ -274,29 +211,28 @@ def train(
     wrapped, stepper = fabric.setup(task.module, optimizer)
     _to_device(optimizer, fabric.device)
     stopped = "epochs"
-    with _repeatable(fabric.device):
-        while state.epoch < schedule.epochs:
-            if schedule.patience is not None and state.epoch - state.best_epoch >= schedule.patience:
+    with _repeatable(fabric.device), _back_to_cpu(task.module):
+        while state.epoch < config.epochs:
+            if config.patience is not None and state.epoch - state.best_epoch >= config.patience:
                 stopped = "patience"
                 break
-            row = _epoch(fabric, wrapped, stepper, task, schedule, state.epoch)
+            row = _epoch(fabric, wrapped, stepper, task, config, state.epoch)
             state.epoch += 1
             if oracle is not None:
                 row["oracle"] = oracle()
             state.history.append({"epoch": float(state.epoch), **row})
-            _note_best(state, task.module, schedule)
+            _note_best(state, task.module, config)
             shown = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "held_out") if name in row)
             log.debug(shown, extra={"stage": "epochs"})
-            done = state.epoch == schedule.epochs
+            done = state.epoch == config.epochs
             if checkpoints is not None and fabric.is_global_zero and (done or state.epoch % how.checkpoint_every == 0):
                 _store(checkpoints, task.module, optimizer, fabric.strategy.precision, identity, state)
             if progress is not None:
-                progress("epochs", state.epoch, schedule.epochs)
+                progress("epochs", state.epoch, config.epochs)
     kept = state.epoch
-    if schedule.selection != "last" and state.best_weights:
+    if config.selection != "last" and state.best_weights:
         task.module.load_state_dict(state.best_weights)
         kept = state.best_epoch
-    task.module.to("cpu").eval()
     losses = sorted(set(state.history[-1]) - {"epoch", "loss"})
     history = pd.DataFrame(state.history, columns=["epoch", "loss", *losses]).astype({"epoch": "int64"})
     return Trained(history, kept, stopped, bool(fabric.is_global_zero))
@@ -315,6 +251,14 @@ def in_order(rows: Rows, size: int) -> list[Rows]:
     return list(np.array_split(rows, -(-len(rows) // size))) if len(rows) else []
 
 
+def fixed(rows: Rows, size: int, seed: int) -> list[Rows]:
+    """Cut held-out cells into mini-batches that are the same each time, whatever the order of the file.
+
+    A loss that compares the cells of a batch would else depend on which cells stand next to each other.
+    """
+    return shuffled(rows, size, np.random.default_rng([seed, 7]))
+
+
 def split(n_cells: int, share: float, seed: int) -> tuple[Rows, Rows]:
     """Return the cells to train on and those to hold out, both in order; at least one to train on."""
     n_held = min(round(share * n_cells), n_cells - 1)
@@ -322,26 +266,26 @@ def split(n_cells: int, share: float, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
-def _optimizer(module: nn.Module, schedule: Schedule, precision: Any) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, config: TrainConfig, precision: Any) -> torch.optim.Optimizer:
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not learned:
         raise ModelError("the model has nothing to learn: every part of it is frozen")
     # Fused: one pass over the weights in place of ten. Not where gradients are scaled: such a step would undo the
     # scaling itself, after they were clipped.
-    plain = schedule.optimizer == "rmsprop" or str(precision).startswith("16")
+    plain = config.optimizer == "rmsprop" or str(precision).startswith("16")
     fused = {} if plain else {"fused": True}
-    made: torch.optim.Optimizer = _OPTIMIZERS[schedule.optimizer](
-        learned, lr=schedule.lr, weight_decay=schedule.weight_decay, **fused
+    made: torch.optim.Optimizer = _OPTIMIZERS[config.optimizer](
+        learned, lr=config.lr, weight_decay=config.weight_decay, **fused
     )
     return made
 
 
-def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, schedule: Schedule, epoch: int) -> dict[str, float]:
+def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainConfig, epoch: int) -> dict[str, float]:
     """Train one epoch and measure the held-out loss; return the means of the losses."""
     for group in optimizer.param_groups:
-        steps = 0 if schedule.lr_step is None else epoch // schedule.lr_step
-        group["lr"] = schedule.lr * schedule.lr_gamma**steps
-    order = task.batches(np.random.default_rng([schedule.seed, 2, epoch]))
+        steps = 0 if config.lr_step is None else epoch // config.lr_step
+        group["lr"] = config.lr * config.lr_gamma**steps
+    order = task.batches(np.random.default_rng([config.seed, 2, epoch]))
     # Every process takes as many batches as the others: gradients are averaged at each step.
     n_ranks = fabric.world_size
     own = order[fabric.global_rank : len(order) // n_ranks * n_ranks : n_ranks] if n_ranks > 1 else order
@@ -349,7 +293,7 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, schedule: Sched
         raise ModelError(
             f"an epoch has {len(order)} mini-batches for {n_ranks} processes: lower batch_size or use fewer devices"
         )
-    seed = [schedule.seed, 3, epoch, fabric.global_rank]
+    seed = [config.seed, 3, epoch, fabric.global_rank]
     rng = np.random.default_rng(seed)
     torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     module.train()
@@ -358,19 +302,19 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, schedule: Sched
         losses = module(**fabric.to_device(task.batch(rows, rng)))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(losses["loss"])
-        if schedule.clip is not None:
-            fabric.clip_gradients(module, optimizer, max_norm=schedule.clip, error_if_nonfinite=False)
+        if config.max_grad_norm is not None:
+            fabric.clip_gradients(module, optimizer, max_norm=config.max_grad_norm, error_if_nonfinite=False)
         optimizer.step()
         means.add(losses, len(rows))
     row = means.result(fabric)
     held = task.held_out()
     if held:
-        row["held_out"] = _held_out(fabric, module, task, held, schedule.seed)
+        row["held_out"] = _held_out(fabric, module, task, held, config.seed)
     wrong = [name for name, value in row.items() if not math.isfinite(value)]
     if wrong:
         raise ModelError(
             f"the loss became NaN or infinite in epoch {epoch + 1} ({', '.join(wrong)}): lower lr (now "
-            f"{schedule.lr:g}), set clip=, or use precision='32-true'"
+            f"{config.lr:g}), set max_grad_norm=, or use precision='32-true'"
         )
     return row
 
@@ -406,29 +350,32 @@ class _Means:
         return {name: float(fabric.all_reduce(total / self._n, reduce_op="mean")) for name, total in self._sums.items()}
 
 
-def _note_best(state: _State, module: nn.Module, schedule: Schedule) -> None:
+def _note_best(state: _State, module: nn.Module, config: TrainConfig) -> None:
     row = state.history[-1]
-    by_labels = schedule.selection == "oracle"
+    by_labels = config.selection == "oracle"
     value = -row["oracle"] if by_labels else row.get("held_out", row["loss"])
     if value < state.best:
         state.best, state.best_epoch = value, state.epoch
-        if schedule.selection != "last":
+        if config.selection != "last":
             state.best_weights = {name: one.detach().cpu().clone() for name, one in module.state_dict().items()}
+
+
+@contextlib.contextmanager
+def _back_to_cpu(module: nn.Module) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        module.to("cpu").eval()
 
 
 @contextlib.contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
     """Keep the caller's random state, and ask CUDA for kernels that give one result."""
-    before = torch.are_deterministic_algorithms_enabled()
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices, enabled=True):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if device.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            os.environ.setdefault(_WORKSPACE, ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
+        yield
 
 
 def _store(
@@ -449,17 +396,25 @@ def _store(
 
 
 def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, precision: Any, identity: str) -> _State:
-    found = checkpoint.read(folder, identity=identity)
-    if found is None:
+    stored = checkpoint.read(folder, identity=identity)
+    if stored is None:
         return _State()
-    tensors, facts = found
-    module.load_state_dict(tensors["module"])
-    checkpoint.restore(optimizer, tensors["optimizer"])
-    if facts.get("precision"):
-        precision.load_state_dict(facts["precision"])
-    log.info("going on after epoch %d, from %s", facts["epoch"], folder)
-    best = tensors.get("best", {})
-    return _State(facts["epoch"], list(facts["history"]), facts["best"], facts["best_epoch"], best)
+    tensors, facts = stored
+    try:
+        module.load_state_dict(tensors["module"])
+        checkpoint.restore(optimizer, tensors["optimizer"])
+        if facts.get("precision"):
+            precision.load_state_dict(facts["precision"])
+        history = [{str(name): float(value) for name, value in row.items()} for row in facts["history"]]
+        state = _State(
+            int(facts["epoch"]), history, float(facts["best"]), int(facts["best_epoch"]), tensors.get("best", {})
+        )
+        if len(history) != state.epoch or not 0 <= state.best_epoch <= state.epoch:
+            raise ValueError(f"{len(history)} rows of history after epoch {state.epoch}")
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as cause:
+        raise ModelError(f"the checkpoint {folder} is damaged: {cause!r}. Remove it to start anew") from cause
+    log.info("going on after epoch %d, from %s", state.epoch, folder)
+    return state
 
 
 def _to_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

@@ -35,7 +35,7 @@ def commands() -> Iterator[Any]:
     def walk(name: str, command: Any, parent: Any) -> Iterator[Any]:
         context = command.make_context(name, [], parent=parent, resilient_parsing=True)
         yield context
-        for inner_name, inner in _inner(command).items():
+        for inner_name, inner in _inner(context).items():
             yield from walk(inner_name, inner, context)
 
     return walk("genetext", typer.main.get_command(app), None)
@@ -46,8 +46,11 @@ def options(context: Any) -> list[Any]:
     return [one for one in context.command.get_params(context) if not getattr(one, "hidden", False)]
 
 
-def _inner(command: Any) -> dict[str, Any]:
-    return {name: one for name, one in getattr(command, "commands", {}).items() if not one.hidden}
+def _inner(context: Any) -> dict[str, Any]:
+    command = context.command
+    names = command.list_commands(context) if hasattr(command, "list_commands") else []
+    inner = {name: command.get_command(context, name) for name in names}
+    return {name: each for name, each in inner.items() if not each.hidden}
 
 
 def _section(context: Any) -> str:
@@ -55,7 +58,7 @@ def _section(context: Any) -> str:
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     anchor = path.replace(" ", "-")
     parts = [f"## {path} {{#{anchor}}}", "", _prose(command.help), "", "```console", f"$ {usage}", "```", ""]
-    if inner := _inner(command):
+    if inner := _inner(context):
         links = [
             (f"[`{name}`](#{anchor}-{name})", _cell(one.get_short_help_str(limit=300))) for name, one in inner.items()
         ]

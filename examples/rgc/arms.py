@@ -33,7 +33,7 @@ CONTRASTIVE: dict[str, Any] = {
     "weighting": "contrast",
     "top_n": 100,
     "n_genes": None,  # the genes are chosen before, the same for all arms
-    "hidden": 256,
+    "n_hidden": 256,
     "n_latent": 64,
     "loss": "supervised",  # cells without a label only tell the axes to start from
 }

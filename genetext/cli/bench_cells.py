@@ -165,14 +165,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _settings(models: list[str], pairs: list[str]) -> dict[str, dict[str, Any]]:
     """Read `topic.n_topics=20`; what a model does not have is wrong usage."""
-    import cellmodels
-    from cellmodels.eval.bench.embeddings import KNOWN, LABELLED
-    from cellmodels.train.hyperparameters import parse
+    from cellmodels.eval.bench.embeddings import Known, model_names
+    from cellmodels.train.config import parse
     from genetext.errors import ModelError
 
-    unknown = [one for one in models if one not in (*KNOWN, LABELLED)]
+    unknown = [name for name in models if name not in model_names()]
     if unknown or not models:
-        raise typer.BadParameter(f"--models {','.join(unknown)}: choose {', '.join(KNOWN)}, {LABELLED}")
+        raise typer.BadParameter(f"--models {','.join(unknown)}: choose {', '.join(model_names())}")
     given: dict[str, list[str]] = {}
     for pair in pairs:
         model, dot, rest = pair.partition(".")
@@ -181,7 +180,7 @@ def _settings(models: list[str], pairs: list[str]) -> dict[str, dict[str, Any]]:
         given.setdefault(model, []).append(rest)
     found = {}
     for model, own in given.items():
-        kind = getattr(cellmodels, KNOWN["contrastive" if model == LABELLED else model])
+        kind = Known(model).entry.load()
         try:
             found[model] = parse(kind.Config, own)
             kind(**found[model])

@@ -1,25 +1,25 @@
 """`genetext fit` and `genetext apply`: models of cells, fitted to a file, and used on another."""
 
-from collections.abc import Callable
-from contextlib import contextmanager
+import inspect
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from cellmodels import registry
+from genetext import disk
 from genetext.cli import console
 from genetext.cli.match import Column, Layer, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose, parse_control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cellmodels.base import CellModel
+    from cellmodels.registry import ModelEntry
 
-MODELS = {
-    "contrastive": ("ContrastiveModel", "Learn cells by contrast from gene text, expression, or both; label others."),
-    "topic": ("TopicModel", "Learn topics of cells that are points among the gene texts."),
-    "refinement": ("RefinementModel", "Learn clusters of cells from two views and a graph of genes."),
-}
 _SELECTIONS = ("last", "loss", "oracle")
 
 Data = Annotated[Path | None, typer.Argument(help=".h5ad; it is not changed.", show_default=False)]
@@ -29,6 +29,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="What to wri
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group = typer.Typer(
+        cls=_Models,
         help="Fit a model of cells, with gene text as a prior or without.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,9 +39,6 @@ def register(app: typer.Typer) -> None:
     @group.callback()
     def _group() -> None:
         """Fit a model of cells, with gene text as a prior or without."""
-
-    for name, (kind, what) in MODELS.items():
-        group.command(name, help=what)(_fit_command(name, kind))
 
     @app.command("apply")
     def apply(
@@ -69,7 +67,6 @@ def register(app: typer.Typer) -> None:
         if min_covered == 0:
             raise typer.BadParameter("--min-covered 0: give a share above 0")
         from cellmodels import load_model
-        from genetext import disk
         from genetext.keys import Keys
 
         with console.progress(quiet=quiet):
@@ -78,27 +75,59 @@ def register(app: typer.Typer) -> None:
             assert fitted.genes is not None
             coverage = fitted.genes.find(adata, min_covered=min_covered)
             name = key_added or fitted.name
-            adata.obsm[Keys.model(name)] = fitted.embed(adata, layer=layer, min_covered=min_covered, device=device)
-            told = _labels(fitted, adata, name, layer=layer, min_covered=min_covered, min_confidence=min_confidence)
-            Keys().record(adata, name, {**fitted.summary(), "applied": True, "n_genes_found": _found(coverage)})
+            labels = fitted.to_anndata(
+                adata,
+                key_added=name,
+                layer=layer,
+                min_covered=min_covered,
+                min_confidence=min_confidence,
+                device=device,
+            )
+            facts = {"applied": True, "n_genes_found": int((coverage.columns >= 0).sum())}
+            Keys().record(adata, name, {**fitted.summary(), **facts})
             with disk.atomic_file(output) as handle:
                 adata.write_h5ad(handle.name)
+        counts = {} if labels is None else labels["label"].value_counts().to_dict()
+        n_without = 0 if labels is None else int(labels["label"].isna().sum())
         if as_json:
             genes = {"share": coverage.share, "by": coverage.by, "missing": coverage.missing}
+            labelled = {} if labels is None else {"labels": counts, "n_without": n_without}
             console.emit(
-                {"path": str(output), "n_cells": adata.n_obs, "model": fitted.summary(), "genes": genes, **told}
+                {"path": str(output), "n_cells": adata.n_obs, "model": fitted.summary(), "genes": genes, **labelled}
             )
             return
         console.note(str(coverage), quiet=quiet)
-        for label, count in told.get("labels", {}).items():
+        for label, count in counts.items():
             console.note(f"{count:>9,} {label}", quiet=quiet)
-        if told.get("n_without"):
-            console.note(f"{told['n_without']:,} cells without a label", quiet=quiet)
+        if n_without:
+            console.note(f"{n_without:,} cells without a label", quiet=quiet)
         console.note(f"{adata.n_obs:,} cells in obsm[X_{name}]", quiet=quiet)
         typer.echo(output)
 
 
-def _fit_command(name: str, kind: str) -> Callable[..., None]:
+class _Models(TyperGroup):
+    """One command per model; a model of another distribution is not loaded before it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the models."""
+        del ctx
+        return [*registry.models()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command that fits a model, None where there is no such model."""
+        del ctx
+        entry = registry.models().get(cmd_name)
+        if entry is None:
+            return None
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name, help=entry.summary)(_fit_command(entry))
+        return typer.main.get_command(app)
+
+
+def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
+    """Return the function of a command: the options below, and those of the model."""
+    name = entry.name
+
     def command(
         data: Data = None,
         output: Output = None,
@@ -107,13 +136,6 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         ] = None,
         model: Annotated[
             Path | None, typer.Option("--model", help=f"Where to save the model. Default: OUTPUT, as .{name}.")
-        ] = None,
-        labels: Annotated[
-            str | None, typer.Option("--labels", "-l", help="Column of obs to learn from (contrastive only).")
-        ] = None,
-        view: Annotated[
-            str | None,
-            typer.Option("--view", help="What topics are to agree with: prior, a key of obsm, or none (topic only)."),
         ] = None,
         clusters: Annotated[
             int | None, typer.Option("--clusters", "-k", min=1, help="How many. Default: told by their stability.")
@@ -167,17 +189,14 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         ] = False,
         as_json: console.Json = False,
         quiet: console.Quiet = False,
+        **options: str | None,
     ) -> None:
         if show_config:
-            _show_config(kind, as_json=as_json)
+            _show_config(entry, as_json=as_json)
             return
         if data is None or output is None:
             raise typer.BadParameter("give the data (.h5ad) and --output (.h5ad), or --show-config")
         _refuse_paths(data, output)
-        if labels is not None and name != "contrastive":
-            raise typer.BadParameter(f"--labels: the {name} model learns from no labels; contrastive does")
-        if view is not None and name != "topic":
-            raise typer.BadParameter(f"--view: the {name} model has none; topic does")
         if selection not in (None, *_SELECTIONS):
             raise typer.BadParameter(f"--selection {selection}: choose {', '.join(_SELECTIONS)}")
         if (selection == "oracle") != (oracle_labels is not None):
@@ -187,19 +206,19 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
         if priors is None and (control is not None or post):
             raise typer.BadParameter("--control and --post change a prior: name it with --priors")
         given = {"epochs": epochs, "n_genes": n_genes, "batch_size": batch_size, "selection": selection}
-        made = _make(
-            kind, preset, {key: value for key, value in given.items() if value is not None}, setting or [], seed
-        )
+        given = {key: value for key, value in given.items() if value is not None}
+        fitted = _make(entry, preset, given, setting or [], seed)
         from cellmodels import Trainer
 
         trainer = Trainer(device=device, devices=devices, strategy=strategy, precision=precision)
-        own = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
+        state = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
         folder = model or output.with_name(f"{output.stem}.{name}")
-        from genetext import disk
+        nullable = {option.name for option in entry.options if option.nullable}
+        own = {key: None if value == "none" and key in nullable else value for key, value in options.items() if value}
         from genetext.errors import ModelError
         from genetext.keys import Keys
 
-        with console.progress(quiet=quiet) as progress:
+        with console.progress(quiet=quiet) as progress, _alone(output, folder, state):
             adata = read_h5ad(data)
             if clusters is not None and clusters > adata.n_obs:
                 raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
@@ -215,48 +234,70 @@ def _fit_command(name: str, kind: str) -> Callable[..., None]:
                     r_names=r_names,
                 )
                 prior = prior.without() if without else prior
-            more: dict[str, Any] = {"labels": labels} if labels is not None else {}
-            if view is not None:
-                more["view"] = None if view == "none" else view
-            with _going_on(own):
-                made.fit(
+            with _going_on(state):
+                fitted.fit(
                     adata,
                     prior,
                     layer=layer,
                     trainer=trainer,
-                    checkpoints=own,
+                    checkpoints=state,
                     oracle=oracle_labels,
                     progress=progress,
-                    **more,
+                    **own,
                 )
-            if not made.is_main:
+            if not fitted.is_main:
                 return
-            made.save(folder)
-            made.to_anndata(adata, layer=layer)
-            found = _cluster(made, adata, clusters, seed=seed)
+            fitted.save(folder)
+            fitted.to_anndata(adata, layer=layer)
+            groups = _cluster(fitted, adata, clusters, seed=seed)
             with disk.atomic_file(output) as handle:
                 adata.write_h5ad(handle.name)
             if checkpoints is None:
-                _remove(own)
+                shutil.rmtree(state, ignore_errors=True)
         facts = Keys().recorded(adata, name)
         if as_json:
             report = prior.report.to_json() if prior is not None and prior.report is not None else None
             places = {"path": str(output), "model": str(folder)}
-            console.emit({**places, "n_cells": adata.n_obs, "clusters": found, "facts": facts, "genes": report})
+            console.emit({**places, "n_cells": adata.n_obs, "clusters": groups, "facts": facts, "genes": report})
             return
         if prior is not None and prior.report is not None:
             console.note(str(prior.report), quiet=quiet)
         losses = ", ".join(f"{key} {value:.4g}" for key, value in facts["losses"].items() if key != "epoch")
         console.note(f"epoch {facts['epoch']} kept ({facts['selection']}); last: {losses}", quiet=quiet)
-        how = f"stability {found['stability']:.2f}" if found["stability"] is not None else str(found["method"])
+        how = f"stability {groups['stability']:.2f}" if groups["stability"] is not None else str(groups["method"])
         console.note(
-            f"{adata.n_obs:,} cells in obsm[X_{name}], {found['n_clusters']} clusters ({how}) in "
+            f"{adata.n_obs:,} cells in obsm[X_{name}], {groups['n_clusters']} clusters ({how}) in "
             f"obs[{name}_cluster], the model in {folder}",
             quiet=quiet,
         )
         typer.echo(output)
 
+    signature = inspect.signature(command)
+    shared = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    for option in entry.options:
+        spelt = [f"--{option.name.replace('_', '-')}", *([option.short] if option.short else [])]
+        hint = Annotated[str | None, typer.Option(*spelt, help=option.help)]
+        shared.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+        command.__annotations__[option.name] = hint
+    command.__signature__ = signature.replace(parameters=shared)  # type: ignore[attr-defined]
     return command
+
+
+@contextmanager
+def _alone(*paths: Path) -> Iterator[None]:
+    """Refuse to write where another `fit` is writing."""
+    from genetext.errors import DiskError, ModelError
+
+    with ExitStack() as held:
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # other processes of one training write nothing
+            for path in sorted({path.resolve() for path in paths}):
+                try:
+                    held.enter_context(disk.lock(f"fit-{disk.sha256_json(str(path))[:16]}", timeout=0))
+                except DiskError as cause:
+                    raise ModelError(
+                        f"another `genetext fit` is writing to {path}: wait for its end, or name another output"
+                    ) from cause
+        yield
 
 
 def _refuse_paths(data: Path, output: Path) -> None:
@@ -269,34 +310,36 @@ def _refuse_paths(data: Path, output: Path) -> None:
         raise typer.BadParameter(f"--output {output} is the input: name another file")
 
 
-def _make(kind: str, preset: str | None, given: dict[str, Any], pairs: list[str], seed: int) -> "CellModel[Any]":
+def _make(
+    entry: "ModelEntry", preset: str | None, given: dict[str, Any], pairs: list[str], seed: int
+) -> "CellModel[Any, Any]":
     """Return the model, not fitted; what its hyper-parameters cannot be is wrong usage."""
-    import cellmodels
-    from cellmodels.train import hyperparameters as settings
+    from cellmodels.train.config import parse
     from genetext.errors import ModelError
 
-    model = getattr(cellmodels, kind)
+    model = entry.load()
     try:
-        named = settings.parse(model.Config, pairs)
+        named = parse(model.Config, pairs)
         twice = sorted(set(named) & {*given, "seed"})
         if twice:
             raise ModelError(f"{', '.join(twice)} has an option of its own: give it once")
         changes = {**given, **named, "seed": seed}
-        made: CellModel[Any] = model(**changes) if preset is None else model.preset(preset, **changes)
+        return model(**changes) if preset is None else model.preset(preset, **changes)
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
-    return made
 
 
-def _show_config(kind: str, *, as_json: bool) -> None:
-    import cellmodels
-    from cellmodels.train import hyperparameters as settings
+def _show_config(entry: "ModelEntry", *, as_json: bool) -> None:
+    from dataclasses import asdict
 
-    model = getattr(cellmodels, kind)
+    from cellmodels.train.config import listing
+
+    model = entry.load()
     if as_json:
-        console.emit(settings.plain(model))
+        presets = {preset: dict(values) for preset, values in model.presets.items()}
+        console.emit({"default": asdict(model.Config()), "presets": presets})
         return
-    frame = settings.listing(model)
+    frame = listing(model.Config, model.presets)
     console.table(frame, dict.fromkeys(frame.columns, str))
 
 
@@ -320,7 +363,7 @@ def _priors(name: str, post: str, seeded: tuple[str, int] | None) -> Any:
     return priors if seeded is None else getattr(priors, seeded[0])(seeded[1])
 
 
-def _cluster(model: "CellModel[Any]", adata: Any, n_clusters: int | None, *, seed: int) -> dict[str, Any]:
+def _cluster(model: "CellModel[Any, Any]", adata: Any, n_clusters: int | None, *, seed: int) -> dict[str, Any]:
     import pandas as pd
 
     from cellmodels.groups.clusters import cluster
@@ -328,47 +371,19 @@ def _cluster(model: "CellModel[Any]", adata: Any, n_clusters: int | None, *, see
 
     # The stability of clusters is told on four fifths of the cells, each of which needs neighbours among them.
     k = max(1, min(15, adata.n_obs * 4 // 5 - 1))
-    found = cluster(adata.obsm[Keys.model(model.name)], n_clusters, seed=seed, k=k)
-    adata.obs[f"{model.name}_cluster"] = pd.Categorical([str(one) for one in found.labels])
-    facts = {key: "none" if value is None else value for key, value in found.facts.items()}
+    groups = cluster(adata.obsm[Keys.model(model.name)], n_clusters, seed=seed, k=k)
+    adata.obs[f"{model.name}_cluster"] = pd.Categorical([str(label) for label in groups.labels])
+    facts = {key: "none" if value is None else value for key, value in groups.facts.items()}
     facts["estimated"] = n_clusters is None
     Keys().record(adata, model.name, {**Keys().recorded(adata, model.name), "clusters": facts})
-    return {**found.facts, "estimated": n_clusters is None}
-
-
-def _labels(model: "CellModel[Any]", adata: Any, name: str, *, min_confidence: float, **where: Any) -> dict[str, Any]:
-    """Write labels and confidence where the model has labelled cells; return how many cells have which."""
-    if "reference" not in model.arrays:
-        return {}
-    import numpy as np
-    import pandas as pd
-
-    predict: Any = getattr(model, "predict")  # noqa: B009 - only some models have it
-    told = predict(adata, min_confidence=min_confidence, **where)
-    adata.obs[f"{name}_label"] = pd.Categorical(told["label"])
-    adata.obs[f"{name}_confidence"] = told["confidence"].to_numpy(np.float32)
-    counts = told["label"].value_counts()
-    return {
-        "labels": {str(label): int(count) for label, count in counts.items()},
-        "n_without": int(told["label"].isna().sum()),
-    }
-
-
-def _found(coverage: Any) -> int:
-    return int((coverage.columns >= 0).sum())
+    return {**groups.facts, "estimated": n_clusters is None}
 
 
 @contextmanager
-def _going_on(checkpoints: Path) -> "Iterator[None]":
+def _going_on(checkpoints: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         if checkpoints.exists():
             console.note(f"The epochs up to the last checkpoint are in {checkpoints}.")
         raise
-
-
-def _remove(checkpoints: Path) -> None:
-    import shutil
-
-    shutil.rmtree(checkpoints, ignore_errors=True)

@@ -369,7 +369,7 @@ def _download(encoder: OpenAIEncoder, ledger: _Ledger, file_id: str | None) -> I
             response.stream_to_file(path)
 
     try:
-        with disk.writing(path):
+        with disk.saying_where(path):
             encoder.api.call(f"the answers of {ledger.batch_id}", request)
             with path.open("rb") as handle:
                 for row in handle:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import cellmodels
-from cellmodels import load_model
+from cellmodels import load_model, register, registry
 from genetext.errors import ModelError
 from tests.cellmodels.toy import ToyModel, cells
 
@@ -18,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def model():
-    return ToyModel(epochs=2, clip=1.0).fit(cells())
+    return ToyModel(epochs=2, max_grad_norm=1.0).fit(cells())
 
 
 def test_what_was_saved_is_what_was_fitted(tmp_path, model):
@@ -60,10 +59,12 @@ def test_a_fresh_process_embeds_alike(tmp_path, model):
 
 def test_any_kind_is_read_by_its_name(tmp_path, model, monkeypatch):
     model.save(tmp_path / "m")
-    with pytest.raises(ModelError, match="holds a ToyModel, which this version of genetext does not know"):
+    with pytest.raises(
+        ModelError, match=r"holds a model 'toy' of the class tests.*toy:ToyModel, which is not known here"
+    ):
         load_model(tmp_path / "m")
-    monkeypatch.setitem(cellmodels._EXPORTS, "ToyModel", "tests.cellmodels.toy")
-    monkeypatch.setattr(cellmodels, "__all__", [*cellmodels.__all__, "ToyModel"])
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+    assert register(ToyModel) is ToyModel
     assert isinstance(load_model(tmp_path / "m"), ToyModel)
 
 
@@ -72,7 +73,7 @@ def test_another_class_does_not_read_it(tmp_path, model):
         pass
 
     model.save(tmp_path / "m")
-    with pytest.raises(ModelError, match=r"holds a ToyModel, not a OtherModel: use ToyModel.load\(\)"):
+    with pytest.raises(ModelError, match=r"holds a model 'toy' of the class .*:ToyModel, not .*OtherModel"):
         OtherModel.load(tmp_path / "m")
 
 
@@ -106,7 +107,7 @@ def test_another_format_version_is_refused_with_both_numbers(tmp_path, model):
     model.save(tmp_path / "m")
     path = tmp_path / "m" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
-    with pytest.raises(ModelError, match="has format version 99, this genetext reads version 1"):
+    with pytest.raises(ModelError, match="has format version 99, this genetext reads version 2"):
         ToyModel.load(tmp_path / "m")
 
 
@@ -118,10 +119,10 @@ def test_a_configuration_of_another_version_is_an_error_that_names_the_folder(tm
     with pytest.raises(ModelError, match="m was written by another version.*no hyper-parameter temperature"):
         ToyModel.load(tmp_path / "m")
     path.write_text(json.dumps({**there, "config": {**there["config"], "n_latent": 7}}))
-    with pytest.raises(ModelError, match="the weights in .*m do not fit ToyModel"):
+    with pytest.raises(ModelError, match="what is stored in .*m does not fit ToyModel"):
         ToyModel.load(tmp_path / "m")
     path.write_text(json.dumps({key: value for key, value in there.items() if key != "facts"}))
-    with pytest.raises(ModelError, match="m cannot be read: 'facts'"):
+    with pytest.raises(ModelError, match="m cannot be read: .* has facts=None"):
         ToyModel.load(tmp_path / "m")
 
 

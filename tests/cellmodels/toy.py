@@ -13,7 +13,9 @@ from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
-from cellmodels.train.loop import Schedule, in_order, shuffled, split
+from cellmodels.state import NoState
+from cellmodels.train.config import Count, ShareBelowOne, TrainConfig
+from cellmodels.train.loop import fixed, shuffled, split
 
 
 def cells(n: int = 60, n_genes: int = 30, *, seed: int = 0, groups: int = 3) -> anndata.AnnData:
@@ -30,11 +32,11 @@ def cells(n: int = 60, n_genes: int = 30, *, seed: int = 0, groups: int = 3) -> 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToyConfig(Schedule):
-    n_latent: int = 4
-    dropout: float = 0.1
-    epochs: int = 5
-    batch_size: int = 16
+class ToyConfig(TrainConfig):
+    n_latent: Count = 4
+    dropout: ShareBelowOne = 0.1
+    epochs: Count = 5
+    batch_size: Count = 16
 
 
 class _Net(nn.Module):
@@ -58,13 +60,13 @@ class _Task:
         return shuffled(self._train, self._config.batch_size, rng)
 
     def held_out(self) -> Sequence[Rows]:
-        return in_order(self._held, self._config.batch_size)
+        return fixed(self._held, self._config.batch_size, self._config.seed)
 
     def batch(self, rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
         return {"x": torch.from_numpy(self._data.dense(rows))}
 
 
-class ToyModel(CellModel[ToyConfig]):
+class ToyModel(CellModel[ToyConfig, NoState]):
     name = "toy"
     needs = "log"
     Config = ToyConfig
@@ -76,6 +78,7 @@ class ToyModel(CellModel[ToyConfig]):
         data = self._start(adata, found, columns, self._priors(adata, priors))
         self._train(
             lambda module: _Task(module, data, self.config),
+            NoState(),
             adata=adata,
             data=data,
             trainer=trainer,

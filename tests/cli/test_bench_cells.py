@@ -105,7 +105,7 @@ def test_quick_takes_small_models_few_seeds_and_few_cells(h5ad):
         (["{in}", "-l", "cell_type", "--models", ""], 2, "choose contrastive"),
         (["{in}", "-l", "cell_type", "--set", "n_topics=3"], 2, "MODEL.NAME=VALUE"),
         (["{in}", "-l", "cell_type", "--set", "topic.n_topic=3"], 2, "no hyper-parameter 'n_topic'"),
-        (["{in}", "-l", "cell_type", "--set", "topic.lr=-3"], 2, "lr=-3.0 means nothing"),
+        (["{in}", "-l", "cell_type", "--set", "topic.lr=-3"], 2, "lr=-3: it has to be a number above 0"),
         (["{in}", "-l", "cell_type", "-j", "0"], 2, "--jobs 0"),
         (["{in}", "-l", "cell_type", "--post", "center"], 2, "name it with --priors"),
         (["{in}", "-l", "kind"], 1, "there is no column 'kind' in obs: there are cell_type, donor"),

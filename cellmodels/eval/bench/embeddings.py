@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellmodels import registry
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
 from cellmodels.groups.pca import principal_components
@@ -17,41 +18,54 @@ if TYPE_CHECKING:
     from genetext.priors import GenePriors
 
 Floats = NDArray[np.float64]
-Make = Callable[[int], "CellModel[Any]"]
+Make = Callable[[int], "CellModel[Any, Any]"]
 """From a seed to a model, not fitted."""
 
-KNOWN = {"contrastive": "ContrastiveModel", "topic": "TopicModel", "refinement": "RefinementModel"}
-LABELLED = "contrastive-labels"
-"""The contrastive model fitted with the few labels themselves, to the few cells that have them."""
-QUICK: Mapping[str, Mapping[str, Any]] = {
-    "contrastive": {"epochs": 20, "n_genes": 1000, "hidden": 128, "n_latent": 32},
-    LABELLED: {"epochs": 15, "n_genes": 1000, "hidden": 128, "n_latent": 32},
-    "topic": {"epochs": 80, "n_genes": 1000, "n_topics": 20, "n_hidden": 100, "n_embedding": 64, "lr_step": 20},
-    "refinement": {"n_genes": 1000, "n_hidden": 128, "gene_features": 64},
-}
-"""Hyper-parameters that take seconds on some hundreds of cells; models are smaller and fitted for less long than by
-default, so that these numbers are no measure of the models."""
+_LABELS = "-labels"
+"""Ends the name of a model that is fitted with the few labels themselves, to the few cells that have them."""
 WEIGHTING = "contrast"
 """Of the gene vectors where they stand alone: what a cell expresses more than others."""
 
 
+def model_names() -> list[str]:
+    """Return the names of all models that are known, and of those that learn from labels once more with `-labels`."""
+    entries = registry.models()
+    return [*entries, *(f"{name}{_LABELS}" for name, entry in entries.items() if entry.learns_labels)]
+
+
 @dataclass(frozen=True)
 class Known:
-    """A model of this package by name, with hyper-parameters; can be sent to another process."""
+    """A model by its name in `model_names()`, with hyper-parameters; can be sent to another process."""
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, seed: int) -> "CellModel[Any]":
-        """Return the model with this seed."""
-        import cellmodels
+    @property
+    def labelled(self) -> bool:
+        """Whether it is fitted with labels."""
+        return self.name.endswith(_LABELS)
 
-        kind = "contrastive" if self.name == LABELLED else self.name
-        if kind not in KNOWN:
-            raise BenchError(f"there is no model {self.name!r}: there are {', '.join(KNOWN)} and {LABELLED}")
-        fixed = {"loss": "supervised", "held_out": 0.0} if self.name == LABELLED else {}
-        made: CellModel[Any] = getattr(cellmodels, KNOWN[kind])(**{**fixed, **self.settings, "seed": seed})
-        return made
+    @property
+    def entry(self) -> registry.ModelEntry:
+        """What is known of the model.
+
+        Raises
+        ------
+        BenchError
+            There is no such model.
+        """
+        if self.name not in model_names():
+            raise BenchError(f"there is no model {self.name!r}: there are {', '.join(model_names())}")
+        return registry.find(self.name.removesuffix(_LABELS) if self.labelled else self.name)
+
+    def quick(self) -> "Known":
+        """Return it smaller and fitted for less long, where the settings say nothing else: no measure of the model."""
+        return Known(self.name, {**self.entry.quick, **self.settings})
+
+    def __call__(self, seed: int) -> "CellModel[Any, Any]":
+        """Return the model with this seed."""
+        fixed = {"held_out": 0.0} if self.labelled else {}
+        return self.entry.load()(**{**fixed, **self.settings, "seed": seed})
 
 
 def fingerprint(make: Make) -> dict[str, Any]:

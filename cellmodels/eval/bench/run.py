@@ -13,9 +13,6 @@ import pandas as pd
 from cellmodels.data.inputs import labels_of, read_cells
 from cellmodels.eval.bench import ledger
 from cellmodels.eval.bench.embeddings import (
-    KNOWN,
-    LABELLED,
-    QUICK,
     WEIGHTING,
     Known,
     Make,
@@ -26,6 +23,7 @@ from cellmodels.eval.bench.embeddings import (
 from cellmodels.eval.bench.protocol import EXPRESSION, PRIORS, Arm, Protocol
 from cellmodels.eval.bench.report import CellsBenchmark
 from cellmodels.eval.bench.scores import Score, Truth, grouping, labelling
+from cellmodels.registry import BUILT_IN
 from genetext import disk
 from genetext.errors import BenchError, first_ten
 from genetext.progress import Progress
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from genetext.priors import GenePriors
 
 log = logging.getLogger("genetext")
+_MODELS = tuple(entry.name for entry in BUILT_IN)
 
 
 def bench_cells(
@@ -41,7 +40,7 @@ def bench_cells(
     labels: str,
     *,
     priors: "GenePriors | str | Path | None" = None,
-    models: Sequence[str] | Mapping[str, Make] = tuple(KNOWN),
+    models: Sequence[str] | Mapping[str, Make] = _MODELS,
     groups: str | None = None,
     protocol: Protocol | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -70,8 +69,9 @@ def bench_cells(
     priors
         Gene vectors, or the name of an index; aligned here where they are not. None: models without a prior alone.
     models
-        Of `contrastive`, `topic`, `refinement`, and `contrastive-labels` (fitted to the few labelled cells, with their
-        labels; not grouped); or a mapping from a name to a function that makes a model from a seed.
+        Names of models (`cellmodels.registry`); with `-labels` behind, such as `contrastive-labels`, fitted to the few
+        labelled cells, with their labels, and not grouped. Or a mapping from a name to a function that makes a model
+        from a seed.
     groups
         The column of donors or batches: one is held out at a time, another one for each seed.
     protocol
@@ -81,7 +81,7 @@ def bench_cells(
     max_cells
         Take so many cells at most, drawn once for all.
     quick
-        Take small models and few epochs (`embeddings.QUICK`), where `settings` say nothing else.
+        Take small models and few epochs, where `settings` say nothing else.
     device
         To train on.
     jobs
@@ -162,8 +162,7 @@ class _World:
     def _score(self, arm: Arm) -> list[Score]:
         truth, protocol = self.truth, self.protocol
         make = self.makers.get(arm.method)
-        if arm.method == LABELLED:
-            assert make is not None
+        if isinstance(make, Known) and make.labelled:
             chosen = make
 
             def fitted(train: Any, known: Any, seed: int) -> Any:
@@ -224,7 +223,8 @@ def _makers(
     else:
         if len(set(models)) < len(models):
             raise BenchError(f"a model is named twice: {', '.join(models)}")
-        makers = {one: Known(one, {**(QUICK.get(one, {}) if quick else {}), **settings.get(one, {})}) for one in models}
+        known = [Known(name, settings.get(name, {})) for name in models]
+        makers = {model.name: model.quick() if quick else model for model in known}
     for make in makers.values():
         make(0)  # refuses what its hyper-parameters cannot be, before any work
     return makers

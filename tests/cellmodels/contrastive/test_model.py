@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 from cellmodels import ContrastiveModel, load_model
+from cellmodels.contrastive.config import ContrastiveConfig
 from cellmodels.contrastive.network import principal_axes
+from cellmodels.contrastive.task import ContrastiveTask, Inputs
 from cellmodels.contrastive.views import Averaging, MeanOfGenes
 from cellmodels.data.inputs import read_cells
 from cellmodels.train.loop import Trainer
@@ -20,7 +24,7 @@ from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
 
-SMALL = {"epochs": 3, "hidden": 16, "n_latent": 4, "batch_size": 32, "top_n": 8}
+SMALL = {"epochs": 3, "n_hidden": 16, "n_latent": 4, "batch_size": 32, "top_n": 8}
 FORMS = ["prior", "expression", "two-tower"]
 
 
@@ -58,7 +62,7 @@ def test_embeds_cells_as_unit_vectors_and_tells_its_losses(form, labels):
 @pytest.mark.parametrize("form", FORMS)
 def test_training_separates_the_classes(form):
     data, new = cells(300), cells(120, seed=9)
-    untrained, options = {"epochs": 1, "lr": 1e-8}, {"form": form, "n_principal": None}
+    untrained, options = {"epochs": 1, "lr": 1e-8}, {"form": form, "n_components": None}
     before = ContrastiveModel(**{**SMALL, **untrained}, **options).fit(data, priors(), labels="group")
     after = ContrastiveModel(**{**SMALL, "epochs": 20}, **options).fit(data, priors(), labels="group")
 
@@ -73,7 +77,7 @@ def test_training_separates_the_classes(form):
 
 def test_starts_as_principal_components():
     data = cells(80)
-    model = fitted(data, form="expression", epochs=1, lr=1e-8, n_principal=3, held_out=0.0)
+    model = fitted(data, form="expression", epochs=1, lr=1e-8, n_components=3, held_out=0.0)
     log = read_cells(data, needs="log").matrix.toarray().astype(float)
     standard = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
     scores = np.linalg.svd(standard, full_matrices=False)
@@ -166,7 +170,8 @@ def test_a_gene_left_out_is_in_neither_sum(weighting):
 
 def test_views_differ_and_evaluation_does_not():
     model = fitted(form="prior")
-    inputs = model._inputs(model.cells(cells()), model._averaging().bags(model.cells(cells()))).take(np.arange(5))
+    some, state = model.cells(cells()), model.state
+    inputs = Inputs(state.prior.averaging.bags(some), None).take(np.arange(5))
     net = model.module
     first, second, plain, again = (net.see(inputs, drop)[0] for drop in (0.5, 0.5, 0.0, 0.0))
     assert not torch.allclose(first, second)
@@ -244,7 +249,7 @@ def test_cells_without_a_label_take_no_part_in_the_supervised_loss():
     labels = data.obs["group"].astype(object).to_numpy()
     labels[::2] = None
     some = fitted(data, labels=labels, loss="supervised", form="expression", held_out=0.0)
-    assert len(some.arrays["reference"]) == 45
+    assert len(some.classifier.reference) == 45
     assert some.facts["n_labelled"] == 45
     assert fitted(data, labels=labels).facts["loss"] == "supervised"
     both = fitted(data, labels=labels, loss="both")
@@ -340,7 +345,7 @@ def test_a_run_taken_up_from_a_checkpoint_ends_where_the_other_did(tmp_path, lab
 def test_presets_are_complete_and_say_what_the_reconstruction_says():
     paper = ContrastiveModel.preset("paper").config
     assert (paper.form, paper.weighting, paper.top_n, paper.temperature) == ("prior", "mean", 100, 0.1)
-    assert (paper.hidden, paper.n_latent, paper.batch_size, paper.lr, paper.epochs) == (512, 128, 256, 1e-3, 100)
+    assert (paper.n_hidden, paper.n_latent, paper.batch_size, paper.lr, paper.epochs) == (512, 128, 256, 1e-3, 100)
     for name in ContrastiveModel.presets:
         model = ContrastiveModel.preset(name, epochs=2).fit(cells(), priors(), labels="group")
         assert np.isfinite(model.embed(cells())).all()
@@ -380,7 +385,7 @@ def test_cells_that_express_nothing_are_zeros_without_label(form):
     assert np.isfinite(embedding).all()
     assert np.flatnonzero(told["label"].isna()).tolist() == [3, 40]
     assert np.flatnonzero(told["confidence"].isna()).tolist() == [3, 40]
-    assert len(model.arrays["reference"]) == 58
+    assert len(model.classifier.reference) == 58
     data.obs["group"] = data.obs["group"].astype(str)
     model.to_anndata(data)
     assert data.obs["contrastive_label"].isna().sum() == 2
@@ -447,7 +452,7 @@ def test_a_cell_that_is_left_alone_to_train_on_is_an_error():
 
 
 def test_more_neighbours_than_cells():
-    assert len(fitted(cells(6), k=100).predict(cells(9))) == 9
+    assert len(fitted(cells(6), n_neighbors=100).predict(cells(9))) == 9
 
 
 @pytest.mark.parametrize(
@@ -457,11 +462,11 @@ def test_more_neighbours_than_cells():
         {"loss": "contrast"},
         {"gene_dropout": 1.0},
         {"temperature": 0},
-        {"k": 0},
+        {"n_neighbors": 0},
         {"n_latent": 0},
-        {"joint": "sum"},
+        {"fusion": "sum"},
         {"prior_genes": "some"},
-        {"align_weight": -1},
+        {"alignment_weight": -1},
     ],
 )
 def test_hyper_parameters_that_mean_nothing_are_refused(changes):
@@ -494,3 +499,78 @@ def test_labels_that_tell_no_types_are_refused(labels, told):
     adata = cells(30, 20)
     with pytest.raises(ModelError, match=told):
         ContrastiveModel(epochs=1).fit(adata, labels=labels(30))
+
+
+# -- held-out loss and labels of labelled cells -----------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=25)
+@given(codes=st.lists(st.integers(-1, 3), min_size=12, max_size=120), size=st.integers(4, 40), data=st.data())
+def test_held_out_batches_hold_every_cell_once_and_every_class_in_proportion(codes, size, data):
+    codes = np.array(codes)
+    config = ContrastiveConfig(batch_size=size, held_out=0.5, seed=data.draw(st.integers(0, 3)))
+    task = ContrastiveTask(Inputs(None, None), codes, np.arange(len(codes)), config, "self-supervised")
+    batches = task.held_out()
+    assert np.array_equal(np.sort(np.concatenate(batches)) if batches else [], task.held)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, task.held_out(), strict=True)), "the same each time"
+    for code in np.unique(codes[task.held]):
+        counts = np.array([(codes[batch] == code).sum() for batch in batches])
+        expected = (codes[task.held] == code).sum() * np.array([len(batch) for batch in batches]) / len(task.held)
+        assert (np.abs(counts - expected) <= len(np.unique(codes)) + 1).all()
+
+
+def test_the_held_out_loss_does_not_depend_on_the_order_of_the_file():
+    data = cells(400)
+    ordered = data[np.argsort(data.obs["group"], kind="stable")].copy()
+    options = {"epochs": 1, "lr": 1e-9, "held_out": 0.5, "form": "expression", "batch_size": 32}
+    one, other = (fitted(of, **options).history["held_out"].iloc[-1] for of in (data, ordered))
+    assert one == pytest.approx(other, rel=0.05)
+
+
+@pytest.mark.parametrize("loss", ["supervised", "self-supervised"])
+def test_labels_of_noise_are_at_chance_on_the_cells_that_have_them(tmp_path, loss):
+    data = cells(300)
+    data.obs["noise"] = np.random.default_rng(0).choice(["a", "b", "c"], data.n_obs)
+    model = fitted(data, labels="noise", loss=loss, form="expression", n_latent=16)
+
+    def agreement(labels, of=data):
+        return (np.asarray(labels, object) == of.obs["noise"].to_numpy(object)).mean()
+
+    assert agreement(model.classifier.predict(model.embed(data))["label"]) > 0.8, "cells that vote for themselves"
+    predicted = model.predict(data)
+    assert abs(agreement(predicted["label"]) - 1 / 3) < 0.12
+    model.to_anndata(data)
+    assert data.obs["contrastive_label"].tolist() == predicted["label"].tolist()
+    model.save(tmp_path / "m")
+    some = data[np.random.default_rng(1).permutation(data.n_obs)[:100]].copy()
+    again = load_model(tmp_path / "m").predict(some)
+    assert again["label"].tolist() == predicted.loc[some.obs_names, "label"].tolist(), "known again in any order"
+    probability = model.predict_proba(data)
+    assert (probability.idxmax(axis=1) == predicted["label"]).mean() > 0.95
+    renamed = some.copy()
+    renamed.obs_names = [f"other-{name}" for name in some.obs_names]
+    assert agreement(model.predict(renamed)["label"], some) > 0.8, "cells of other names are other cells"
+    model.fit_classifier(some, "noise")
+    assert abs(agreement(model.predict(some)["label"], some) - 1 / 3) < 0.2
+
+
+def test_a_reference_of_one_cell_does_not_label_itself():
+    data = cells(60)
+    model = fitted(data, labels=None)
+    one = data[:1].copy()
+    model.fit_classifier(one, "group")
+    label = model.predict(data)
+    assert label["label"].iloc[0] is None
+    assert np.isnan(label["confidence"].iloc[0])
+    assert set(label["label"].iloc[1:]) == {data.obs["group"].iloc[0]}
+
+
+def test_cells_are_embedded_once_to_be_written_with_their_labels(monkeypatch):
+    model, data, calls = fitted(), cells(20, seed=3), []
+    embed = ContrastiveModel._embed
+    monkeypatch.setattr(ContrastiveModel, "_embed", lambda *args: calls.append(1) or embed(*args))
+    labels = model.to_anndata(data, min_confidence=0.5)
+    assert len(calls) == 1
+    assert data.obs["contrastive_label"].isna().tolist() == labels["label"].isna().tolist()
+    expected = model.predict(data, min_confidence=0.5)
+    assert labels["confidence"].tolist() == pytest.approx(expected["confidence"].tolist())

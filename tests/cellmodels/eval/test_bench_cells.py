@@ -260,10 +260,10 @@ def test_cells_without_a_label_are_fitted_to_and_not_scored(tmp_path):
 def test_the_real_models_by_name_also_with_labels(tmp_path):
     adata = faint_cells(90, 60)
     small = {
-        "contrastive": {"epochs": 1, "hidden": 8, "n_latent": 4},
-        "contrastive-labels": {"epochs": 2, "hidden": 8, "n_latent": 4},
+        "contrastive": {"epochs": 1, "n_hidden": 8, "n_latent": 4},
+        "contrastive-labels": {"epochs": 2, "n_hidden": 8, "n_latent": 4},
         "topic": {"epochs": 1, "n_topics": 4, "n_hidden": 8, "n_embedding": 8},
-        "refinement": {"epochs": 1, "n_hidden": 8, "n_latent": 4, "gene_features": 8},
+        "refinement": {"epochs": 1, "n_hidden": 8, "n_latent": 4, "n_gene_features": 8},
     }
     protocol = Protocol(m=(5,), seeds=1, permutations=1, found_clusters=False)
     found = bench_cells(
@@ -275,7 +275,7 @@ def test_the_real_models_by_name_also_with_labels(tmp_path):
         assert set(own["control"]) == {"prior", "permuted", "random", "none"}
         assert found.about["models"][name]["epochs"] == small[name]["epochs"]
     assert "ari" not in set(table.loc[table["method"] == "contrastive-labels", "measure"])
-    assert found.about["models"]["contrastive-labels"]["loss"] == "supervised"
+    assert found.about["models"]["contrastive-labels"]["held_out"] == 0
 
 
 # -- resuming -------------------------------------------------------------------------------------------------------

@@ -62,7 +62,9 @@ def test_more_neighbours_than_genes_are_all_the_others(genes):
     assert expression_graph(x, 4).nnz == genes * (genes - 1)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"k": 0}, "gene_k"), ({"k": 2, "metric": "rank"}, "gene_metric")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"k": 0}, "n_gene_neighbors"), ({"k": 2, "metric": "rank"}, "gene_metric")]
+)
 def test_what_means_nothing_is_refused(options, said):
     with pytest.raises(ModelError, match=said):
         expression_graph(counts(), **options)
@@ -82,7 +84,7 @@ def test_a_blend_has_its_shares_and_keeps_expression_where_there_is_no_text():
     expected[2] = expression.toarray()[2]
     np.testing.assert_allclose(mixed, expected)
     assert (blended(expression, text, 0.0) != expression).nnz == 0
-    with pytest.raises(ModelError, match="gene_blend"):
+    with pytest.raises(ModelError, match="text_share"):
         blended(expression, text, 1.5)
 
 

@@ -15,13 +15,13 @@ from cellmodels.eval.metrics import knn_accuracy
 from cellmodels.groups.graphs import knn_graph
 from cellmodels.nn.sparse_product import Smoothed
 from cellmodels.refinement.task import Views, near_parts
-from cellmodels.refinement.training_cells import TrainingCells, digests, graph_points
+from cellmodels.refinement.training_cells import digests, graph_points
 from cellmodels.train.loop import Trainer
 from genetext.errors import CellsError, GenesMissing, ModelError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
 
-SMALL = {"epochs": 30, "n_hidden": 24, "n_latent": 6, "n_pcs": 10, "gene_features": 12, "k": 6}
+SMALL = {"epochs": 30, "n_hidden": 24, "n_latent": 6, "n_components": 10, "n_gene_features": 12, "n_neighbors": 6}
 CPU = Trainer(device="cpu")
 
 
@@ -65,7 +65,7 @@ def test_values_that_were_normalised_elsewhere_are_the_same_cells(data, model):
     rounded = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
     elsewhere = anndata.AnnData(sparse.csr_matrix(rounded), obs=data.obs, var=data.var)
     elsewhere.X.data *= np.float32(1 + 1e-6)
-    assert (digests(model.cells(elsewhere).matrix) != model.arrays["cell_digest"]).all()
+    assert (digests(model.cells(elsewhere).matrix) != model.state.training_cells.digest).all()
     assert np.array_equal(model.embed(elsewhere), model.embed(data))
 
 
@@ -89,16 +89,16 @@ def test_a_cell_with_one_more_count_is_another_cell():
     for cell in range(other.n_obs):
         changed[cell, rng.integers(other.n_vars)] += 1
     other.X = changed.tocsr()
-    kept, cells_ = TrainingCells.of(model.arrays), model.cells(other)
+    kept, cells_ = model.state.training_cells, model.cells(other)
     points = graph_points(cells_.log().matrix, kept.space)
-    assert (kept.find_near(points, model._features(cells_) @ kept.basis) == -1).all()
+    assert (kept.find_near(points, model._features(cells_, model.state.scale) @ kept.basis) == -1).all()
 
 
 def test_sparse_features_give_the_full_form_that_dense_ones_do():
     """Which of the two is faster decides, and must decide nothing else."""
     adata = deep()
     model = fitted(adata, epochs=3)
-    views = Views.of(model._features(model.cells(adata)), knn_graph(model.embed(adata), 6), (2, 1))
+    views = Views.of(model._features(model.cells(adata), model.state.scale), knn_graph(model.embed(adata), 6), (2, 1))
     weight = torch.randn(views.features.shape[1], 5, generator=torch.Generator().manual_seed(0))
     every = np.arange(adata.n_obs)
     for some, dense in zip(views.inputs(every, as_sparse=True), (views.first, views.second), strict=True):
@@ -170,9 +170,9 @@ def test_a_training_cell_taken_for_a_new_one_comes_near_its_training_embedding(h
     adata = cells(200, 40)
     model = fitted(adata, epochs=20, hops=hops)
     before = model.embed(adata)
-    kept, again = TrainingCells.of(model.arrays), model.cells(adata)
+    kept, again = model.state.training_cells, model.cells(adata)
     points = graph_points(again.log().matrix, kept.space)
-    after = model._attached(model._features(again), points, kept, torch.device("cpu"))
+    after = model._attached(model._features(again, model.state.scale), points, kept, torch.device("cpu"))
     cosine = (before * after).sum(axis=1) / 2
     assert np.median(cosine) > 0.97
 
@@ -304,9 +304,9 @@ def test_text_needs_priors(data):
 def test_positions_make_the_graph(data):
     spatial = data.copy()
     spatial.obsm["spatial"] = np.random.default_rng(0).random((120, 2))
-    model = fitted(spatial, graph="spatial", k=4)
+    model = fitted(spatial, graph="spatial", n_neighbors=4)
     embedding = model.embed(spatial)
-    assert not np.allclose(embedding, fitted(data, k=4).embed(data), atol=1e-3)
+    assert not np.allclose(embedding, fitted(data, n_neighbors=4).embed(data), atol=1e-3)
     moved = spatial.copy()
     moved.obsm["spatial"] = moved.obsm["spatial"][::-1]
     assert not np.allclose(model.embed(moved), embedding, atol=1e-3)
@@ -370,7 +370,7 @@ def test_two_cells_and_more_neighbours_than_cells_are_defined(data):
     few = data[:2].copy()
     assert np.isfinite(fitted(few).embed(few)).all()
     some = data[:5].copy()
-    assert fitted(some, k=30).facts["n_cell_links"] == 10
+    assert fitted(some, n_neighbors=30).facts["n_cell_links"] == 10
 
 
 def test_empty_cells_and_genes_are_defined(data):
@@ -414,10 +414,10 @@ def test_genes_that_are_absent_are_told(data, model):
     [
         {"batch_size": 1},
         {"n_latent": 1},
-        {"k": 0},
+        {"n_neighbors": 0},
         {"dropout": 1.0},
         {"temperature": 0.0},
-        {"gene_blend": 2.0},
+        {"text_share": 2.0},
         {"hops": (1,)},
         {"features": "rank"},
         {"gene_graph": "protein"},

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -83,7 +84,7 @@ def test_half_precision_comes_near(adata, likelihood, sparse_rows):
 def test_beta_and_lift(fitted, adata):
     np.testing.assert_allclose(fitted.beta.sum(axis=0), 1, atol=1e-5)
     # The lift is how the decoder's logits answer to a topic: from the mean share towards one topic alone.
-    network, share = fitted.module, torch.from_numpy(fitted.arrays["share"])
+    network, share = fitted.module, torch.from_numpy(fitted.state.share)
     with torch.no_grad():
         here, there = network.decode(share[None]), network.decode(torch.eye(6))
     np.testing.assert_allclose(fitted.lift, (there - here).numpy(), atol=1e-3)
@@ -164,7 +165,7 @@ def test_gene_embeddings_start_from_the_priors_stay_or_are_drawn_back(adata):
     moved = {}
     for kind, weight in (("init", 0.0), ("pull", 1e4), ("frozen", 0.0)):
         model = fit(adata, priors, gene_prior=kind, pull_weight=weight, epochs=20, lr=1e-2)
-        start, end = model.arrays["prior"], model.module.genes().detach().numpy()
+        start, end = model.state.prior, model.module.genes().detach().numpy()
         np.testing.assert_allclose(np.linalg.norm(start, axis=1), 1, atol=1e-5)
         moved[kind] = np.linalg.norm(end[:27] - start, axis=1).mean()
         assert end[27:].any(axis=1).all()  # without a prior: vectors of their own, not zeros
@@ -174,7 +175,7 @@ def test_gene_embeddings_start_from_the_priors_stay_or_are_drawn_back(adata):
 
 def test_text_neighbours_are_neighbours_in_the_space_of_the_embeddings(adata):
     priors = gene_priors().align(adata)
-    start = fit(adata, priors, epochs=1).arrays["prior"]
+    start = fit(adata, priors, epochs=1).state.prior
     group = np.arange(27) % 3
     like = start @ start.T
     alike = group[:, None] == group[None]
@@ -352,7 +353,7 @@ def test_without_texts_there_are_no_words(adata):
 
 def test_dead_topics(fitted, adata):
     model = fit(adata, epochs=1)
-    model.arrays["share"] = np.array([0.5, 0.45, 0.02, 0.01, 0.01, 0.01], np.float32)
-    model.arrays["leads"] = np.array([60, 59, 0, 1, 0, 0])
+    share = np.array([0.5, 0.45, 0.02, 0.01, 0.01, 0.01], np.float32)
+    model.state = replace(model.state, share=share, leads=np.array([60, 59, 0, 1, 0, 0]))
     assert model.dead.tolist() == [False, False, False, False, True, True]
     assert fitted.facts["dead_topics"] == np.flatnonzero(fitted.dead).tolist()

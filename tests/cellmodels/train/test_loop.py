@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from cellmodels.train.loop import Schedule, Trainer, in_order, shuffled, split
+from cellmodels.train.config import TrainConfig
+from cellmodels.train.loop import Trainer, in_order, shuffled, split
 from genetext import manifest
 from genetext.errors import ModelError
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import ToyModel, cells
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def weights(model):
@@ -51,14 +52,22 @@ def test_a_split_keeps_a_cell_to_train_on_and_depends_on_the_seed():
     assert len(split(10, 0.0, 0)[1]) == 0
 
 
-WRONG = {"lr": 0.0, "held_out": 1.0, "patience": 0, "clip": 0.0, "seed": -1, "optimizer": "sgd", "selection": "best"}
+WRONG = {
+    "lr": 0.0,
+    "held_out": 1.0,
+    "patience": 0,
+    "max_grad_norm": 0.0,
+    "seed": -1,
+    "optimizer": "sgd",
+    "selection": "best",
+}
 WRONG |= {"batch_size": 0, "weight_decay": -1.0, "lr_step": 0, "lr_gamma": 0.0, "epochs": 0}
 
 
 @pytest.mark.parametrize(("name", "value"), [*WRONG.items(), ("lr", float("inf"))])
 def test_values_that_mean_nothing_are_refused(name, value):
-    with pytest.raises(ModelError, match=rf"{name}=.* means nothing for Schedule"):
-        Schedule(**{name: value})
+    with pytest.raises(ModelError, match=rf"{name}=.*: it has to be "):
+        TrainConfig(**{name: value})
 
 
 # -- which epoch is kept, and when to stop ---------------------------------------------------------------------------
@@ -119,7 +128,8 @@ def test_each_optimizer_can_stop_and_go_on(tmp_path, optimizer):
 
 def test_clipping_bounds_the_step():
     free, clipped = (
-        ToyModel(optimizer="rmsprop", epochs=1, clip=clip).fit(cells()).module.decode.weight for clip in (None, 1e-9)
+        ToyModel(optimizer="rmsprop", epochs=1, max_grad_norm=norm).fit(cells()).module.decode.weight
+        for norm in (None, 1e-9)
     )
     start = ToyModel(optimizer="rmsprop", epochs=1, lr=1e-12).fit(cells()).module.decode.weight
     assert (clipped - start).norm() < 0.5 * (free - start).norm()
@@ -206,7 +216,7 @@ class Scaled(Trainer):
 
 
 def test_how_gradients_are_scaled_is_in_checkpoints(tmp_path):
-    how = {"epochs": 6, "clip": 1.0}
+    how = {"epochs": 6, "max_grad_norm": 1.0}
     trainer = Scaled(precision="16-mixed", checkpoint_every=2)
 
     def stop(name, done, total):
@@ -281,7 +291,7 @@ KILLED = """
 import os, signal, sys
 from cellmodels.train.loop import Trainer
 from tests.cellmodels.toy import ToyModel
-from tests.cellmodels.test_training import KILLED_HOW, cells
+from tests.cellmodels.train.test_loop import KILLED_HOW, cells
 
 def report(name, done, total):
     if done == 5:
