@@ -1,4 +1,15 @@
-"""Perturbation of topics: move some topics of cells, decode, and compare with what truly changed."""
+"""Perturbation of topics: move some topics of cells, decode, and compare with what truly changed.
+
+Topics `S` of a cell with latent values `z` and shares `theta = softmax(z)` are moved in one of three ways:
+
+    mean     z_k = mean of z_k over the target cells                                    for k in S
+    shift    z_k + (mean of z_k over the target cells - mean over the cells moved)      for k in S
+    scale    z_k + log s, that is  theta'_k = s theta_k / N  for k in S,  theta'_j = theta_j / N  for the others,
+             N = 1 + (s - 1) sum of theta_k over S
+
+So `s = 1` changes nothing, `s = 0` removes the topics (their share is 0, the others keep their proportions), and for any
+`s` below 1 their share falls in every cell.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +82,27 @@ class Perturbation:
         return pd.DataFrame({"gene": self.genes[order], "predicted": self.predicted[order], "true": true[order]})
 
 
+def scaled(latent: Floats, topics: Sequence[int] | NDArray[np.int64], scale: float) -> Floats:
+    """Multiply the shares of topics by a factor before they are made to sum to 1 again.
+
+    Parameters
+    ----------
+    latent
+        `(n_cells, K)`: latent means, whose softmax is the shares.
+    topics
+        Which.
+    scale
+        The factor, 0 or more.
+
+    Returns
+    -------
+    `(n_cells, K) float64`: latent means; `-inf` for topics that are removed.
+    """
+    moved = np.array(latent, np.float64)
+    moved[:, list(topics)] += np.log(scale) if scale > 0 else -np.inf
+    return moved
+
+
 def differing_topics(latent: NDArray[Any], other: NDArray[Any]) -> pd.DataFrame:
     """Compare topics of two sets of cells.
 
@@ -90,7 +122,7 @@ def differing_topics(latent: NDArray[Any], other: NDArray[Any]) -> pd.DataFrame:
     # Of two sets each test stands there twice, with its sign turned.
     table = table[table["type"] == "to"].drop(columns="type")
     table["differs"] = (table["fdr"] < 0.05) & (table["difference"].abs() > 1)
-    return table.sort_values("difference", key=lambda one: -one.abs(), kind="stable", ignore_index=True)
+    return table.sort_values("difference", key=lambda values: -values.abs(), kind="stable", ignore_index=True)
 
 
 def perturb(
@@ -112,6 +144,10 @@ def perturb(
         raise ModelError("perturb() needs towards=, the cells to move towards, or scale=, a factor")
     if how not in ("mean", "shift"):
         raise ModelError(f"how={how!r}: mean or shift")
+    if scale is not None and not 0 <= scale < np.inf:
+        raise ModelError(f"scale={scale:g}: give a factor of 0 (removes the topics) or more")
+    if not cells.n_cells or (target is not None and not target.n_cells):
+        raise ModelError("perturb() needs one cell at least, to move and to move towards")
     cpu = torch.device("cpu")
     before = latent(cells, cpu).astype(np.float64)
     goal = None if target is None else latent(target, cpu).astype(np.float64)
@@ -121,17 +157,19 @@ def perturb(
             raise ModelError("topics=None means those that differ from towards=, which is not given: name the topics")
         table = differing_topics(before, goal)
         topics = table.loc[table["differs"], "topic"].tolist() or table["topic"].tolist()[:1]
-    chosen = tuple(dict.fromkeys(int(one) for one in topics))
-    wrong = [str(one) for one in chosen if not 0 <= one < k]
+    chosen = tuple(dict.fromkeys(int(topic) for topic in topics))
+    wrong = [str(topic) for topic in chosen if not 0 <= topic < k]
     if wrong or not chosen:
         raise ModelError(f"there is no topic {first_ten(wrong) or '(none named)'}: topics are numbered 0 to {k - 1}")
+    if scale == 0 and len(chosen) == k:
+        raise ModelError(f"scale=0 would remove all {k} topics: leave one at least")
 
     def move(which: Sequence[int] | NDArray[np.int64]) -> Floats:
+        if scale is not None:
+            return scaled(before, which, scale)
         moved = before.copy()
         picked = list(which)
-        if scale is not None:
-            moved[:, picked] *= scale
-        elif goal is not None:
+        if goal is not None:
             ends = goal[:, picked].mean(axis=0)
             moved[:, picked] = ends if how == "mean" else moved[:, picked] + ends - before[:, picked].mean(axis=0)
         return moved
@@ -181,9 +219,9 @@ def _decoded(network: TopicNetwork, latent: Floats, depth: Floats) -> Floats:
     return total / len(latent)
 
 
-def _cosine(one: Floats, other: Floats) -> float:
-    length = np.linalg.norm(one) * np.linalg.norm(other)
-    return float(one @ other / length) if length > 0 else 0.0
+def _cosine(left: Floats, right: Floats) -> float:
+    length = np.linalg.norm(left) * np.linalg.norm(right)
+    return float(left @ right / length) if length > 0 else 0.0
 
 
 def _r2(predicted: Floats, true: Floats) -> float:

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import softmax
 
 from cellmodels import Trainer
 from cellmodels.data.inputs import read_cells
 from cellmodels.topic import TopicModel
-from cellmodels.topic.perturbation import differing_topics
+from cellmodels.topic.perturbation import differing_topics, scaled
 from genetext.errors import ModelError
 from tests.cellmodels.toy import cells
 
@@ -49,7 +53,7 @@ def test_it_is_what_the_equations_say(model, groups, how):
     logs = [read_cells(one, needs="log").dense(slice(None)).astype(np.float64) for one in (source, target)]
     moved = before.copy()
     if how == "scale":
-        moved[:, [1, 4]] *= 0.3
+        moved[:, [1, 4]] += np.log(0.3)
     elif how == "mean":
         moved[:, [1, 4]] = goal[:, [1, 4]].mean(0)
     else:
@@ -62,6 +66,35 @@ def test_it_is_what_the_equations_say(model, groups, how):
     cosine = expected @ true / np.linalg.norm(expected) / np.linalg.norm(true)
     assert found.cosine == pytest.approx(cosine, abs=1e-4)
     assert found.along == pytest.approx(expected @ true / (true @ true), abs=1e-4)
+
+
+@given(
+    latent=hnp.arrays(np.float64, (7, 5), elements=st.floats(-20, 20)),
+    topics=st.sets(st.integers(0, 4), min_size=1, max_size=4).map(sorted),
+    scale=st.one_of(st.just(0.0), st.floats(1e-6, 50)),
+)
+def test_scaling_multiplies_shares_and_leaves_the_others_in_proportion(latent, topics, scale):
+    before, after = softmax(latent, axis=1), softmax(scaled(latent, topics, scale), axis=1)
+    others = np.setdiff1d(np.arange(5), topics)
+    factor = 1 + (scale - 1) * before[:, topics].sum(1, keepdims=True)
+    np.testing.assert_allclose(after * factor, np.where(np.isin(np.arange(5), topics), scale, 1) * before, atol=1e-9)
+    if scale < 1:  # below 1 the share falls in every cell, whatever the other topics are
+        assert (after[:, topics].sum(1) <= before[:, topics].sum(1) + 1e-12).all()
+    if scale == 0:
+        assert not after[:, topics].any()
+        np.testing.assert_allclose(after[:, others].sum(1), 1)
+
+
+def test_a_topic_that_is_removed_has_no_share_in_any_cell(model, adata):
+    """Also in cells whose latent value is below 0, where a product with 0 would have raised it."""
+    latent = model.latent(adata)
+    for topic in range(6):
+        shares = softmax(scaled(latent, [topic], 0), axis=1)
+        assert not shares[:, topic].any()
+        assert (np.delete(shares, topic, 1) >= np.delete(model.theta(adata), topic, 1) - 1e-6).all()
+    whole, nearly = (model.perturb(adata, 2, scale=scale).predicted for scale in (0, 1e-9))
+    np.testing.assert_allclose(whole, nearly, atol=1e-6)
+    assert np.abs(whole).max() > 1e-3
 
 
 def test_r2_is_that_of_the_genes_that_changed_most(model, groups):
@@ -106,6 +139,11 @@ def test_what_cannot_be_moved(model, groups):
         model.perturb(groups[0], [1])
     with pytest.raises(ModelError, match="name the topics"):
         model.perturb(groups[0], scale=0)
+    for factor in (-1, np.nan, np.inf):
+        with pytest.raises(ModelError, match="give a factor of 0"):
+            model.perturb(groups[0], [1], scale=factor)
+    with pytest.raises(ModelError, match="remove all 6 topics"):
+        model.perturb(groups[0], range(6), scale=0)
     with pytest.raises(ModelError, match="mean or shift"):
         model.perturb(groups[0], [1], towards=groups[1], how="swap")
 
