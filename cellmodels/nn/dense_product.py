@@ -2,17 +2,21 @@
 
 On x86 torch multiplies by MKL, which takes narrow instructions on processors that are not Intel's: measured on a
 Zen 5 core, 2.3 times slower than oneDNN, which torch has too and uses for half precision. Both compute in float32; they
-sum in another order. What oneDNN is called through is what compiled models call. Where it does not apply (other devices
-and precisions, small matrices, Intel's processors, builds without it) products are torch's own.
+sum in another order. What oneDNN is called through is what compiled models call: it is private to torch, so it is tried once
+before it is used. Where it does not apply (other devices and precisions, small matrices, Intel's processors, builds
+without it, releases that have it otherwise) products are torch's own.
 """
 
 import functools
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+log = logging.getLogger("genetext")
 
 _WORTH = 2_000_000
 """Multiplications below which a call of oneDNN costs more than it saves."""
@@ -55,7 +59,9 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _onednn()(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+        # It reads a bias as if its entries stood side by side.
+        packed = None if bias is None else bias.contiguous()
+        return _onednn()(x, weight, packed, "none", [], "")  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
@@ -83,11 +89,29 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 @functools.cache
 def _onednn() -> Any:
-    """Return the product by oneDNN, `(x, weight, bias, ...)`; None where torch's own is as fast, or it is not there."""
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not there or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+    """Return the product by oneDNN, `(x, weight, bias, ...)`; None where torch's own is as fast, or it does not work."""
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return None
-    asked: Any = getattr(torch.cpu, "get_capabilities", None)  # not in older releases
-    if asked is None or "AMD" not in str(asked().get("cpu_name", "")):
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", None)  # not in older releases
+    if capabilities is None or "AMD" not in str(capabilities().get("cpu_name", "")):
         return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    product = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return product if product is not None and _multiplies(product) else None
+
+
+@torch.no_grad()
+def _multiplies(product: Any) -> bool:
+    """Try a product of known result, with a bias and without."""
+    x = torch.arange(6, dtype=torch.float32, device="cpu").view(2, 3) - 2
+    weight = torch.arange(12, dtype=torch.float32, device="cpu").view(4, 3) / 4
+    for bias in (None, weight[:, 0].contiguous()):
+        try:
+            right = torch.equal(product(x, weight, bias, "none", [], ""), functional.linear(x, weight, bias))
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            log.debug("oneDNN's product cannot be called as it was (%s): products are torch's own", error)
+            return False
+        if not right:
+            log.debug("oneDNN's product is not that of the matrices: products are torch's own")
+            return False
+    return True

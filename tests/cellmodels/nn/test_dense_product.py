@@ -46,6 +46,13 @@ def test_a_layer_and_its_gradients_are_torch_s(onednn, n, k, m, biased):
         torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-4)
 
 
+def test_strides_do_not_matter(onednn):
+    x, weight, bias = drawn(300, 200)[:, ::2], drawn(400, 100, seed=1)[::2], drawn(200, 3, seed=2)[:, 1]
+    exact = torch.nn.functional.linear(x.double(), weight.double(), bias.double()).float()
+    torch.testing.assert_close(linear(x, weight, bias), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(matmul(x, weight.T), exact - bias, rtol=1e-4, atol=1e-4)
+
+
 def test_a_gradient_that_nobody_wants_is_not_made(onednn):
     x, weight = drawn(300, 100), drawn(200, 100, seed=1, requires_grad=True)
     linear(x, weight).sum().backward()
@@ -83,6 +90,49 @@ def test_onednn_can_be_switched_off(monkeypatch):
         assert matmul(drawn(300, 100), drawn(100, 200)).shape == (300, 200)
     finally:
         torch._C._set_mkldnn_enabled(True)
+
+
+def changed_order(x, weight, bias, *_):
+    return torch.nn.functional.linear(x.flip(0), weight, bias)
+
+
+def other_signature(x, weight):
+    return x @ weight.T
+
+
+def failing(*_):
+    raise RuntimeError("could not create a primitive")
+
+
+@pytest.mark.parametrize("op", [None, changed_order, other_signature, failing, lambda *_: None])
+def test_without_the_private_operation_or_with_another_one_products_are_torch_s(op, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "AMD EPYC"}, raising=False)
+
+    class Operations:
+        pass
+
+    if op is not None:
+        Operations._linear_pointwise = staticmethod(op)
+    monkeypatch.setattr(torch.ops, "mkldnn", Operations)
+    dense_product._onednn.cache_clear()
+    try:
+        assert dense_product._onednn() is None
+        x, weight = drawn(300, 100, requires_grad=True), drawn(200, 100, seed=1, requires_grad=True)
+        out = linear(x, weight)
+        assert torch.equal(out, torch.nn.functional.linear(x, weight))
+        out.square().sum().backward()
+        assert torch.equal(matmul(x, weight.T), x @ weight.T)
+    finally:
+        dense_product._onednn.cache_clear()
+
+
+def test_the_operation_that_torch_has_is_taken_where_it_is_the_faster():
+    op = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if op is None or not torch.backends.mkldnn.is_available():
+        pytest.skip("this build of torch has no oneDNN")
+    assert dense_product._multiplies(op)
 
 
 def test_a_small_product_costs_no_call(monkeypatch):
