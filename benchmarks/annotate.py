@@ -14,10 +14,10 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from cellmodels.annotation import evidence, genes_in_names, logits, smoothing
+from cellmodels.annotation import evidence, smoothing
 from cellmodels.annotation.annotation import RESOLUTIONS
 from cellmodels.annotation.cell_types import CellTypes
-from cellmodels.annotation.group_profiles import GroupProfiles
+from cellmodels.annotation.logits import Groupings, MarkerScores
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics
 from cellmodels.groups import graphs
@@ -67,9 +67,7 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     graph = graphs.knn_graph(principal_components(matrix), args.k)
     leiden = Leiden(graph)
     cut = [(f"{r:g}", leiden.cut(r)) for r in RESOLUTIONS]
-    groupings: logits.Groupings = [(name, member, range(int(member.max()) + 1)) for name, member in cut]
-    shown = [GroupProfiles.of(matrix, member) for _, member, _ in groupings]
-    blocks, block = np.unique(np.stack([member for _, member, _ in groupings], axis=1), axis=0, return_inverse=True)
+    groupings: Groupings = [(name, member, range(int(member.max()) + 1)) for name, member in cut]
     sources = evidence.open_sources([GeneIndex.open(name) for name in args.index], adata)
 
     for how in ("names", "ontology") if args.ontology else ("names",):
@@ -78,16 +76,10 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
         types = types.with_ontology(args.ontology) if how == "ontology" else types
         names = np.array(types.names, object)
         near = evidence.affinity(types, sources)
-        marked = [evidence.Marked.of(near, one) for one in shown]
-        shares = genes_in_names.stated_genes(types, sources)
+        scores = MarkerScores(near, types, sources, matrix, groupings)
 
-        by_name = np.mean([genes_in_names.shown_by(shares, one)[blocks[:, at]] for at, one in enumerate(shown)], axis=0)
-        families = genes_in_names.siblings(types.names)
-
-        def score(affinity: evidence.Affinity, families: list[np.ndarray] = families) -> dict[str, float]:
-            scores = [evidence.group_scores(affinity, one) for one in marked]  # noqa: B023
-            scored = logits.agreed(scores, shown, blocks)
-            scored = genes_in_names.settled(scored, by_name, families)[block.reshape(-1)]  # noqa: B023
+        def score(affinity: evidence.Affinity, *, by_name: bool = True) -> dict[str, float]:
+            scored = scores.of_blocks(affinity, by_name=by_name)[scores.block]  # noqa: B023
             rough = names[scored.argmax(axis=1)]  # noqa: B023
             found = names[smoothing.refine_logits(scored, graph, args.lam).argmax(axis=1)]  # noqa: B023
             return {
@@ -105,11 +97,11 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
             "n_types": len(types),
             "majority": float(np.unique(asked, return_counts=True)[1].max() / len(asked)),
             "prior": score(near),
-            "prior, nothing stated": score(near, []),
-            "stated": [[types.names[row] for row in family] for family in families],
+            "prior, nothing stated": score(near, by_name=False),
+            "stated": [[types.names[row] for row in family] for family in scores.siblings],
             # The names go on stating their genes: what is permuted and random is what is written about genes.
             "permuted": spread([score(near.permuted(seed)) for seed in range(args.permutations)]),
-            "random": spread([score(one) for one in random]),
+            "random": spread([score(affinity) for affinity in random]),
         }
     result["seconds"] = round(time.perf_counter() - started, 1)
     return result

@@ -22,7 +22,7 @@ from scipy import sparse
 from cellmodels.annotation import evidence
 from cellmodels.annotation.cell_types import CellTypes
 from cellmodels.annotation.group_profiles import GroupProfiles
-from cellmodels.annotation.logits import Groupings, by_markers, by_vectors, given_logits, margins
+from cellmodels.annotation.logits import Groupings, TypeLogits, by_markers, by_vectors, margins
 from cellmodels.annotation.smoothing import refine_logits
 from cellmodels.groups.graphs import Floats, LaplacianKind, check_graph, knn_graph
 from cellmodels.groups.leiden import Leiden
@@ -57,15 +57,15 @@ class Annotation:
         `(n_cells,) object`: the type of each cell, None where the confidence is below `min_confidence`.
     confidence
         `(n_cells,) float32`, 0 to 1. With genes that speak (`method="markers"`): the share of margins between first and
-        second type that are smaller when the genes' affinities are shuffled. Else, or without shuffles: the margin of
-        the softmax.
+        second type that are smaller when the genes' affinities are shuffled and all else is done as for these logits,
+        smoothing too. Else, or without shuffles: the margin of the softmax.
     logits, refined
         `(n_cells, n_types) float64`: before and after smoothing.
     groups
         One row per group of cells: `grouping`, `group`, `n_cells`, `type`, `score`, `second`, `margin`; None without
         groups. A cell's logits are the mean over the groupings.
     genes
-        The genes that spoke for each type in the cells that got it (`evidence.spoken`). None without groups.
+        The genes that spoke for each type in the cells that got it (`evidence.speaking_genes`). None without groups.
     rare
         Types with cells before smoothing, but not more than the graph has neighbours: smoothing may take them away.
     facts
@@ -86,8 +86,8 @@ class Annotation:
     @property
     def counts(self) -> dict[str, int]:
         """Cells of each type, in the order of the types; types without a cell are there."""
-        found = pd.Series(self.labels, dtype=object).value_counts()
-        return {name: int(found.get(name, 0)) for name in self.types.names}
+        counts = pd.Series(self.labels, dtype=object).value_counts()
+        return {name: int(counts.get(name, 0)) for name in self.types.names}
 
     @property
     def n_abstained(self) -> int:
@@ -164,7 +164,8 @@ def annotate(
     min_confidence
         Give no label below this confidence, 0 to 1.
     shuffles
-        Measure confidence by so many shuffles of the genes; 0: by the margin of the softmax alone.
+        Measure confidence by so many shuffles of the genes, each smoothed as the logits are; 0: by the margin of the
+        softmax alone.
     expression, layer
         As in `genetext.cells.embed_cells`.
     seed
@@ -190,16 +191,18 @@ def annotate(
     CellsError
         Types, logits, groups, graph or expression are not what is needed; the message says which, and what to give.
     """
-    known = CellTypes.of(types)
+    cell_types = CellTypes.of(types)
     keys = Keys(key_added)
     if method not in METHODS:
         raise CellsError(f"unknown method {method!r}: {' or '.join(METHODS)}")
     if not 0 <= min_confidence <= 1:
         raise CellsError(f"min_confidence is {min_confidence}: give a number from 0 to 1")
+    if shuffles < 0:
+        raise CellsError(f"shuffles is {shuffles}: give a number of 0 (no shuffles) or more")
     if not adata.n_obs:
         raise CellsError("there are no cells")
     if ontology is not None:
-        known = known.with_ontology(ontology)
+        cell_types = cell_types.with_ontology(ontology)
     matrix = None
     needs_graph = graph is None and lam > 0
     needs_groups = logits is None and method == "markers" and isinstance(groups, str) and groups == "leiden"
@@ -209,52 +212,56 @@ def annotate(
     if graph is not None:
         links = _given_graph(adata, graph)
     elif needs_graph or needs_groups:
-        links = knn_graph(_coordinates(adata, rep, matrix), k)
+        links = knn_graph(principal_components(matrix) if rep is None else _stored(adata, "obsm", rep), k)
     if logits is not None:
-        found = given_logits(adata, logits, known)
+        scored = TypeLogits(_given_logits(adata, logits, cell_types), "given", np.zeros(adata.n_obs, bool))
     else:
         assert matrix is not None  # read above
         sources = _sources(adata, index, priors, root=root, **align)
         if method == "vectors":
-            found = by_vectors(adata, known, sources, matrix)
+            scored = by_vectors(adata, cell_types, sources, matrix)
         else:
             groupings = _groupings(adata, groups, links, resolutions=resolutions, seed=seed)
-            found = by_markers(known, sources, matrix, groupings, shuffles=shuffles, seed=seed)
-    refined = found.logits if links is None else refine_logits(found.logits, links, lam, kind=laplacian)
-    rare = _rare(known, found.logits, refined, k) if lam > 0 else ()
-    confidence = np.where(found.silent, 0, _confidence(refined, found.null)).astype(np.float32)
-    names = np.array(known.names, object)
+            scored = by_markers(cell_types, sources, matrix, groupings, shuffles=shuffles, seed=seed)
+
+    def smoothed(values: Floats) -> Floats:
+        return values if links is None else refine_logits(values, links, lam, kind=laplacian)
+
+    refined = smoothed(scored.logits)
+    null = [margins(smoothed(shuffled[scored.block]))[~scored.silent] for shuffled in scored.shuffled]
+    confidence = np.where(scored.silent, 0, _confidence(refined, null)).astype(np.float32)
+    rare = _rare(cell_types, scored.logits, refined, k) if lam > 0 else ()
+    names = np.array(cell_types.names, object)
     labels = names[refined.argmax(axis=1)]
-    labels[found.silent | (confidence < min_confidence)] = None
+    labels[scored.silent | (confidence < min_confidence)] = None
     facts = {
-        "types": list(known.names),
-        "method": found.method,
+        "types": list(cell_types.names),
+        "method": scored.method,
         "k": k,
         "lam": float(lam),
         "laplacian": laplacian,
         "min_confidence": float(min_confidence),
         "seed": seed,
         "rare": list(rare),
-        "n_silent": int(found.silent.sum()),
-        **found.facts,
-        **({"ontology": Path(ontology).name, "terms": list(known.terms)} if ontology is not None else {}),
+        "n_silent": int(scored.silent.sum()),
+        **scored.facts,
+        **({"ontology": Path(ontology).name, "terms": list(cell_types.terms)} if ontology is not None else {}),
     }
     target = adata.copy() if copy else adata
-    target.obs[keys.base] = pd.Categorical(labels, categories=list(known.names))
+    target.obs[keys.base] = pd.Categorical(labels, categories=list(cell_types.names))
     target.obs[f"{keys.base}_confidence"] = confidence
-    target.obsm[f"{keys.base}_logits"] = found.logits.astype(np.float32)
+    target.obsm[f"{keys.base}_logits"] = scored.logits.astype(np.float32)
     target.obsm[f"{keys.base}_refined"] = refined.astype(np.float32)
     keys.record(target, "annotate", facts)
     genes = None
-    if found.near is not None and matrix is not None:
-        chosen, member = np.unique(refined.argmax(axis=1), return_inverse=True)
-        genes = evidence.spoken(found.near, GroupProfiles.of(matrix, member.reshape(-1)), chosen)
-    return Annotation(target, known, labels, confidence, found.logits, refined, found.groups, genes, rare, facts)
+    if scored.affinity is not None and matrix is not None:
+        present, member = np.unique(refined.argmax(axis=1), return_inverse=True)
+        profiles = GroupProfiles.of(matrix, member.reshape(-1))
+        genes = evidence.speaking_genes(scored.affinity, profiles, present)
+    return Annotation(target, cell_types, labels, confidence, scored.logits, refined, scored.groups, genes, rare, facts)
 
 
-def _sources(
-    adata: Any, index: Any, priors: Any, *, root: Path | None, **align: Any
-) -> "list[tuple[GeneIndex, GenePriors]]":
+def _sources(adata: Any, index: Any, priors: Any, *, root: Path | None, **align: Any) -> evidence.Sources:
     from genetext.cells.embed import aligned
     from genetext.index import GeneIndex
 
@@ -266,26 +273,35 @@ def _sources(
     given = list(priors) if isinstance(priors, list | tuple) else [priors]
     if len(given) != len(indices):
         raise CellsError(f"{len(indices)} indices need as many priors: here are {len(given)}")
-    opened = [one if isinstance(one, GeneIndex) else GeneIndex.open(one, root=root) for one in indices]
-    return [(one, aligned(own, adata, root=root, **align)) for one, own in zip(opened, given, strict=True)]
+    opened = [index if isinstance(index, GeneIndex) else GeneIndex.open(index, root=root) for index in indices]
+    return [(index, aligned(vectors, adata, root=root, **align)) for index, vectors in zip(opened, given, strict=True)]
 
 
-def _coordinates(adata: Any, rep: str | None, matrix: sparse.csr_matrix | None) -> NDArray[Any]:
-    if rep is not None:
-        if rep not in adata.obsm:
-            raise CellsError(f"there is no obsm[{rep!r}]: there are {first_ten(list(adata.obsm)) or 'none'}")
-        return np.asarray(adata.obsm[rep])
-    return principal_components(matrix)
+def _stored(adata: Any, where: str, key: str) -> Any:
+    """Return what an AnnData has under a key of `obs`, `obsm` or `obsp`, or say what it has instead."""
+    held = getattr(adata, where)
+    if key not in held:
+        raise CellsError(f"there is no {where}[{key!r}]: there are {first_ten(list(held)) or 'none'}")
+    return held[key]
 
 
 def _given_graph(adata: Any, graph: Any) -> sparse.csr_matrix:
-    if isinstance(graph, str):
-        if graph not in adata.obsp:
-            raise CellsError(f"there is no obsp[{graph!r}]: there are {first_ten(list(adata.obsp)) or 'none'}")
-        graph = adata.obsp[graph]
+    graph = _stored(adata, "obsp", graph) if isinstance(graph, str) else graph
     if getattr(graph, "shape", None) != (adata.n_obs, adata.n_obs):
         raise CellsError(f"{adata.n_obs:,} cells need a graph of as many, this one is {getattr(graph, 'shape', graph)}")
     return check_graph(graph)
+
+
+def _given_logits(adata: Any, logits: str | NDArray[Any], types: CellTypes) -> Floats:
+    values = np.asarray(_stored(adata, "obsm", logits) if isinstance(logits, str) else logits, np.float64)
+    if values.shape != (adata.n_obs, len(types)):
+        raise CellsError(
+            f"logits have shape {values.shape}, {adata.n_obs:,} cells and {len(types)} types need "
+            f"({adata.n_obs:,}, {len(types)})"
+        )
+    if bad := int((~np.isfinite(values).all(axis=1)).sum()):
+        raise CellsError(f"{bad:,} cells have logits that are NaN or infinite")
+    return values
 
 
 def _groupings(
@@ -295,30 +311,29 @@ def _groupings(
         if not len(resolutions):
             raise CellsError("there are no resolutions: give one at least, such as (1.0,)")
         graph = Leiden(links)
-        cut = [(f"leiden {value:g}", graph.cut(value, seed=seed)) for value in resolutions]
-        return [(label, member, range(int(member.max()) + 1)) for label, member in cut]
-    label = groups if isinstance(groups, str) else "groups"
-    if isinstance(groups, str):
-        if groups not in adata.obs:
-            raise CellsError(f"there is no obs[{groups!r}]: there are {first_ten(list(adata.obs)) or 'none'}")
-        groups = adata.obs[groups].to_numpy()
-    values = pd.Series(np.asarray(groups).ravel())
+        members = [graph.cut(resolution, seed=seed) for resolution in resolutions]
+        return [
+            (f"leiden {resolution:g}", member, range(int(member.max()) + 1))
+            for resolution, member in zip(resolutions, members, strict=True)
+        ]
+    grouping = groups if isinstance(groups, str) else "groups"
+    values = pd.Series(np.asarray(_stored(adata, "obs", groups) if isinstance(groups, str) else groups).ravel())
     if len(values) != adata.n_obs or values.isna().any():
         raise CellsError(
             f"{adata.n_obs:,} cells need a group each: here are {len(values):,}, {int(values.isna().sum()):,} of them "
             f"missing"
         )
     codes, names = pd.factorize(values, sort=True)
-    return [(label, codes.astype(np.int64), list(names))]
+    return [(grouping, codes.astype(np.int64), list(names))]
 
 
-def _confidence(refined: Floats, null: Floats | None) -> Floats:
+def _confidence(refined: Floats, null: Sequence[Floats]) -> Floats:
     if refined.shape[1] < 2:
         return np.ones(len(refined))
-    if null is not None:
-        return np.searchsorted(np.sort(null), margins(refined)) / (len(null) + 1)
-    probable = (refined >= 0).all() and np.allclose(refined.sum(axis=1), 1, atol=1e-3)
-    if probable:
+    if null:
+        shuffled = np.sort(np.concatenate(null))
+        return np.searchsorted(shuffled, margins(refined)) / (len(shuffled) + 1)
+    if (refined >= 0).all() and np.allclose(refined.sum(axis=1), 1, atol=1e-3):  # probabilities
         return margins(refined)
     powers = np.exp(refined - refined.max(axis=1, keepdims=True))
     return margins(powers / powers.sum(axis=1, keepdims=True))
@@ -326,13 +341,13 @@ def _confidence(refined: Floats, null: Floats | None) -> Floats:
 
 def _rare(types: CellTypes, before: Floats, after: Floats, k: int) -> tuple[str, ...]:
     first, last = (np.bincount(values.argmax(axis=1), minlength=len(types)) for values in (before, after))
-    rare = [j for j in range(len(types)) if 0 < first[j] <= k]
+    rare = [row for row in range(len(types)) if 0 < first[row] <= k]
     if rare:
-        told = [f"{types.names[j]} ({first[j]} before, {last[j]} after smoothing)" for j in rare]
+        counts = [f"{types.names[row]} ({first[row]} before, {last[row]} after smoothing)" for row in rare]
         log.warning(
             "types with no more cells than each has neighbours (k=%d) may be smoothed away: %s. Lower k or lam to "
             "keep them",
             k,
-            first_ten(told),
+            first_ten(counts),
         )
-    return tuple(types.names[j] for j in rare)
+    return tuple(types.names[row] for row in rare)

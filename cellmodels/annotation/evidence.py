@@ -18,7 +18,7 @@ groups, type by type, so that no type wins by default, and the score is their me
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
 
+Sources = Sequence[tuple["GeneIndex", "GenePriors"]]
+"""Indices, whose encoders read the types, each with its priors aligned to the data (or a control of them)."""
 PER_TYPE = 100
 """Genes that speak for a type."""
 PER_GROUP = 150
@@ -81,7 +83,7 @@ class Affinity:
         return pd.DataFrame({"gene": self.genes[order], "affinity": column[order]})
 
 
-def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]") -> Affinity:
+def affinity(types: CellTypes, sources: Sources) -> Affinity:
     """Compare types with the genes of a data set.
 
     Parameters
@@ -89,7 +91,7 @@ def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]"
     types
         What is asked about.
     sources
-        Indices, whose encoders read the types' texts, each with its priors aligned to the data (or a control of them).
+        One index at least, with its priors.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def affinity(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]"
         raise CellsError(f"the priors are aligned to different data: {[len(part) for part in parts]} genes")
     stacked = np.stack(parts)
     known = np.isfinite(stacked)
-    refuse_mute(types, np.asarray(known.any(axis=(0, 1))), sources)
+    refuse_unreadable(types, np.asarray(known.any(axis=(0, 1))), sources)
     # A gene that one index knows and another does not is judged by the one that does.
     values = np.where(known, stacked, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     first = sources[0][1]
@@ -117,25 +119,23 @@ def type_vectors(types: CellTypes, index: "GeneIndex") -> NDArray[np.float32]:
 
     A type of whose texts it knows no word has a row of zeros.
     """
-    asked = types.texts()
-    distinct = list(dict.fromkeys(text for lists in asked for texts in lists for text in texts))
+    texts_of_types = types.texts()
+    distinct = list(dict.fromkeys(text for lists in texts_of_types for texts in lists for text in texts))
     read = dict(zip(distinct, _queries(distinct, index), strict=True))
     vectors = np.zeros((len(types), index.dim), np.float32)
-    for row, lists in enumerate(asked):
-        own = [read[text] for texts in lists if read[texts[0]] is not None for text in texts]
-        known = [vector for vector in own if vector is not None]
-        if known:
+    for row, lists in enumerate(texts_of_types):
+        texts = [text for texts in lists if read[texts[0]] is not None for text in texts]
+        if known := [vector for text in texts if (vector := read[text]) is not None]:
             vectors[row] = np.mean(known, axis=0)
     return vectors
 
 
-def refuse_mute(types: CellTypes, known: NDArray[np.bool_], sources: "Sequence[tuple[GeneIndex, GenePriors]]") -> None:
-    """Raise `CellsError` where no encoder knows a word of a type; `known` is `(n_types,)`."""
-    mute = [name for name, there in zip(types.names, known, strict=True) if not there]
-    if mute:
+def refuse_unreadable(types: CellTypes, readable: NDArray[np.bool_], sources: Sources) -> None:
+    """Raise `CellsError` where no encoder knows a word of a type; `readable` is `(n_types,) bool`."""
+    if unreadable := [name for name, known in zip(types.names, readable, strict=True) if not known]:
         raise CellsError(
-            f"no encoder of {first_ten([index.path.name for index, _ in sources])} knows a word of {first_ten(mute)}: "
-            f"describe them in other words, give definitions, or use another index"
+            f"no encoder of {first_ten([index.path.name for index, _ in sources])} knows a word of "
+            f"{first_ten(unreadable)}: describe them in other words, give definitions, or use another index"
         )
 
 
@@ -164,59 +164,59 @@ def _standardised(types: CellTypes, index: "GeneIndex", priors: "GenePriors") ->
         )
     rows, _ = priors.distinct
     genes = unit_rows(vectors - priors.vectors[rows].mean(axis=0))
-    own = type_vectors(types, index)
-    asked = unit_rows(own - np.asarray(index.matrix).mean(axis=0))
-    cosine = (genes @ asked.T).astype(np.float64)
+    of_types = type_vectors(types, index)
+    cosine = (genes @ unit_rows(of_types - np.asarray(index.matrix).mean(axis=0)).T).astype(np.float64)
     spread = cosine.std(axis=0)
     values = np.full((len(priors), len(types)), np.nan)
     values[priors.mask] = (cosine - cosine.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    values[:, ~own.any(axis=1)] = np.nan
+    values[:, ~of_types.any(axis=1)] = np.nan
     return values
 
 
 @dataclass(frozen=True)
-class Marked:
-    """What groups show, ready to be asked about any affinity that has vectors for the same genes.
+class GroupMarkers:
+    """What groups of cells express, ready to be scored by any affinity that has vectors for the same genes.
 
     Attributes
     ----------
     usable
         Genes with a vector and expression, `(n_usable,) int64`.
-    shown
+    contrasts
         Both kinds of contrast of these genes, `(n_groups, n_usable)` each.
-    marks
+    markers
         For each of them the genes that mark each group, rows that add up to 1 (or to 0: nothing marks the group).
     """
 
     usable: NDArray[np.int64]
-    shown: tuple[Floats, ...]
-    marks: tuple[sparse.csr_matrix, ...]
+    contrasts: tuple[Floats, ...]
+    markers: tuple[sparse.csr_matrix, ...]
 
     @classmethod
-    def of(cls, affinities: Affinity, profiles: GroupProfiles, *, per_group: int = PER_GROUP) -> "Marked":
-        """Find what marks each group.
+    def of(cls, affinity: Affinity, profiles: GroupProfiles) -> Self:
+        """Find the genes that mark each group.
 
         Raises
         ------
         CellsError
             No gene has both a vector and expression.
         """
-        usable = np.flatnonzero(affinities.mask & profiles.expressed)
+        usable = np.flatnonzero(affinity.mask & profiles.expressed)
         if not len(usable):
             raise CellsError("no gene has both a vector and expression: nothing speaks for any type")
-        shown = (profiles.contrast[:, usable], profiles.fold[:, usable])
-        return cls(usable, shown, tuple(_marks(one, per_group) for one in shown))
+        contrasts = (profiles.contrast[:, usable], profiles.log_ratio[:, usable])
+        return cls(usable, contrasts, tuple(_marker_weights(contrast) for contrast in contrasts))
 
 
-def group_scores(affinities: Affinity, marked: Marked, *, per_type: int = PER_TYPE) -> Floats:
+def group_scores(affinity: Affinity, groups: GroupMarkers) -> Floats:
     """Return how far the genes speak for each type in each group, `(n_groups, n_types)`; see the module's head."""
-    near = affinities.values[marked.usable]
+    values = affinity.values[groups.usable]
     views = []
-    for speaks in (near, near - near.mean(axis=1, keepdims=True)):
-        genes, weights = speakers(speaks, per_type)
-        for shown, marks in zip(marked.shown, marked.marks, strict=True):
-            views.append(np.stack([shown[:, own] @ weight for own, weight in zip(genes, weights, strict=True)], axis=1))
-            views.append(marks @ speaks)
+    for nearness in (values, values - values.mean(axis=1, keepdims=True)):
+        genes, weights = nearest_genes(nearness)
+        for contrast, markers in zip(groups.contrasts, groups.markers, strict=True):
+            columns = [contrast[:, rows] @ weight for rows, weight in zip(genes, weights, strict=True)]
+            views.append(np.stack(columns, axis=1))
+            views.append(markers @ nearness)
     return np.asarray(np.mean([standardised(view) for view in views], axis=0))
 
 
@@ -229,38 +229,32 @@ def standardised(scores: Floats, weights: Floats | None = None) -> Floats:
     return result
 
 
-def speakers(near: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return the `n` genes nearest to each type and their weights: `(n_types, n)` each; weights add up to 1."""
-    n = min(n, len(near))
-    genes = np.argsort(-near, axis=0, kind="stable")[:n].T
-    weights = np.take_along_axis(near.T, genes, axis=1)
+def nearest_genes(nearness: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Return the 100 genes nearest to each type and their weights: `(n_types, 100)` each; weights add up to 1."""
+    genes = np.argsort(-nearness, axis=0, kind="stable")[:PER_TYPE].T
+    weights = np.take_along_axis(nearness.T, genes, axis=1)
     weights = weights - weights[:, -1:] + 1e-3
     return genes.astype(np.int64), weights / weights.sum(axis=1, keepdims=True)
 
 
-def _marks(shown: Floats, n: int) -> sparse.csr_matrix:
-    n_groups, n_genes = shown.shape
-    n = min(n, n_genes)
-    genes = np.argsort(-shown, axis=1, kind="stable")[:, :n]
-    weight = np.maximum(np.take_along_axis(shown, genes, axis=1), 0)
+def _marker_weights(contrast: Floats) -> sparse.csr_matrix:
+    genes = np.argsort(-contrast, axis=1, kind="stable")[:, :PER_GROUP]
+    weight = np.maximum(np.take_along_axis(contrast, genes, axis=1), 0)
     total = weight.sum(axis=1, keepdims=True)
     weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
-    return sparse.csr_matrix((weight.ravel(), genes.ravel(), np.arange(0, n_groups * n + 1, n)), shape=shown.shape)
+    bounds = np.arange(0, genes.size + 1, genes.shape[1])
+    return sparse.csr_matrix((weight.ravel(), genes.ravel(), bounds), shape=contrast.shape)
 
 
-def spoken(
-    affinities: Affinity, profiles: GroupProfiles, chosen: NDArray[np.int64], *, n: int = PER_TYPE
-) -> pd.DataFrame:
+def speaking_genes(affinity: Affinity, profiles: GroupProfiles, types: NDArray[np.int64]) -> pd.DataFrame:
     """Return the genes that spoke for each type in the groups given to it.
 
     Parameters
     ----------
-    affinities, profiles
-        As `group_scores` took them.
-    chosen
+    affinity, profiles
+        As `GroupMarkers.of` took them.
+    types
         `(n_groups,)`: the type of each group, -1 for none.
-    n
-        Genes that speak for a type.
 
     Returns
     -------
@@ -268,28 +262,29 @@ def spoken(
     `contrast` (mean over the cells of its groups, in standard deviations), `contribution` (weight times contrast).
     Types without a group have no rows.
     """
-    usable = np.flatnonzero(affinities.mask & profiles.expressed)
-    genes, weights = speakers(affinities.values[usable], n)
+    usable = np.flatnonzero(affinity.mask & profiles.expressed)
+    genes, weights = nearest_genes(affinity.values[usable])
     frames = []
-    for position, name in enumerate(affinities.types):
-        own = np.flatnonzero(chosen == position)
-        if not len(own):
+    for position, name in enumerate(affinity.types):
+        groups = np.flatnonzero(types == position)
+        if not len(groups):
             continue
-        which = usable[genes[position]]
-        contrast = np.average(profiles.contrast[own][:, which], axis=0, weights=profiles.sizes[own])
+        columns = usable[genes[position]]
+        contrast = np.average(profiles.contrast[np.ix_(groups, columns)], axis=0, weights=profiles.sizes[groups])
         frame = pd.DataFrame(
             {
                 "type": name,
-                "gene": affinities.genes[which],
-                "affinity": affinities.values[which, position],
+                "gene": affinity.genes[columns],
+                "affinity": affinity.values[columns, position],
                 "weight": weights[position],
                 "contrast": contrast,
                 "contribution": weights[position] * contrast,
             }
         )
         frames.append(frame.sort_values("contribution", ascending=False, kind="stable"))
-    columns = ["type", "gene", "affinity", "weight", "contrast", "contribution"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    if not frames:
+        return pd.DataFrame(columns=["type", "gene", "affinity", "weight", "contrast", "contribution"])
+    return pd.concat(frames, ignore_index=True)
 
 
 def open_sources(
@@ -299,5 +294,5 @@ def open_sources(
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
 
-    opened = [one if isinstance(one, GeneIndex) else GeneIndex.open(one, root=root) for one in indices]
+    opened = [index if isinstance(index, GeneIndex) else GeneIndex.open(index, root=root) for index in indices]
     return [(index, GenePriors.open(index).align(adata, root=root, **align)) for index in opened]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellmodels.annotation.cell_types import CellTypes
+from cellmodels.annotation.evidence import Sources
 from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.groups.graphs import Floats
 
@@ -27,7 +28,7 @@ _HAS = re.compile(_GENE + r"(?:\++|-?(?:positive|high|hi|bright)(?![A-Za-z0-9]))
 _LACKS = re.compile(_GENE + r"(?:-(?=[\s,;/)]|$)|-?(?:negative|low|lo|dim)(?![A-Za-z0-9]))")
 
 
-def statements(name: str) -> list[str]:
+def stated_genes(name: str) -> list[str]:
     """Return the genes that a name says the cells have, as they are written."""
     return [hit["gene"] for hit in _HAS.finditer(name)]
 
@@ -41,12 +42,12 @@ def siblings(names: Sequence[str]) -> list[NDArray[np.int64]]:
     return [
         np.array(family)
         for family in families.values()
-        if len(family) > 1 and any(statements(names[position]) for position in family)
+        if len(family) > 1 and any(stated_genes(names[position]) for position in family)
     ]
 
 
-def stated_genes(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePriors]]") -> Floats:
-    """Find the genes that the types' names state in the genes of the data.
+def named_genes(types: CellTypes, sources: Sources) -> Floats:
+    """Find the genes that the types' names state among the genes of the data.
 
     Parameters
     ----------
@@ -62,32 +63,32 @@ def stated_genes(types: CellTypes, sources: "Sequence[tuple[GeneIndex, GenePrior
     """
     shares = np.zeros((len(types), len(sources[0][1])))
     for row, name in enumerate(types.names):
-        told = statements(name)
-        for gene in told:
-            columns = next((at for one in sources if len(at := _columns(gene, *one))), np.empty(0, np.int64))
-            shares[row, columns] += 1 / (len(told) * max(len(columns), 1))
+        stated = stated_genes(name)
+        for gene in stated:
+            places = (_columns(gene, index, priors) for index, priors in sources)
+            columns = next((place for place in places if len(place)), np.empty(0, np.int64))
+            shares[row, columns] += 1 / (len(stated) * max(len(columns), 1))
     return shares
 
 
-def shown_by(shares: Floats, profiles: GroupProfiles) -> Floats:
-    """Return how far each group shows what each type's name states: `(n_groups, n_types)`.
+def named_expression(shares: Floats, profiles: GroupProfiles) -> Floats:
+    """Return how far each group expresses the genes that each type's name states: `(n_groups, n_types)`.
 
     It is the mean of both kinds of contrast with all cells, in standard deviations of a cell and as a log2 ratio. A
     type whose name states no gene that is expressed has zeros.
     """
-    there = shares * profiles.expressed
-    return np.asarray((profiles.contrast @ there.T + profiles.fold @ there.T) / 2)
+    return np.asarray((profiles.contrast + profiles.log_ratio) @ (shares * profiles.expressed).T / 2)
 
 
-def settled(logits: Floats, by_name: Floats, families: Sequence[NDArray[np.int64]]) -> Floats:
-    """Let statements decide among siblings; the best of a family stays as far ahead of other types as it was.
+def decide_among_siblings(logits: Floats, by_name: Floats, families: Sequence[NDArray[np.int64]]) -> Floats:
+    """Let the genes that names state decide among siblings; the best of a family stays as far ahead of others as it was.
 
     Parameters
     ----------
     logits
         `(n, n_types)`, by what is written.
     by_name
-        `(n, n_types)`, how far the rows show what names state.
+        `(n, n_types)`, how far the rows express what names state (`named_expression`).
     families
         As `siblings` returns them.
 
@@ -107,7 +108,7 @@ def settled(logits: Floats, by_name: Floats, families: Sequence[NDArray[np.int64
 
 def _columns(gene: str, index: "GeneIndex", priors: "GenePriors") -> NDArray[np.int64]:
     table = index.genes
-    hits = (table["symbol"] == gene).to_numpy()
-    if not hits.any():
-        hits = np.array([gene in names for names in table["synonyms"]], bool)
-    return np.flatnonzero(np.isin(priors.gene_ids, table["gene_id"].to_numpy()[hits]))
+    rows = (table["symbol"] == gene).to_numpy()
+    if not rows.any():
+        rows = np.array([gene in names for names in table["synonyms"]], bool)
+    return np.flatnonzero(np.isin(priors.gene_ids, table["gene_id"].to_numpy()[rows]))

@@ -22,8 +22,8 @@ _EPS = 1e-13
 class PCA:
     """A linear space of few dimensions that rows are projected to.
 
-    scikit-learn's `PCA` gives the same components. By `covariance_eigh` it takes 1.5 to 6 times as long, as it finds all
-    eigenvectors; by `arpack` it is as fast, and has none for as many components as rows, or for rows that are alike.
+    scikit-learn's `PCA` gives the same components. By `covariance_eigh` it takes 1.5 to 6 times as long, as it finds
+    all eigenvectors; by `arpack` it is as fast, but refuses as many components as rows, and rows that are alike.
 
     Attributes
     ----------

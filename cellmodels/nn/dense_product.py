@@ -1,8 +1,8 @@
 """Dense products of float32 matrices by the faster of two libraries that torch carries.
 
-On x86 torch multiplies by MKL, which takes narrow instructions on processors that are not Intel's: measured on a
-Zen 5 core, 2.3 times slower than oneDNN, which torch has too and uses for half precision. Both compute in float32; they
-sum in another order. What oneDNN is called through is what compiled models call: it is private to torch, so it is tried once
+On x86 torch multiplies by MKL, which takes narrow instructions on processors that are not Intel's: measured on a Zen 5
+core, 2.3 times slower than oneDNN, which torch has too and uses for half precision. Both compute in float32; they sum
+in another order. What oneDNN is called through is what compiled models call: it is private to torch, and is tried once
 before it is used. Where it does not apply (other devices and precisions, small matrices, Intel's processors, builds
 without it, releases that have it otherwise) products are torch's own.
 """
@@ -89,7 +89,7 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 @functools.cache
 def _onednn() -> Any:
-    """Return the product by oneDNN, `(x, weight, bias, ...)`; None where torch's own is as fast, or it does not work."""
+    """Return the product by oneDNN, `(x, weight, bias, ...)`; None where torch's own is as fast or it fails."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not available or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return None

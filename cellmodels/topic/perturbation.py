@@ -7,8 +7,8 @@ Topics `S` of a cell with latent values `z` and shares `theta = softmax(z)` are 
     scale    z_k + log s, that is  theta'_k = s theta_k / N  for k in S,  theta'_j = theta_j / N  for the others,
              N = 1 + (s - 1) sum of theta_k over S
 
-So `s = 1` changes nothing, `s = 0` removes the topics (their share is 0, the others keep their proportions), and for any
-`s` below 1 their share falls in every cell.
+So `s = 1` changes nothing, `s = 0` removes the topics (their share is 0, the others keep their proportions), and for
+any `s` below 1 their share falls in every cell.
 """
 
 from collections.abc import Callable, Sequence

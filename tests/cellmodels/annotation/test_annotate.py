@@ -13,9 +13,13 @@ from scipy import sparse
 
 from cellmodels import CellTypes, annotate, knn_graph, refine_logits
 from cellmodels.annotation import evidence
+from cellmodels.annotation.annotation import RESOLUTIONS
 from cellmodels.annotation.cell_types import affirmed, read_ontology
+from cellmodels.annotation.group_profiles import GroupProfiles
+from cellmodels.annotation.logits import MarkerScores, margins
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval import metrics
+from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.build import build
 from genetext.errors import CellsError, EncoderError
@@ -107,6 +111,48 @@ def test_confidence_is_high_for_the_prior_and_low_for_shuffled_genes(cells, inde
     other = annotate(cells, TYPES, index, priors=shuffled, copy=True).confidence
     assert own.mean() > other.mean() + 0.1
     assert 0 <= own.min() <= own.max() <= 1
+
+
+@pytest.mark.parametrize("lam", [0, 1.0, 20.0])
+def test_shuffled_genes_go_through_what_the_genes_go_through(cells, index, lam):
+    """Smoothing makes margins smaller: beside margins that were not smoothed, confidence would fall with `lam`."""
+    shuffled = GenePriors.open(index).align(cells)
+    draws = [
+        annotate(cells, TYPES, index, priors=shuffled.permuted(seed), lam=lam, shuffles=20, copy=True).confidence
+        for seed in range(100, 106)
+    ]
+    # Of genes that say nothing the margins are as those of the shuffles: ranks are even, on average.
+    assert 0.3 < np.mean(draws) < 0.7
+
+
+def test_confidence_ranks_margins_of_like_kind(cells, index):
+    done = annotate(cells, TYPES, index, lam=20.0, copy=True)
+    matrix = read_cells(cells, needs="log").matrix
+    links = knn_graph(principal_components(matrix), 15)
+    leiden = Leiden(links)
+    members = [leiden.cut(resolution) for resolution in RESOLUTIONS]
+    groupings = [(str(place), member, range(member.max() + 1)) for place, member in enumerate(members)]
+    types, sources = CellTypes.of(TYPES), evidence.open_sources([index], cells)
+    affinity = evidence.affinity(types, sources)
+    scores = MarkerScores(affinity, types, sources, matrix, groupings)
+    np.testing.assert_allclose(done.logits, scores.of_blocks(affinity)[scores.block])
+    null = np.concatenate(
+        [
+            margins(refine_logits(scores.of_blocks(affinity.permuted(seed))[scores.block], links, 20.0))
+            for seed in range(20)
+        ]
+    )
+    smaller = (null[None] < margins(done.refined)[:, None]).mean(axis=1)
+    np.testing.assert_allclose(done.confidence, smaller, atol=2e-3)
+
+
+def test_log_ratio_is_of_geometric_means():
+    """It is documented so: not of arithmetic means of the normalised counts."""
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(1.0, (60, 7)).astype(np.float32))
+    groups = np.repeat([0, 1, 2], 20)
+    profiles = GroupProfiles.of(counts.log1p(), groups)
+    typical = np.stack([np.exp(np.log1p(counts[groups == g].toarray()).mean(axis=0)) - 1 for g in range(3)])
+    np.testing.assert_allclose(profiles.log_ratio, np.log2((typical + 0.5) / (typical.mean(axis=0) + 0.5)), atol=1e-6)
 
 
 def test_cells_below_the_confidence_have_no_label(cells, index):

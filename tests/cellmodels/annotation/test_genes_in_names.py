@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from cellmodels.annotation.cell_types import CellTypes
-from cellmodels.annotation.genes_in_names import settled, shown_by, siblings, stated_genes, statements
+from cellmodels.annotation.genes_in_names import (
+    decide_among_siblings,
+    named_expression,
+    named_genes,
+    siblings,
+    stated_genes,
+)
 from cellmodels.annotation.group_profiles import GroupProfiles
 from genetext.priors import GenePriors
 
@@ -31,7 +37,7 @@ from genetext.priors import GenePriors
     ],
 )
 def test_a_name_states_what_cells_have(name, genes):
-    assert statements(name) == genes
+    assert stated_genes(name) == genes
 
 
 class _Index:
@@ -66,7 +72,7 @@ def source():
 
 def test_genes_are_found_by_symbol_and_synonym(source):
     types = CellTypes.of(["CD14+ monocyte", "CD16+ monocyte", "CD14+CD117+ cell", "T cell", "CD99999+ cell"])
-    shares = stated_genes(types, [source])
+    shares = named_genes(types, [source])
     assert shares.tolist() == [
         [0, 1, 0, 0, 0],
         [0, 0, 0.5, 0.5, 0],  # CD16 may be either gene
@@ -80,7 +86,7 @@ def test_a_second_index_is_asked_where_the_first_knows_nothing(source):
     index, priors = source
     empty = _Index(index.genes.iloc[:0])
     types = CellTypes.of(["CD14+ monocyte"])
-    assert stated_genes(types, [(empty, priors), source]).tolist() == [[0, 1, 0, 0, 0]]
+    assert named_genes(types, [(empty, priors), source]).tolist() == [[0, 1, 0, 0, 0]]
 
 
 def test_the_group_that_has_the_gene_bears_the_name_out():
@@ -89,11 +95,11 @@ def test_the_group_that_has_the_gene_bears_the_name_out():
         sizes=np.array([5, 5, 5]),
         mean=np.abs(contrast),
         contrast=contrast,
-        fold=2 * contrast,
+        log_ratio=2 * contrast,
         expressed=np.array([True, True, False]),
     )
     shares = np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.0]])
-    found = shown_by(shares, shown)
+    found = named_expression(shares, shown)
     assert found[:, 0].tolist() == [3.0, -1.5, -1.5]  # the mean of contrast and fold
     assert not found[:, 1].any()  # states nothing
     assert not found[:, 2].any()  # states a gene that nothing expresses
@@ -118,14 +124,14 @@ def test_statements_decide_among_siblings_and_touch_nobody_else():
     rng = np.random.default_rng(0)
     logits, by_name = rng.normal(size=(40, 5)), rng.normal(size=(40, 5))
     family = np.array([1, 3])
-    found = settled(logits, by_name, [family])
+    found = decide_among_siblings(logits, by_name, [family])
     assert (found[:, [0, 2, 4]] == logits[:, [0, 2, 4]]).all()
     assert found[:, family].max(axis=1) == pytest.approx(logits[:, family].max(axis=1))
     led = np.isin(logits.argmax(axis=1), family)
     assert (found[~led] == logits[~led]).all()
     told = logits[led] + by_name[led]
     assert (found[led][:, family].argmax(axis=1) == told[:, family].argmax(axis=1)).all()
-    assert (settled(logits, by_name, []) == logits).all()
+    assert (decide_among_siblings(logits, by_name, []) == logits).all()
     # The type that wins changes only from one sibling to another.
     before, after = logits.argmax(axis=1), found.argmax(axis=1)
     assert all(a == b or {a, b} <= {1, 3} for a, b in zip(before, after, strict=True))
@@ -135,6 +141,6 @@ def test_what_other_types_have_more_of_does_not_matter():
     """CD4 is highest in monocytes, the third row; among T cells it still tells CD4 from CD8 cells."""
     logits = np.array([[1.0, 1.1, 0.0], [1.1, 1.0, 0.0], [0.0, 0.0, 3.0]])
     by_name = np.array([[0.2, -0.5, 0.0], [-0.1, 0.5, 0.0], [5.0, -0.5, 0.0]])
-    found = settled(logits, by_name, [np.array([0, 1])])
+    found = decide_among_siblings(logits, by_name, [np.array([0, 1])])
     assert found.argmax(axis=1).tolist() == [0, 1, 2]
     assert found[2].tolist() == [0.0, 0.0, 3.0]
