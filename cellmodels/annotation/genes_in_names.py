@@ -81,7 +81,7 @@ def named_expression(shares: Floats, profiles: GroupProfiles) -> Floats:
 
 
 def decide_among_siblings(logits: Floats, by_name: Floats, families: Sequence[NDArray[np.int64]]) -> Floats:
-    """Let the genes that names state decide among siblings; the best of a family stays as far ahead of others as it was.
+    """Let the genes that names state decide among siblings; their best stays as far ahead of others as it was.
 
     Parameters
     ----------
