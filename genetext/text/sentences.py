@@ -2,11 +2,12 @@
 
 import re
 
-# Not the end of a sentence, whatever follows.
-_ABBREVIATION_LIST = """
-e.g i.e al vs cf fig figs approx ca sp spp subsp mr mrs ms dr prof st ref refs resp incl no nos var viz ser
-"""
-_ABBREVIATIONS = frozenset(_ABBREVIATION_LIST.split())
+# Not the end of a sentence, whatever follows. Those of the first line also with a capital (`Cf.`), but not in capitals.
+_ABBREVIATIONS = frozenset("e.g i.e vs cf fig figs approx ref refs resp incl vol vols pp".split())
+_SMALL = frozenset("al ca sp spp subsp str substr var viz ser".split())  # "Ser." is an amino acid
+_TITLES = frozenset("Mr Mrs Ms Dr Drs Prof St Mt Jr Ph.D".split())
+_NUMBERED = frozenset({"no", "nos"})  # abbreviations where a number follows, else an answer
+_DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, R.J, w.r.t
 # Words that begin a sentence after a single letter ("vitamin D. This gene"), which else is a genus ("H. sapiens").
 _OPENER_LIST = """
 A Additional Additionally All Also Alternate Alternative Alternatively An Another As At Both By Defects Deletion
@@ -30,31 +31,36 @@ _NEXT_WORD = re.compile(r"\W*(\w+)")
 def split(text: str) -> list[str]:
     """Split a text into sentences, without the space between them.
 
-    A stop ends a sentence unless it belongs to an abbreviation (`e.g.`, `i.e.`, `Mr.`, `et al.`), to a single letter
-    that stands for a genus or a first name (`H. sapiens`), or to a number (`0.56`). A sentence may begin with a gene
-    or molecule in small letters (`p53`, `microRNAs`).
+    A stop ends a sentence unless it belongs to an abbreviation (`e.g.`, `Mr.`, `et al.`, `No. 5`, `U.S.`), to a single
+    letter that stands for a genus or a first name (`H. sapiens`), to a number (`0.56`), or to the number of an item that
+    begins a sentence (`2. It binds`). A sentence may begin with a gene or molecule in small letters (`p53`, `microRNAs`).
     """
-    found = []
+    parts = []
     start = 0
     for stop in _STOP.finditer(text):
         if _ends(text, start, stop):
-            found.append(text[start : stop.end()].strip())
+            parts.append(text[start : stop.end()].strip())
             start = stop.end()
-    found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]
+    parts.append(text[start:].strip())
+    return [sentence for sentence in parts if sentence]
 
 
 def _ends(text: str, start: int, stop: re.Match[str]) -> bool:
     if text[stop.start()] != ".":
         return True
-    before = _LAST_WORD.search(text, max(start, stop.start() - 40), stop.start())
+    # The text is cut, since `^` would match at its own beginning only, not at that of a later sentence.
+    before = _LAST_WORD.search(text[max(start, stop.start() - 40) : stop.start()])
     word = before.group(1) if before else ""
-    if word.lower() in _ABBREVIATIONS:
+    following = _NEXT_WORD.match(text, stop.end())
+    next_word = following.group(1) if following else ""
+    if word in _TITLES or word in _SMALL or (word.lower() in _ABBREVIATIONS and not word.isupper()):
         return False
+    if word.lower() in _NUMBERED and word != "NO":
+        return not next_word[:1].isdigit()
+    if _DOTTED.fullmatch(word):
+        return next_word in _OPENERS
     if len(word) == 1 and word.isalpha():
-        following = _NEXT_WORD.match(text, stop.end())
-        if following is not None and following.group(1) in _OPENERS:
-            return True
         # "coenzyme Q. Complex I" ends a sentence, "found by J. Smith" does not.
-        return _NOUN_BEFORE.search(text, max(start, stop.start() - 40), stop.start() - 1) is not None
-    return True
+        noun = _NOUN_BEFORE.search(text, max(start, stop.start() - 40), stop.start() - 1)
+        return next_word in _OPENERS or noun is not None
+    return not text[start : stop.start()].strip().isdecimal()
