@@ -8,41 +8,35 @@ The digest in a snapshot's name is that of its input, so that input which was se
 snapshot is used again only where all its bytes are what its manifest says.
 """
 
+import importlib.resources
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-import genetext
 from genetext import disk, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable, first_ten
 from genetext.fetch import download, entrez, web
 from genetext.fetch.download import NCBI, File, Source
 from genetext.fetch.eutils import EUTILS, Eutils
+from genetext.fetch.limits import Limits
 from genetext.fetch.web import Patience
 from genetext.progress import Progress
 from genetext.species import HUMAN, Species
-from genetext.text import parse
+from genetext.text import facts, parse
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot, list_snapshots
 from genetext.text.subset import find_genes, keep_genes
 
 _log = logging.getLogger("genetext")
-
-# Besides gene_info: where NCBI keeps each file, and what is lost without it (None: nothing works without it).
-_FILES: Mapping[str, tuple[str, str | None]] = {
-    "gene_summary": ("gene_summary.gz", None),
-    "gene_orthologs": ("gene_orthologs.gz", "no human orthologs"),
-    "gene2go": ("gene2go.gz", "no Gene Ontology terms"),
-    "gene_history": ("gene_history.gz", "retired GeneIDs and former symbols are not known"),
-    "gene2ensembl": ("gene2ensembl.gz", "Ensembl ids are those of gene_info only"),
-}
 
 
 def fetch(
@@ -57,6 +51,7 @@ def fetch(
     patience: Patience | None = None,
     ncbi_url: str | None = None,
     eutils_url: str | None = None,
+    limits: Limits | None = None,
 ) -> Snapshot:
     """Fetch what is written about the genes of a species, and keep it as a snapshot.
 
@@ -83,6 +78,8 @@ def fetch(
         Timeouts and retries.
     ncbi_url, eutils_url
         What stands for NCBI. Default: `$GENETEXT_NCBI_URL` and `$GENETEXT_EUTILS_URL`, else NCBI's own.
+    limits
+        How much a file may hold. Default: `Limits.from_environment()`.
 
     Raises
     ------
@@ -98,29 +95,31 @@ def fetch(
     root = root or disk.cache_dir()
     patience = patience or Patience()
     eutils = Eutils(
-        url=_base(eutils_url or os.environ.get("GENETEXT_EUTILS_URL") or EUTILS), patience=patience, root=root
+        url=(eutils_url or os.environ.get("GENETEXT_EUTILS_URL") or EUTILS).rstrip("/") + "/",
+        patience=patience,
+        root=root,
     )
-    ask = eutils if not offline and source in {"auto", "ncbi"} else None
+    is_ncbi = source in {"auto", "ncbi"}
     if isinstance(snapshot, Snapshot):
         return snapshot
-    found = find_species(species, eutils=ask, root=root)
+    known = find_species(species, eutils=eutils if is_ncbi and not offline else None, root=root)
     if snapshot is not None:
-        return _open(snapshot, found, root)
+        return _open(snapshot, known, root)
+    where = ncbi_url or os.environ.get("GENETEXT_NCBI_URL") or NCBI if is_ncbi else source
     if source == "facts":
-        return _few(_facts(found, root), genes, root)
-    is_ncbi = source in {"auto", "ncbi"}
-    where = Source.parse((ncbi_url or os.environ.get("GENETEXT_NCBI_URL") or NCBI) if is_ncbi else source)
-    if offline:
-        return _offline(found, str(source), where, genes, root)
-    try:
-        if genes is not None and is_ncbi:
-            return _from_eutils(found, genes, eutils, root, progress)
-        return _few(_from_files(found, where, root, patience, progress), genes, root)
-    except Unreachable as error:
-        if source == "auto":
-            return _instead(found, where, error, genes, root)
-        hint = "use --source auto, which falls back on what is on this machine" if is_ncbi else "check the address"
-        raise Unreachable(f"{error}; try again later, or {hint}") from error
+        return _some(facts.open_facts(known, root=root), genes, root)
+    request = _Request(
+        known,
+        str(source),
+        Source.parse(where),
+        genes,
+        eutils,
+        root,
+        patience,
+        limits or Limits.from_environment(),
+        progress,
+    )
+    return request.offline() if offline else request.online()
 
 
 def find_species(name: str | int | Species, *, eutils: Eutils | None = None, root: Path | None = None) -> Species:
@@ -151,132 +150,199 @@ def find_species(name: str | int | Species, *, eutils: Eutils | None = None, roo
         if eutils is None:
             raise
         try:
-            found = entrez.find_species(str(name), eutils=eutils)
+            species = entrez.find_species(str(name), eutils=eutils)
         except Unreachable:
             raise error from None
         except SpeciesError as unknown:
             raise SpeciesError(f"{error} ({unknown})") from None
         # NCBI may know as a synonym what genetext knows under another name.
-        return next((item for item in known_species.KNOWN if item.tax_id == found.tax_id), found)
+        return next((item for item in known_species.KNOWN if item.tax_id == species.tax_id), species)
 
 
-def _from_files(
-    species: Species, source: Source, root: Path, patience: Patience, progress: Progress | None
-) -> Snapshot:
-    """Download (or find) the files, and parse them unless that was done before."""
-    if source.folder is not None:
-        return _snapshot(
-            species, source, _collect(species, source, lambda name: download.cached_file(source, name)), root
-        )
-    with disk.lock(f"download-{source.id}", root=root), web.client(patience) as client:
-        files = _collect(
-            species,
-            source,
-            lambda name: download.fetch_file(
-                source, name, client=client, root=root, patience=patience, progress=progress
-            ),
-        )
-        return _snapshot(species, source, files, root)
+@dataclass(frozen=True)
+class _Request:
+    """A wish for a snapshot: of which species and genes, from where."""
 
+    species: Species
+    source: str
+    where: Source
+    genes: Sequence[str] | None
+    eutils: Eutils
+    root: Path
+    patience: Patience
+    limits: Limits
+    progress: Progress | None
 
-def _collect(species: Species, source: Source, get: Callable[[str], File | None]) -> dict[str, File]:
-    """Get each file by its logical name; `get` returns None for a file that the source lacks."""
-    files: dict[str, File] = {}
-    for name in species.gene_info:
-        if (file := get(name)) is not None:
-            files["gene_info"] = file
-            break
-    else:
-        raise FetchError(
-            f"{source.where} has no gene_info of {species.latin}: looked for {', '.join(species.gene_info)}"
-        )
-    for logical, (name, loss) in _FILES.items():
-        if logical == "gene_orthologs" and species.tax_id == HUMAN.tax_id:
-            continue
-        if (file := get(name)) is not None:
-            files[logical] = file
-        elif loss is None:
-            raise FetchError(f"{source.where} has no {name}, and without it there is no text")
-        else:
-            _log.info("%s has no %s: %s", source.where, name, loss)
-    if species.tax_id != HUMAN.tax_id and "gene_orthologs" in files:
-        # Of human only the orthologs' names are wanted: not worth the file of all species, unless it is here anyway.
-        file = get(HUMAN.gene_info[0])
-        if file is None and files["gene_info"].name == HUMAN.gene_info[-1]:
-            file = files["gene_info"]
-        if file is not None:
-            files["human_gene_info"] = file
-        else:
-            _log.info("%s has no %s: human orthologs have no names", source.where, HUMAN.gene_info[0])
-    return files
+    @property
+    def is_ncbi(self) -> bool:
+        """Whether NCBI, or what stands for it, is asked."""
+        return self.source in {"auto", "ncbi"}
 
-
-def _snapshot(species: Species, source: Source, files: Mapping[str, File], root: Path) -> Snapshot:
-    """Return the snapshot of these files: the one in the cache, or a new one."""
-    digest = _input_digest(species, {name: file.sha256 for name, file in files.items()})
-    date = max((_date(file.last_modified) for file in files.values()), default="")
-    with disk.lock(f"snapshot-{species.name}", root=root):
-        if (kept := _kept(species, "ncbi", digest, root)) is not None:
-            return kept
+    def online(self) -> Snapshot:
+        """Ask the source; under `auto` take what is on this machine where it cannot be reached."""
         try:
-            tables = parse.assemble({name: file.path for name, file in files.items()}, species)
-        except FetchError:
-            # Else the server would go on answering "not modified", and the same bytes would fail for ever.
-            if source.folder is None:
-                for file in files.values():
-                    download.forget_validators(file)
-            raise
-        return _write(
-            species,
-            tables,
-            {
-                "kind": "ncbi",
-                "where": source.where,
-                "files": {
-                    name: {
-                        "name": file.name,
-                        "sha256": file.sha256,
-                        "size": file.size,
-                        "last_modified": file.last_modified,
-                    }
-                    for name, file in sorted(files.items())
-                },
-            },
-            "-".join(filter(None, ("ncbi", date, digest))),
-            root,
+            if self.genes is not None and self.is_ncbi:
+                return self._from_eutils(self.genes)
+            return self._some(self._from_files())
+        except Unreachable as error:
+            if self.source == "auto":
+                return self._instead(error)
+            hint = (
+                "use --source auto, which falls back on what is on this machine"
+                if self.is_ncbi
+                else "check the address"
+            )
+            raise Unreachable(f"{error}; try again later, or {hint}") from error
+
+    def offline(self) -> Snapshot:
+        """Find a snapshot, or make one of files that are here, without opening a connection."""
+        name = self.species.name
+        if self.where.folder is not None:
+            return self._some(self._from_files())
+        if (same := self._asked_before()) is not None:
+            return same
+        if (kept := self._fetched_before()) is not None:
+            return self._some(kept)
+        if self.source == "auto" and name in facts.species_with_facts():
+            _log.warning("offline, and nothing of NCBI was fetched for %s: using the bundled facts", name)
+            return self._some(facts.open_facts(self.species, root=self.root))
+        option = "" if self.source == "auto" else f" --source {'ncbi' if self.is_ncbi else self.where.where}"
+        raise FetchError(
+            f"offline, and nothing was fetched for {name} before: run `genetext fetch --species {name}{option}` where "
+            f"there is a network, with the same GENETEXT_CACHE"
         )
 
+    def _instead(self, error: Unreachable) -> Snapshot:
+        """Return what is on this machine in place of NCBI, and say so in one line; or raise why there is nothing."""
+        if (same := self._asked_before()) is not None:
+            _log.warning("NCBI cannot be reached (%s): using what was fetched for these genes before", error)
+            return same
+        if (kept := self._fetched_before()) is not None:
+            _log.warning("NCBI cannot be reached (%s): using the snapshot %s fetched before", error, kept.path.name)
+            return self._some(kept)
+        try:
+            shipped = facts.open_facts(self.species, root=self.root)
+        except SnapshotError as reason:
+            raise Unreachable(f"{error}; and there is nothing on this machine to use instead: {reason}") from error
+        _log.warning("NCBI cannot be reached (%s): using the bundled facts, which hold no summaries", error)
+        return self._some(shipped)
 
-def _from_eutils(
-    species: Species, genes: Sequence[str], eutils: Eutils, root: Path, progress: Progress | None
-) -> Snapshot:
-    found = entrez.fetch_genes(genes, species, eutils=eutils, progress=progress)
-    source = {
-        "kind": "eutils",
-        "where": eutils.where,
-        "files": {},
-        "genes": sorted(set(genes)),
-        "not_found": dict(found.not_found),
-    }
-    return _write_few(species, parse.tables_of(found), source, root)
+    def _fetched_before(self) -> Snapshot | None:
+        """Return what this source gave last for the whole species: a snapshot, else one made of its downloads; or None.
+
+        What stands for NCBI now (a mirror, say) does not make what came from NCBI itself another source.
+        """
+        places = {self.where.where, NCBI} if self.is_ncbi else {self.where.where}
+        for kept in list_snapshots(self.species, kind="ncbi", root=self.root):
+            if kept.is_whole and kept.manifest["source"].get("where") in places and _is_sound(kept, "it is not used"):
+                return kept
+        try:
+            files = self._collect(lambda name: download.cached_file(self.where, name, root=self.root))
+        except FetchError as reason:
+            _log.debug("of what was downloaded before: %s", reason)
+            return None
+        return self._snapshot(files)
+
+    def _asked_before(self) -> Snapshot | None:
+        """Return the last snapshot that E-utilities gave for the same genes."""
+        if self.genes is None:
+            return None
+        kept, asked = list_snapshots(self.species, kind="eutils", root=self.root), sorted(set(self.genes))
+        same = (item for item in kept if item.manifest["source"].get("genes") == asked)
+        return next((item for item in same if _is_sound(item, "it is not used")), None)
+
+    def _from_files(self) -> Snapshot:
+        """Download (or find) the files, and parse them unless that was done before."""
+        if self.where.folder is not None:
+            return self._snapshot(self._collect(lambda name: download.cached_file(self.where, name)))
+        with disk.lock(f"download-{self.where.id}", root=self.root), web.client(self.patience) as client:
+            options: dict[str, Any] = {
+                "client": client,
+                "root": self.root,
+                "patience": self.patience,
+                "progress": self.progress,
+                "limits": self.limits,
+            }
+            return self._snapshot(self._collect(lambda name: download.fetch_file(self.where, name, **options)))
+
+    def _collect(self, get: Callable[[str], File | None]) -> dict[str, File]:
+        """Get each file by its logical name; `get` returns None for a file that the source lacks."""
+        files: dict[str, File] = {}
+        for item in parse.FILES:
+            if self.species.tax_id == HUMAN.tax_id and not item.of_human:
+                continue
+            if item.name == "human_gene_info" and "gene_orthologs" not in files:
+                continue
+            paths = item.paths(self.species)
+            file = next(filter(None, map(get, paths)), None)
+            if file is None and item.name == "human_gene_info" and files["gene_info"].name == HUMAN.gene_info[-1]:
+                file = files["gene_info"]  # of all species, so of human too
+            if file is not None:
+                files[item.name] = file
+            elif item.loss:
+                _log.info("%s has no %s: %s", self.where.where, paths[0], item.loss)
+            else:
+                raise FetchError(
+                    f"{self.where.where} has no {' or '.join(paths)}, and without it there is no text of "
+                    f"{self.species.latin}"
+                )
+        return files
+
+    def _snapshot(self, files: Mapping[str, File]) -> Snapshot:
+        """Return the snapshot of these files: the one in the cache, or a new one."""
+        sha256 = {name: file.sha256 for name, file in files.items()}
+        # The reader too: another one makes other tables out of the same files.
+        key = [_code_digest(), FORMAT_VERSION, sorted(SCHEMAS), self.species.tax_id, sha256]
+        digest = disk.sha256_json(key)[:12]
+        date = max((_date(file.last_modified) for file in files.values()), default="")
+        with disk.lock(f"snapshot-{self.species.name}", root=self.root):
+            if (kept := _kept(self.species, "ncbi", digest, self.root)) is not None:
+                return kept
+            try:
+                paths = {name: file.path for name, file in files.items()}
+                tables = parse.assemble(paths, self.species, limits=self.limits)
+            except FetchError:
+                # Else the server would go on answering "not modified", and the same bytes would fail for ever.
+                if self.where.folder is None:
+                    for file in files.values():
+                        download.forget_validators(file)
+                raise
+            told = ("name", "sha256", "size", "last_modified")
+            recorded = {name: {key: getattr(file, key) for key in told} for name, file in sorted(files.items())}
+            source = {"kind": "ncbi", "where": self.where.where, "files": recorded}
+            return _write(self.species, tables, source, "-".join(filter(None, ("ncbi", date, digest))), self.root)
+
+    def _from_eutils(self, genes: Sequence[str]) -> Snapshot:
+        answer = entrez.fetch_genes(genes, self.species, eutils=self.eutils, progress=self.progress)
+        source = {
+            "kind": "eutils",
+            "where": self.eutils.where,
+            "files": {},
+            "genes": sorted(set(genes)),
+            "not_found": dict(answer.not_found),
+        }
+        return _write_some(self.species, parse.tables_of(answer), source, self.root)
+
+    def _some(self, whole: Snapshot) -> Snapshot:
+        return _some(whole, self.genes, self.root)
 
 
-def _few(whole: Snapshot, genes: Sequence[str] | None, root: Path) -> Snapshot:
+def _some(whole: Snapshot, genes: Sequence[str] | None, root: Path) -> Snapshot:
     """Return a snapshot of some genes of a whole species' snapshot; the snapshot itself where `genes` is None."""
     if genes is None:
         return whole
     tables = {name: whole.table(name) for name in SCHEMAS}
-    found, not_found = find_genes(tables["genes"], genes)
-    told = [f"{name} ({reason})" for name, reason in not_found.items()]
-    if not found:
-        raise FetchError(f"{whole.path} has none of the {len(genes):,} genes asked for: {first_ten(told)}")
-    if told:
-        _log.warning("%d of %d genes not found: %s", len(told), len(genes), first_ten(told))
+    matches, not_found = find_genes(tables["genes"], genes)
+    reasons = [f"{name} ({reason})" for name, reason in not_found.items()]
+    if not matches:
+        raise FetchError(f"{whole.path} has none of the {len(genes):,} genes asked for: {first_ten(reasons)}")
+    if reasons:
+        _log.warning("%d of %d genes not found: %s", len(reasons), len(genes), first_ten(reasons))
     source = {**whole.manifest["source"], "genes": sorted(set(genes)), "not_found": not_found, "of": whole.digest}
-    return _write_few(whole.species, keep_genes(tables, list(found.values())), source, root)
+    return _write_some(whole.species, keep_genes(tables, list(matches.values())), source, root)
 
 
-def _write_few(species: Species, tables: Mapping[str, pa.Table], source: dict[str, Any], root: Path) -> Snapshot:
+def _write_some(species: Species, tables: Mapping[str, pa.Table], source: dict[str, Any], root: Path) -> Snapshot:
     # Some genes' tables are small: their content tells whether they are here already.
     rows = {name: table.to_pylist() for name, table in tables.items()}
     digest = disk.sha256_json([FORMAT_VERSION, species.tax_id, source, rows])[:12]
@@ -294,95 +360,24 @@ def _write(species: Species, tables: Mapping[str, pa.Table], source: dict[str, A
     return Snapshot.write(root / "snapshots" / species.name / name, tables=tables, content=content)
 
 
-def _offline(species: Species, source: str, where: Source, genes: Sequence[str] | None, root: Path) -> Snapshot:
-    """Find a snapshot, or make one of files that are here, without opening a connection."""
-    if where.folder is not None:
-        return _few(_from_files(species, where, root, Patience(), None), genes, root)
-    if genes is not None and (same := _asked_before(species, genes, root)) is not None:
-        return same
-    if (kept := _fetched_before(species, where, root, is_ncbi=source in {"auto", "ncbi"})) is not None:
-        return _few(kept, genes, root)
-    if source == "auto":
-        with suppress(SnapshotError):
-            facts = _facts(species, root)
-            _log.warning("offline, and nothing of NCBI was fetched for %s: using the bundled facts", species.name)
-            return _few(facts, genes, root)
-    wanted = "" if source == "auto" else f" --source {source if source == 'ncbi' else where.where}"
-    raise FetchError(
-        f"offline, and nothing was fetched for {species.name} before: run "
-        f"`genetext fetch --species {species.name}{wanted}` where there is a network, with the same GENETEXT_CACHE"
-    )
-
-
-def _fetched_before(species: Species, where: Source, root: Path, *, is_ncbi: bool) -> Snapshot | None:
-    """Return what this source gave last for the whole species: a snapshot, else one made of its downloads; or None.
-
-    What stands for NCBI now (a mirror, say) does not make what came from NCBI itself another source.
-    """
-    places = {where.where, NCBI} if is_ncbi else {where.where}
-    for kept in list_snapshots(species, kind="ncbi", root=root):
-        if kept.is_whole and kept.manifest["source"]["where"] in places and _is_sound(kept, "it is not used"):
-            return kept
-    try:
-        files = _collect(species, where, lambda name: download.cached_file(where, name, root=root))
-    except FetchError as nothing:
-        _log.debug("of what was downloaded before: %s", nothing)
-        return None
-    return _snapshot(species, where, files, root)
-
-
-def _instead(species: Species, where: Source, error: Unreachable, genes: Sequence[str] | None, root: Path) -> Snapshot:
-    """Return what is on this machine in place of NCBI, and say so in one line; or raise why there is nothing."""
-    if genes is not None and (same := _asked_before(species, genes, root)) is not None:
-        _log.warning("NCBI cannot be reached (%s): using what was fetched for these genes before", error)
-        return same
-    if (kept := _fetched_before(species, where, root, is_ncbi=True)) is not None:
-        _log.warning("NCBI cannot be reached (%s): using the snapshot %s fetched before", error, kept.path.name)
-        return _few(kept, genes, root)
-    try:
-        facts = _facts(species, root)
-    except SnapshotError as none:
-        raise Unreachable(f"{error}; and there is nothing on this machine to use instead: {none}") from error
-    _log.warning("NCBI cannot be reached (%s): using the bundled facts, which hold no summaries", error)
-    return _few(facts, genes, root)
-
-
-def _asked_before(species: Species, genes: Sequence[str], root: Path) -> Snapshot | None:
-    """Return the last snapshot that E-utilities gave for the same genes."""
-    asked = sorted(set(genes))
-    kept = list_snapshots(species, kind="eutils", root=root)
-    same = (item for item in kept if item.manifest["source"].get("genes") == asked)
-    return next((item for item in same if _is_sound(item, "it is not used")), None)
-
-
-def _facts(species: Species, root: Path) -> Snapshot:
-    from genetext.text import facts
-
-    return facts.open_facts(species, root=root)
-
-
 def _open(wanted: str | Path, species: Species, root: Path) -> Snapshot:
     """Open a snapshot by its folder, or by the beginning of its digest or folder's name."""
-    if Path(wanted).is_dir():
-        found = Snapshot.open(Path(wanted))
+    if (folder := download.existing_folder(str(wanted))) is not None:
+        snapshot = Snapshot.open(folder)
     else:
-        text = str(wanted)
-        fitting = [
-            item
-            for item in list_snapshots(species, root=root)
-            if text and (item.digest.startswith(text) or item.path.name.startswith(text))
-        ]
-        if len(fitting) != 1:
-            here = first_ten([item.path.name for item in fitting or list_snapshots(species, root=root)]) or "none"
+        text, kept = str(wanted), list_snapshots(species, root=root)
+        matches = [item for item in kept if text and (item.digest.startswith(text) or item.path.name.startswith(text))]
+        if len(matches) != 1:
+            here = first_ten([item.path.name for item in matches or kept]) or "none"
             raise SnapshotError(
                 f"{text!r} is neither a folder nor the beginning of one {species.name} snapshot's digest; here: {here}"
             )
-        (found,) = fitting
-    if found.species.tax_id != species.tax_id:
-        raise SnapshotError(f"{found.path} is a snapshot of {found.species.name}, not of {species.name}")
-    if problems := manifest.verify(found.path, found.manifest):
+        (snapshot,) = matches
+    if snapshot.species.tax_id != species.tax_id:
+        raise SnapshotError(f"{snapshot.path} is a snapshot of {snapshot.species.name}, not of {species.name}")
+    if problems := manifest.verify(snapshot.path, snapshot.manifest):
         raise SnapshotError(f"{first_ten(problems)}: the snapshot is damaged, fetch it again")
-    return found
+    return snapshot
 
 
 def _kept(species: Species, kind: str, digest: str, root: Path) -> Snapshot | None:
@@ -413,18 +408,17 @@ def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
     return not problems
 
 
-def _input_digest(species: Species, sha256: Mapping[str, str]) -> str:
-    # The tables too: one that came later is parsed out of files that were here before.
-    return disk.sha256_json([genetext.__version__, FORMAT_VERSION, sorted(SCHEMAS), species.tax_id, dict(sha256)])[:12]
+@cache
+def _code_digest() -> str:
+    """Return the sha256 over the modules that turn files into tables."""
+    modules = importlib.resources.files("genetext").joinpath("text").iterdir()
+    sources = {module.name: module.read_text(encoding="utf-8") for module in modules if module.name.endswith(".py")}
+    return disk.sha256_json(sources)
 
 
 def _date(last_modified: str) -> str:
-    """Return an HTTP date as YYYY-MM-DD, or an empty string."""
+    """Return an HTTP date as YYYY-MM-DD, or an empty string for what is none."""
     try:
-        return parsedate_to_datetime(last_modified).astimezone(UTC).date().isoformat() if last_modified else ""
-    except ValueError:
+        return parsedate_to_datetime(last_modified).astimezone(UTC).date().isoformat()
+    except (ValueError, TypeError, IndexError, OverflowError):  # the parser's own, for dates that are none
         return ""
-
-
-def _base(url: str) -> str:
-    return url.rstrip("/") + "/"

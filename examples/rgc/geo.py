@@ -28,7 +28,7 @@ import scipy.sparse
 from genetext import disk
 from genetext.errors import FetchError, first_ten
 from genetext.fetch import web
-from genetext.fetch.web import Patience, Tries
+from genetext.fetch.web import Again, Patience
 from genetext.progress import Progress
 
 MATRIX = "GSE133382_AtlasRGCs_CountMatrix.csv.gz"
@@ -73,41 +73,34 @@ class ResumingDownloader:
         FetchError
             The server refuses, or does not give the whole file after all tries. What arrived is kept.
         """
-        shown, tries = web.public(url), Tries(web.public(url), self.patience)
+        shown = web.public(url)
         self.part.parent.mkdir(parents=True, exist_ok=True)
         with web.client(self.patience) as client:
-            while True:
-                before, wait = self._size(), None
-                try:
-                    wait, error = self._try(client, url, shown)
-                    if error is None:
-                        break
-                except httpx.RequestError as cause:
-                    error = web.no_answer(shown, cause, self.patience, began=client.answered)
-                if self._size() > before:
-                    tries.progressed()
-                tries.after(error, answered=client.answered, wait=wait)
+            web.persist(
+                lambda: self._try(client, url, shown),
+                what=shown,
+                client=client,
+                patience=self.patience,
+                size=self._size,
+            )
         shutil.move(self.part, output_file)
         self._record.unlink(missing_ok=True)
 
-    def _try(self, client: web.Client, url: str, shown: str) -> tuple[float | None, FetchError | None]:
-        """Ask once; return an error to try again after, and the seconds that the server asks to wait."""
+    def _try(self, client: web.Client, url: str, shown: str) -> None:
+        """Ask once, for what has not arrived."""
         offset, validator = self._known()
         headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
         with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
             if response.status_code == 416:
                 if response.headers.get("Content-Range") == f"bytes */{offset}":
-                    return None, None  # all of it came before, and only the end of the work was missing
+                    return  # all of it came before, and only the end of the work was missing
                 self._drop()  # it is no part of what is there now
-                return 0.0, web.bad_status(shown, response)
-            if response.status_code in web.AGAIN:
-                return web.retry_after(response.headers), web.bad_status(shown, response)
-            if response.status_code not in {200, 206}:
-                raise web.bad_status(shown, response)
+                raise Again(FetchError(f"{shown}: the server no longer has the version that came in part"), wait=0.0)
+            web.check_status(shown, response, 200, 206)
             resumed = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
             if response.status_code == 206 and not resumed:
                 self._drop()
-                return 0.0, FetchError(f"{shown}: the server sent another range than asked for")
+                raise Again(FetchError(f"{shown}: the server sent another range than asked for"), wait=0.0)
             if response.status_code == 200:
                 self._drop()
                 offset = 0
@@ -121,8 +114,7 @@ class ResumingDownloader:
                     if self.progress is not None:
                         self.progress(self.part.stem, offset, total)
         if total is not None and offset != total:
-            return None, FetchError(f"{shown}: {offset:,} of {total:,} bytes arrived")
-        return None, None
+            raise Again(FetchError(f"{shown}: {offset:,} of {total:,} bytes arrived"))
 
     @property
     def _record(self) -> Path:
@@ -146,8 +138,8 @@ class ResumingDownloader:
 
 def _validator(headers: httpx.Headers) -> str:
     """Return a validator that `If-Range` may carry: a strong ETag, else the date; empty where there is neither."""
-    etag = headers.get("ETag", "")
-    return etag if etag.startswith('"') else headers.get("Last-Modified", "")
+    etag = web.validator(headers, "ETag")
+    return etag if etag.startswith('"') else web.validator(headers, "Last-Modified")
 
 
 def download(

@@ -8,11 +8,12 @@ one. Nothing takes the file's place that is not whole, gzipped and a table.
 
 import hashlib
 import json
+import logging
 import os
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,19 +22,15 @@ from genetext import disk
 from genetext.errors import FetchError
 from genetext.fetch import web
 from genetext.fetch.integrity import GZIP, BadContent, describe, read_through
-from genetext.fetch.web import Patience, Tries
+from genetext.fetch.limits import Limits, exceeded
+from genetext.fetch.web import Patience
 from genetext.progress import Progress
 from genetext.species import is_file_name
 
+_log = logging.getLogger("genetext")
+R = TypeVar("R", "_Sidecar", "_Validators")
+
 NCBI = "https://ftp.ncbi.nlm.nih.gov/gene/DATA/"
-
-
-class _Again(Exception):
-    """No bytes came, for a reason that may pass; `wait` is what the server asks for, in seconds."""
-
-    def __init__(self, error: FetchError, wait: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error, self.wait = error, wait
 
 
 @dataclass(frozen=True)
@@ -65,20 +62,16 @@ class Source:
         """
         text = str(where)
         if "://" not in text:
-            folder = Path(text).expanduser()
+            folder = existing_folder(text)
+            if folder is None:
+                raise FetchError(f"the source {text!r} is neither a URL (https://...) nor a folder that exists")
             inner = folder / "gene" / "DATA"
-            if not folder.is_dir():
-                raise FetchError(f"the source {text} is neither a URL (https://...) nor a folder that exists")
             return cls(folder=inner if inner.is_dir() else folder)
-        try:
-            parts, url = urlsplit(text), httpx.URL(text)
-            shown = web.public(text)
-        except (ValueError, httpx.InvalidURL) as error:  # the text itself may hold a password: it is not shown
-            raise FetchError(f"the source is not a URL that can be read ({error}): check host and port") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-            raise FetchError(f"the source {shown} must be an http:// or https:// URL of a folder, no query")
+        url = web.address(text, "the source")
+        if url.query:
+            raise FetchError(f"the source {web.public(url)} must be the URL of a folder, without a query")
         auth = (url.username, url.password) if url.username or url.password else None
-        return cls(url=shown.rstrip("/") + "/", auth=auth)
+        return cls(url=web.public(url).rstrip("/") + "/", auth=auth)
 
     @property
     def where(self) -> str:
@@ -125,6 +118,7 @@ def fetch_file(
     root: Path | None = None,
     patience: Patience | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> File | None:
     """Bring one file of a source onto this machine, or find that the copy here is current.
 
@@ -142,6 +136,8 @@ def fetch_file(
         Timeouts and retries.
     progress
         Told the bytes as they arrive.
+    limits
+        How much a file may hold. Default: `Limits.from_environment()`.
 
     Returns
     -------
@@ -153,8 +149,8 @@ def fetch_file(
     Unreachable
         The server cannot be reached, after all tries.
     FetchError
-        The file is empty, truncated, damaged or an HTML page, or the server refuses it. An earlier good copy is kept.
-        Or `name` leads out of the source.
+        The file is empty, truncated, damaged, an HTML page or more than `limits` allow, or the server refuses it. An
+        earlier good copy is kept. Or `name` leads out of the source.
     """
     _check_name(name)
     patience = patience or Patience()
@@ -165,7 +161,7 @@ def fetch_file(
         stack.enter_context(disk.lock(f"download-{source.id}-{name}", root=root))  # two writers would mix one part
         if client is None:
             client = stack.enter_context(web.client(patience))
-        return _Download(source, name, client, root, patience, progress).run()
+        return _Download(source, name, client, root, patience, progress, limits or Limits.from_environment()).run()
 
 
 def cached_file(source: Source, name: str, *, root: Path | None = None) -> File | None:
@@ -174,6 +170,29 @@ def cached_file(source: Source, name: str, *, root: Path | None = None) -> File 
     if source.folder is not None:
         return _in_folder(source.folder, name)
     return _Sidecar.current((root or disk.cache_dir()) / "downloads" / source.id / name, name)
+
+
+def existing_folder(text: str) -> Path | None:
+    """Return the folder of that name (`~` is the user's own), or None where there is none."""
+    try:
+        folder = Path(text).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # too long a name, a NUL, the home of a user who does not exist
+        return None
+
+
+def problem_with(path: Path) -> str | None:
+    """Compare a downloaded file with the sha256 that was written down beside it; return what differs in a sentence."""
+    sidecar = _sidecar_path(path)
+    if not sidecar.is_file():
+        return None
+    recorded = _read_record(sidecar, _Sidecar)
+    if recorded is None:
+        return f"{sidecar} is damaged: delete it, and fetch again"
+    actual = disk.sha256_file(path)
+    if recorded.sha256 == actual:
+        return None
+    return f"{path} has sha256 {actual[:12]}, it came with {recorded.sha256[:12]}: delete it, and fetch again"
 
 
 def _check_name(name: str) -> None:
@@ -215,12 +234,12 @@ class _Sidecar:
     @classmethod
     def current(cls, path: Path, name: str) -> File | None:
         """Return the downloaded file if it is there and as recorded."""
+        recorded = _read_record(_sidecar_path(path), cls)
         try:
-            recorded = cls(**json.loads(_sidecar_path(path).read_bytes()))
             status = path.stat()
-        except (OSError, ValueError, TypeError):
+        except OSError:
             return None
-        if status.st_size != recorded.size:
+        if recorded is None or status.st_size != recorded.size:
             return None
         # A copied cache has other times; only then is the file read to be sure that it is the one.
         if status.st_mtime_ns != recorded.mtime_ns and disk.sha256_file(path) != recorded.sha256:
@@ -230,19 +249,33 @@ class _Sidecar:
 
 @dataclass(frozen=True)
 class _Validators:
-    """By which a server recognises a version of a file."""
+    """By which a server recognises a version of the file at `url`."""
 
+    url: str
     etag: str = ""
     last_modified: str = ""
-
-    @classmethod
-    def of(cls, headers: httpx.Headers) -> "_Validators":
-        return cls(headers.get("ETag", ""), headers.get("Last-Modified", ""))
 
     @property
     def for_range(self) -> str:
         """What `If-Range` may carry: a strong ETag, else the date; empty: ranges cannot be trusted."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
+
+
+def _read_record(path: Path, kind: type[R]) -> R | None:
+    """Read what was written down beside a download; None where there is nothing, or (with a warning) nothing usable."""
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        values = None
+    kinds = {field.name: int if field.type in (int, "int") else str for field in fields(kind)}
+    usable = isinstance(values, dict) and all(type(values.get(name)) is kinds[name] for name in kinds)
+    # What a header cannot carry was taken from one by an earlier genetext, and would fail each later request.
+    if usable and all(web.is_sendable(values[name]) for name in ("etag", "last_modified")):
+        return kind(**{name: values[name] for name in kinds})
+    _log.warning("%s is damaged and left aside: the file is downloaded again", path)
+    return None
 
 
 class _Download:
@@ -256,75 +289,69 @@ class _Download:
         root: Path,
         patience: Patience,
         progress: Progress | None,
+        limits: Limits,
     ) -> None:
         assert source.url is not None
         self.url = source.url + name
         self.auth = httpx.BasicAuth(*source.auth) if source.auth else None
-        self.name, self.client, self.patience, self.progress = name, client, patience, progress
-        self.began = False  # whether the current try got as far as an answer
+        self.name, self.client, self.patience, self.progress, self.limits = name, client, patience, progress, limits
         self.path = root / "downloads" / source.id / name
         self.part = self.path.with_name(f"{self.path.name}.part")
         self.part_record = self.path.with_name(f"{self.path.name}.part.json")
 
     def run(self) -> File | None:
         """Download until the file is whole or there is no use in trying; None where it does not exist."""
-        have = _Sidecar.current(self.path, self.name)
+        present = _Sidecar.current(self.path, self.name)
         with disk.saying_where(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        tries = Tries(self.url, self.patience)
-        while True:
-            before, wait, content, self.began = self._part_size(), None, False, False
-            try:
-                return self._try(have)
-            except _Again as cause:
-                error, wait = cause.error, cause.wait
-            except httpx.RequestError as cause:
-                error = web.no_answer(self.url, cause, self.patience, began=self.began)
-            except BadContent as cause:
-                error, content = FetchError(f"{self.url} is {cause}; nothing of it was kept"), True
-                self._drop_part()
-            if self._part_size() > before:
-                tries.progressed()
-            tries.after(error, answered=self.client.answered, wait=wait, content=content)
 
-    def _try(self, have: File | None) -> File | None:
+        def attempt() -> File | None:
+            try:
+                return self._try(present)
+            except BadContent as problem:
+                self._drop_part()
+                raise web.Again(FetchError(f"{self.url} is {problem}; nothing of it was kept"), content=True) from None
+
+        return web.persist(attempt, what=self.url, client=self.client, patience=self.patience, size=self._part_size)
+
+    def _try(self, present: File | None) -> File | None:
         """Ask once: the file, or None where the source has none."""
         offset, known = self._resumable()
         headers = {}
         if offset:
             headers = {"Range": f"bytes={offset}-", "If-Range": known.for_range}
-        elif have is not None:
-            headers = {"If-None-Match": have.etag} if have.etag else {"If-Modified-Since": have.last_modified}
-            headers = {key: value for key, value in headers.items() if value}
+        elif present is not None and present.etag:
+            headers = {"If-None-Match": present.etag}
+        elif present is not None and present.last_modified:
+            headers = {"If-Modified-Since": present.last_modified}
         with self.client.stream("GET", self.url, headers=headers, auth=self.auth, follow_redirects=True) as response:
-            status, self.began = response.status_code, True
-            if status == 304 and have is not None and not offset:
-                self._tell(have.size, have.size)
-                return have
+            status = response.status_code
+            if status == 304 and present is not None and not offset:
+                self._tell(present.size, present.size)
+                return present
             if status in {404, 410}:
                 return None
-            sent = _Validators.of(response.headers)
+            sent = _Validators(self.url, *(web.validator(response.headers, name) for name in ("ETag", "Last-Modified")))
             # Killed between the last byte and the check, a part is whole, and nothing is left to ask for.
-            whole = status == 416 and offset and _size_of_unmet_range(response.headers) == offset
-            if status == 416 and not (whole and sent.for_range in {"", known.for_range}):
-                self._drop_part()  # it is no part of what the server has now
-                raise _Again(web.bad_status(self.url, response), 0.0)
             if status == 416:
-                self._tell(offset, offset)
-                return self._accept(known, offset)
-            if status in web.AGAIN:
-                raise _Again(web.bad_status(self.url, response), web.retry_after(response.headers))
-            if status not in {200, 206}:
-                raise web.bad_status(self.url, response)
+                unmet = _content_range(response.headers) == (None, offset)
+                if offset and unmet and sent.for_range in {"", known.for_range}:
+                    self._tell(offset, offset)
+                    return self._accept(known, offset)
+                self._drop_part()  # it is no part of what the server has now
+                raise web.Again(
+                    FetchError(f"{self.url}: the server no longer has the version that came in part"), wait=0.0
+                )
+            web.check_status(self.url, response, 200, 206)
             if status == 206:
                 start, total = _content_range(response.headers)
                 if start != offset or (sent.for_range and sent.for_range != known.for_range):
                     self._drop_part()
-                    raise _Again(FetchError(f"{self.url}: the server sent another range than asked for"), 0.0)
+                    raise web.Again(FetchError(f"{self.url}: the server sent another range than asked for"), wait=0.0)
             else:
-                offset, total = 0, _length(response.headers)
-            self._receive(response, offset, total, sent if status == 200 else known)
-        return self._accept(known if status == 206 else sent, total)
+                offset, total, known = 0, _number(response.headers.get("Content-Length", "")), sent
+            self._receive(response, offset, total, known)
+        return self._accept(known, total)
 
     def _receive(self, response: httpx.Response, offset: int, total: int | None, validators: _Validators) -> None:
         """Write the body behind the first `offset` bytes of the part."""
@@ -332,7 +359,7 @@ class _Download:
             if not offset:
                 self._drop_part()
             if validators.for_range:
-                disk.write_json(self.part_record, {"url": self.url, **asdict(validators)})
+                disk.write_json(self.part_record, asdict(validators))
             with self.part.open("ab") as handle:
                 self._tell(offset, total)
                 # As it comes from the socket: what has arrived before a cut is in the part, nothing in a buffer.
@@ -341,6 +368,8 @@ class _Download:
                         raise BadContent(f"not gzip: {describe(block)}")  # no need to load a whole page
                     handle.write(block)
                     offset += len(block)
+                    if offset > self.limits.file:
+                        raise BadContent(f"too large: it has {exceeded('file', self.limits.file)}")
                     self._tell(offset, total)
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -350,7 +379,7 @@ class _Download:
         size = self._part_size()
         if total is not None and size != total:
             raise BadContent(f"not whole: {size:,} bytes arrived, the server announced {total:,}")
-        sha256 = read_through(self.part)
+        sha256 = read_through(self.part, self.limits)
         with disk.saying_where(self.path):
             # Without its record a file counts as absent: a kill between these steps costs a download, never a mix-up.
             _sidecar_path(self.path).unlink(missing_ok=True)
@@ -365,13 +394,10 @@ class _Download:
 
     def _resumable(self) -> tuple[int, _Validators]:
         """How many bytes of the part can be built upon, and of which version of the file they are."""
-        try:
-            recorded: dict[str, Any] = json.loads(self.part_record.read_bytes())
-            known = _Validators(recorded["etag"], recorded["last_modified"])
-            same = recorded["url"] == self.url
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, _Validators()
-        return (self._part_size(), known) if same and known.for_range else (0, known)
+        known = _read_record(self.part_record, _Validators)
+        if known is None or known.url != self.url:
+            return 0, _Validators(self.url)
+        return (self._part_size() if known.for_range else 0), known
 
     def _part_size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -385,23 +411,12 @@ class _Download:
             self.progress(self.name, done, total)
 
 
-def _length(headers: httpx.Headers) -> int | None:
-    value = headers.get("Content-Length", "")
-    return int(value) if value.isdecimal() else None
+def _content_range(headers: httpx.Headers) -> tuple[int | None, int | None]:
+    """Read the first byte and the whole size of `Content-Range: bytes 5-9/10` (or `*/10`); None where it has none."""
+    unit, _, span = headers.get("Content-Range", "").partition(" ")
+    first, _, total = span.strip().partition("/")
+    return (_number(first.partition("-")[0]), _number(total)) if unit == "bytes" else (None, None)
 
 
-def _size_of_unmet_range(headers: httpx.Headers) -> int | None:
-    """Read the whole size out of the `Content-Range: bytes */10` of a 416."""
-    unit, _, rest = headers.get("Content-Range", "").partition(" ")
-    span, _, total = rest.strip().partition("/")
-    return int(total) if unit == "bytes" and span == "*" and total.isdecimal() else None
-
-
-def _content_range(headers: httpx.Headers) -> tuple[int, int | None]:
-    """Read `Content-Range: bytes 5-9/10` as the first byte and the whole size; (-1, None) where it is nonsense."""
-    unit, _, rest = headers.get("Content-Range", "").partition(" ")
-    span, _, total = rest.partition("/")
-    first = span.partition("-")[0]
-    if unit != "bytes" or not first.isdecimal():
-        return -1, None
-    return int(first), int(total) if total.isdecimal() else None
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

@@ -55,8 +55,8 @@ class Record:
             return None
         text = {key: str(value) for key, value in document.items() if isinstance(value, str)}
         return cls(
-            gene_id=int(document.attributes["uid"]),
-            tax_id=int(document["Organism"]["TaxID"]),
+            gene_id=_number(document.attributes["uid"]),
+            tax_id=_number(document["Organism"]["TaxID"], most=9),
             symbol=text.get("Name", ""),
             name=text.get("NomenclatureName") or text.get("Description", ""),
             synonyms=tuple(part for part in text.get("OtherAliases", "").split(", ") if part),
@@ -65,7 +65,7 @@ class Record:
             ),
             summary=text.get("Summary", "").strip(),
             live=text.get("Status") in {"0", "", None},
-            current_id=int(text.get("CurrentID") or 0),
+            current_id=_number(text.get("CurrentID") or 0),
         )
 
 
@@ -162,16 +162,14 @@ def find_species(name: str, *, eutils: Eutils | None = None) -> Species:
     plain = " ".join(name.replace("_", " ").split())
     with web.client(eutils.patience) as client:
         term = f'"{_quotable(plain)}"[All Names]'
-        ids = [str(uid) for uid in eutils.ask(client, "esearch", "IdList", db="taxonomy", term=term, retmax=10)]
+        _, ids = eutils.ask(client, "esearch", _page, db="taxonomy", term=term, retmax=10)
         if not ids:
             raise SpeciesError(f"NCBI's taxonomy does not know {name!r}: check the spelling, or give the taxonomy id")
-        taxa = eutils.ask(client, "efetch", db="taxonomy", id=",".join(ids), retmode="xml")
+        taxa = eutils.ask(client, "efetch", _taxa, db="taxonomy", id=",".join(map(str, ids)), retmode="xml")
     if len(taxa) > 1:
-        told = [f"{taxon['ScientificName']} ({taxon['TaxId']})" for taxon in taxa]
-        raise SpeciesError(f"{name!r} means several taxa: {first_ten(told)}; give the taxonomy id")
-    latin, lineage = str(taxa[0]["ScientificName"]), set(str(taxa[0].get("Lineage", "")).split("; "))
-    group = next((folder for taxon, folder in _GROUPS.items() if taxon in lineage), None)
-    return Species(int(taxa[0]["TaxId"]), re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-"), latin, group)
+        meant = [f"{species.latin} ({species.tax_id})" for species in taxa]
+        raise SpeciesError(f"{name!r} means several taxa: {first_ten(meant)}; give the taxonomy id")
+    return taxa[0]
 
 
 class _Search:
@@ -227,12 +225,12 @@ class _Search:
 
     def by_ensembl(self, name: str) -> None:
         plain = name.partition(".")[0]
-        found = self.search(f'"{plain}"[All Fields]')
-        if len(found) == 1:
-            self.records |= found
-            self.ensembl.setdefault(next(iter(found)), []).append(plain)
+        matches = self.search(f'"{plain}"[All Fields]')
+        if len(matches) == 1:
+            self.records |= matches
+            self.ensembl.setdefault(next(iter(matches)), []).append(plain)
         else:
-            self.not_found[name] = f"{len(found)} genes have it" if found else "unknown Ensembl id"
+            self.not_found[name] = f"{len(matches)} genes have it" if matches else "unknown Ensembl id"
 
     def by_symbol(self, names: Sequence[str]) -> None:
         left = self._match(names, "Preferred Symbol", lambda record: (record.symbol,))
@@ -269,37 +267,33 @@ class _Search:
 
     def ids(self, term: str) -> list[int]:
         """Return all ids that match an Entrez query, however many pages they come in; none is left out unnoticed."""
-        found: dict[int, None] = {}
+        ids: dict[int, None] = {}
         came = 0
         while True:
-            answer = self.eutils.ask(
-                self.client, "esearch", needs=("Count", "IdList"), db="gene", term=term, retmax=_PAGE, retstart=came
+            count, page = self.eutils.ask(
+                self.client, "esearch", _page, db="gene", term=term, retmax=_PAGE, retstart=came
             )
-            count, page = int(answer["Count"]), [int(uid) for uid in answer["IdList"]]
             if count > _MOST:
                 raise FetchError(
                     f"{self.eutils.where}esearch finds {count:,} genes where a handful was asked for: "
                     f"give fewer names, or fetch the whole species"
                 )
-            found |= dict.fromkeys(page)
+            ids |= dict.fromkeys(page)
             came += len(page)
             if came >= count or not page:
                 break
-        if len(found) < count:
+        if len(ids) < count:
             raise FetchError(
-                f"{self.eutils.where}esearch gave {len(found):,} of the {count:,} genes that it found: try again"
+                f"{self.eutils.where}esearch gave {len(ids):,} of the {count:,} genes that it found: try again"
             )
-        return list(found)
+        return list(ids)
 
     def summaries(self, ids: Iterable[int]) -> dict[int, Record]:
-        records = {}
+        records: dict[int, Record] = {}
         for _, batch in _batches(list(ids)):
-            path = ("DocumentSummarySet", "DocumentSummary")
             uids = ",".join(map(str, batch))
-            for document in self.eutils.ask(self.client, "esummary", *path, db="gene", id=uids, version="2.0"):
-                record = Record.read(document)
-                if record is not None:
-                    records[record.gene_id] = record
+            for record in self.eutils.ask(self.client, "esummary", _documents, db="gene", id=uids, version="2.0"):
+                records[record.gene_id] = record
         return records
 
     def gene_types(self) -> dict[int, str]:
@@ -329,6 +323,38 @@ class _Search:
                 )
                 confirmed |= {uid: (human, group == [uid]) for uid in candidates.intersection(group)}
         return confirmed
+
+
+def _page(answer: Any) -> tuple[int, list[int]]:
+    """Read an answer of esearch: how many ids there are, and those that it holds."""
+    return _number(answer["Count"]), [_number(uid) for uid in answer["IdList"]]
+
+
+def _documents(answer: Any) -> list[Record]:
+    """Read an answer of esummary."""
+    records = (Record.read(document) for document in answer["DocumentSummarySet"]["DocumentSummary"])
+    return [record for record in records if record is not None]
+
+
+def _taxa(answer: Any) -> list[Species]:
+    """Read an answer of efetch."""
+    taxa = []
+    for taxon in answer:
+        latin, lineage = str(taxon["ScientificName"]), set(str(taxon.get("Lineage", "")).split("; "))
+        group = next((folder for rank, folder in _GROUPS.items() if rank in lineage), None)
+        name = re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-")
+        taxa.append(Species(_number(taxon["TaxId"], most=9), name, latin, group))
+    if not taxa:
+        raise KeyError("Taxon")
+    return taxa
+
+
+def _number(value: Any, *, most: int = 18) -> int:
+    """Return a number of at most so many digits; raise a `ValueError` that shows what stands there instead."""
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and len(text) <= most):
+        raise ValueError(f"{text[:40]!r} where a number is due")
+    return int(text)
 
 
 def _quotable(name: str) -> str:

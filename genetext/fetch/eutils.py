@@ -9,25 +9,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, TypeVar
 
 from genetext import disk
 from genetext.errors import FetchError
 from genetext.fetch import web
-from genetext.fetch.web import Patience, Tries
+from genetext.fetch.web import Patience
 
 EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
 FOLDER = "entrez"  # below the cache root
 # NCBI allows 3 and 10 requests a second; requests that leave evenly do not arrive evenly, so stay a little below.
 INTERVAL, INTERVAL_WITH_KEY = 0.37, 0.11
+LONGEST_ANSWER = 64 << 20  # bytes; the summaries of 200 genes have about one million
+T = TypeVar("T")
+
+
+class _BadAnswer(Exception):
+    """An answer came, and is not what was asked for; says what it is."""
 
 
 class _Limiter:
@@ -85,22 +89,18 @@ class Eutils:
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        try:
-            web.public(httpx.URL(self.url))
-        except (ValueError, httpx.InvalidURL) as error:
-            raise FetchError(
-                f"the address of E-utilities is not a URL that can be read ({error}): check host and port"
-            ) from None
+        web.address(self.url, "the address of E-utilities")
 
     @property
     def where(self) -> str:
         """The address as it may be shown and recorded."""
         return web.public(self.url)
 
-    def ask(self, client: web.Client, utility: str, /, *path: str, needs: Sequence[str] = (), **fields: object) -> Any:
-        """Call one utility and return its answer, or the part of it under the keys `path`, as Biopython reads it.
+    def ask(self, client: web.Client, utility: str, read: Callable[[Any], T], /, **fields: object) -> T:
+        """Call one utility and return what `read` makes of its answer, as Biopython reads that.
 
-        An answer without these keys, or without the keys `needs` in what is returned, is asked for again.
+        An answer that `read` cannot use (it raises a `KeyError` for what is absent, a `ValueError` or `TypeError` for
+        what is of another kind) is asked for again.
 
         Raises
         ------
@@ -114,41 +114,39 @@ class Eutils:
         data = {name: str(value) for name, value in form.items() if value is not None}
         interval = self.interval if self.interval is not None else INTERVAL_WITH_KEY if self.api_key else INTERVAL
         if self.email is None:
-            _tell_of_email()
-        tries = Tries(what, self.patience)
-        while True:
+            _ask_for_email()
+
+        def attempt() -> T:
             self._limiter.wait(interval)
-            wait, content = None, False
+            # A redirect is not followed: it could carry the key elsewhere.
+            with client.stream("POST", f"{self.url}{utility}.fcgi", data=data, follow_redirects=False) as answer:
+                content = bytearray()
+                for block in answer.iter_bytes():
+                    content += block
+                    if len(content) > LONGEST_ANSWER:
+                        raise FetchError(
+                            f"{what}: the answer has more than {LONGEST_ANSWER:,} bytes; ask for fewer genes"
+                        )
+            if self.api_key:  # an answer may repeat it
+                content = content.replace(self.api_key.encode(), b"***")
+            if answer.status_code in {400, 401, 403} and self.api_key and b"API key" in content:
+                raise FetchError(f"{what}: NCBI refuses the API key of NCBI_API_KEY; correct it or unset it")
+            web.check_status(what, answer, 200)
             try:
-                # A redirect is not followed: it could carry the key elsewhere.
-                answer = client.post(f"{self.url}{utility}.fcgi", data=data, follow_redirects=False)
-            except httpx.RequestError as cause:
-                error = web.no_answer(what, cause, self.patience)
-            else:
-                if answer.status_code == 200:
-                    record, problem = _read(answer.content, path, needs, (self.root or disk.cache_dir()) / FOLDER)
-                    if problem is None:
-                        return record
-                    error, content = FetchError(f"{what}: {self._scrub(problem)}"), True
-                elif answer.status_code in web.AGAIN:
-                    error, wait = web.bad_status(what, answer), web.retry_after(answer.headers)
-                elif self.api_key and b"API key" in answer.content:
-                    raise FetchError(f"{what}: NCBI refuses the API key of NCBI_API_KEY; correct it or unset it")
-                else:
-                    raise web.bad_status(what, answer)
-            tries.after(error, answered=client.answered, wait=wait, content=content)
+                return _read(bytes(content), read, (self.root or disk.cache_dir()) / FOLDER)
+            except _BadAnswer as problem:
+                raise web.Again(FetchError(f"{what}: {problem}"), content=True) from None
+
+        return web.persist(attempt, what=what, client=client, patience=self.patience)
 
     @property
     def _limiter(self) -> _Limiter:
         with _LIMITERS_LOCK:
             return _LIMITERS.setdefault(self.where, _Limiter())
 
-    def _scrub(self, text: str) -> str:
-        return text.replace(self.api_key, "***") if self.api_key else text
-
 
 @cache
-def _tell_of_email() -> None:
+def _ask_for_email() -> None:
     """Say once in this process that NCBI wants to know whom to write to before it blocks an address."""
     _log.warning(
         "NCBI asks users of E-utilities for an e-mail address, and may block those who give none: set NCBI_EMAIL"
@@ -178,21 +176,21 @@ def _keeping_dtds(folder: Path) -> Iterator[Any]:
             biopython.local_cache = before
 
 
-def _read(content: bytes, path: Sequence[str], needs: Sequence[str], folder: Path) -> tuple[Any, str | None]:
-    """Parse an answer: the part of it under `path`, or what is wrong with it."""
+def _read(content: bytes, read: Callable[[Any], T], folder: Path) -> T:
+    """Parse an answer; raise `_BadAnswer` with what is wrong with it."""
     try:
         with _keeping_dtds(folder) as biopython:
             record = biopython.read(BytesIO(content), validate=False, ignore_errors=True)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError, LookupError, AttributeError) as error:
         head = " ".join(content[:200].decode("utf-8", "replace").split())
-        return None, f"the answer is not NCBI's XML ({type(error).__name__}); it begins with {head[:80]!r}"
+        raise _BadAnswer(
+            f"the answer is not NCBI's XML ({type(error).__name__}); it begins with {head[:80]!r}"
+        ) from None
     if isinstance(record, dict) and "ERROR" in record:
-        return None, f"NCBI reports an error: {record['ERROR']}"
-    for key in path:
-        if key not in record:
-            return None, f"the answer has no {key}"
-        record = record[key]
-    for key in needs:
-        if key not in record:
-            return None, f"the answer has no {key}"
-    return record, None
+        raise _BadAnswer(f"NCBI reports an error: {str(record['ERROR'])[:200]}")
+    try:
+        return read(record)
+    except KeyError as error:
+        raise _BadAnswer(f"the answer has no {error.args[0]}") from None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise _BadAnswer(f"the answer is not as NCBI's are: {str(error)[:200]}") from None

@@ -1,26 +1,27 @@
 """How this project speaks HTTP: patience, waiting between tries, and URLs that may be shown.
 
-Downloads and E-utilities share one idea of when to try again (a refused connection, a stall, 408, 425, 429, 5xx), of
-how long to wait (exponential backoff with full jitter, or what `Retry-After` says) and of when to give up.
+Downloads and E-utilities share one loop, `persist`, which knows when to try again (a refused connection, a stall, 408,
+425, 429, 5xx), how long to wait (exponential backoff with full jitter, or what `Retry-After` says) and when to give up.
 """
 
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 import genetext
+from genetext import retry
 from genetext.errors import FetchError, Unreachable
 
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 # The service is not there, although something in front of it answers.
 _NOT_THERE = frozenset({502, 503, 504})
+_LONGEST_VALIDATOR = 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,63 +59,44 @@ class Patience:
         return httpx.Timeout(self.read, connect=self.connect)
 
 
-@dataclass
-class Tries:
-    """Counts the failures of one request and waits between tries.
+class Again(Exception):
+    """A try failed for a reason that may pass.
 
-    Attributes
+    Parameters
     ----------
-    what
-        What is asked for, as messages name it.
-    patience
-        The limits.
+    error
+        What to raise when it does not pass.
+    wait
+        Seconds that the server asked to wait; None: it asked nothing.
+    content
+        Whether the answer was bad, rather than missing.
     """
 
-    what: str
-    patience: Patience
-    failures: int = 0
-    content_failures: int = 0
-    _random: random.Random = field(default_factory=random.Random, repr=False)
-
-    def progressed(self) -> None:
-        """Start counting anew: the last try got further than those before."""
-        self.failures = 0
-
-    def after(self, error: FetchError, *, answered: bool, wait: float | None = None, content: bool = False) -> None:
-        """Wait before the next try, or raise `error` when there have been enough.
-
-        Parameters
-        ----------
-        error
-            What went wrong.
-        answered
-            Whether the server has ever answered.
-        wait
-            Seconds the server asked for with `Retry-After`.
-        content
-            Whether the answer was bad, rather than missing.
-        """
-        self.failures += 1
-        self.content_failures += content
-        attempts = self.patience.attempts if answered else min(self.patience.attempts, self.patience.first_attempts)
-        if self.failures >= attempts or self.content_failures >= self.patience.content_attempts:
-            raise error
-        if wait is not None and wait > self.patience.longest:
-            raise type(error)(f"{error}; the server asks to wait {wait:,.0f} s: run the same command again after that")
-        # Full jitter, so that many clients that failed together do not come back together.
-        drawn = self._random.uniform(0, min(self.patience.cap, self.patience.base * 2 ** (self.failures - 1)))
-        time.sleep(drawn if wait is None else wait + drawn)
+    def __init__(self, error: FetchError, *, wait: float | None = None, content: bool = False) -> None:
+        super().__init__(str(error))
+        self.error, self.wait, self.content = error, wait, content
 
 
 class Client(httpx.Client):
-    """An HTTP client that knows whether any server has answered it; it opens no connection before the first request."""
+    """An HTTP client that opens no connection before the first request.
 
-    answered = False
+    Attributes
+    ----------
+    answered
+        Whether any server has ever answered it.
+    began
+        Whether one has since this was last set to False.
+    """
+
+    answered = began = False
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """Send a request, as httpx does."""
-        response = super().send(request, **options)
-        self.answered = True
+        """Send a request, as httpx does; an address that cannot be used is an `httpx.UnsupportedProtocol`."""
+        try:
+            response = super().send(request, **options)
+        except (httpx.InvalidURL, UnicodeError, OverflowError) as error:  # of a redirect: a host or port that is none
+            raise httpx.UnsupportedProtocol(str(error), request=request) from error
+        self.answered = self.began = True
         return response
 
 
@@ -125,19 +107,100 @@ def client(patience: Patience) -> Client:
     return Client(timeout=patience.timeout, headers=headers)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` (a number or an HTTP date) asks to wait, or None."""
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    if value.isdecimal():
-        return float(value)
+def persist(
+    attempt: Callable[[], T], *, what: str, client: Client, patience: Patience, size: Callable[[], int] | None = None
+) -> T:
+    """Return what `attempt` returns, calling it again after an `Again` or a failed request while there is patience.
+
+    Parameters
+    ----------
+    attempt
+        Sends one request by `client`.
+    what
+        What is asked for, as messages name it.
+    client, patience
+        The client, and the limits.
+    size
+        How many bytes have arrived so far, for downloads that go on where they stopped: a try that got further starts
+        the counting of failures anew.
+
+    Raises
+    ------
+    Unreachable, FetchError
+        What the last try failed by; at once where asking again cannot help.
+    """
+    failures = content_failures = 0
+    while True:
+        before, client.began = size() if size else 0, False
+        try:
+            return attempt()
+        except Again as again:
+            error, wait, content = again.error, again.wait, again.content
+        except httpx.RequestError as cause:
+            error, wait, content = (
+                _no_answer(what, cause, patience, began=client.began and size is not None),
+                None,
+                False,
+            )
+        failures = 1 if size and size() > before else failures + 1
+        content_failures += content
+        attempts = patience.attempts if client.answered else min(patience.attempts, patience.first_attempts)
+        if failures >= attempts or content_failures >= patience.content_attempts:
+            raise error
+        if wait is not None and wait > patience.longest:
+            raise type(error)(f"{error}; the server asks to wait {wait:,.0f} s: run the same command again after that")
+        # Full jitter, so that many clients that failed together do not come back together.
+        drawn = random.uniform(0, retry.backoff(failures, first=patience.base, longest=patience.cap))
+        time.sleep(drawn + (wait or 0.0))
+
+
+def check_status(what: str, response: httpx.Response, *expected: int) -> None:
+    """Say in a sentence which HTTP status came instead of the expected ones.
+
+    Raises
+    ------
+    Again
+        The status may pass.
+    Unreachable, FetchError
+        It will not.
+    """
+    if response.status_code in expected:
+        return
+    kind = Unreachable if response.status_code in _NOT_THERE else FetchError
+    error = kind(f"{what}: the server answered {response.status_code} {response.reason_phrase}".rstrip())
+    if response.status_code in _AGAIN:
+        raise Again(error, wait=retry.wait_asked(response.headers))
+    raise error
+
+
+def validator(headers: httpx.Headers, name: str) -> str:
+    """Return an `ETag` or `Last-Modified` that can be sent back, else an empty string."""
+    value = headers.get(name, "")
+    return value if is_sendable(value) else ""
+
+
+def is_sendable(value: str) -> bool:
+    """Whether a header can carry the value."""
+    return value.isascii() and (value.isprintable() or not value) and len(value) <= _LONGEST_VALIDATOR
+
+
+def address(text: str, what: str) -> httpx.URL:
+    """Read the URL of `what`.
+
+    Raises
+    ------
+    FetchError
+        It is no URL with a host and a port that can exist. The URL is not shown, since it may hold a password.
+    """
     try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        url = httpx.URL(text)
+        public(url).encode()
+        url.raw_host.decode().encode("idna")  # as sockets do: labels of more than 63 letters fail
+    except (ValueError, httpx.InvalidURL):
+        raise FetchError(f"{what} is not a URL that can be read: check its host and port") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise FetchError(f"{what} ({public(url)}) must be an http:// or https:// URL")
+    return url
 
 
 def public(url: str | httpx.URL) -> str:
@@ -148,7 +211,7 @@ def public(url: str | httpx.URL) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def no_answer(what: str, error: httpx.RequestError, patience: Patience, *, began: bool = False) -> FetchError:
+def _no_answer(what: str, error: httpx.RequestError, patience: Patience, *, began: bool) -> FetchError:
     """Say in a sentence why no (whole) answer came: an `Unreachable`, or a `FetchError` where the answer had begun."""
     match error:
         case httpx.ConnectTimeout():
@@ -160,13 +223,7 @@ def no_answer(what: str, error: httpx.RequestError, patience: Patience, *, began
             return Unreachable(f"{what}: cannot connect ({error})")
         case httpx.ProxyError():
             return Unreachable(f"{what}: the proxy refuses the connection ({error})")
-        case httpx.UnsupportedProtocol():
-            return FetchError(f"{what}: the server refers to something that is neither http:// nor https://")
+        case httpx.UnsupportedProtocol() | httpx.TooManyRedirects():
+            raise FetchError(f"{what}: the server refers to an address that cannot be used ({error})") from error
         case _:
             return FetchError(f"{what}: the connection broke off ({type(error).__name__})")
-
-
-def bad_status(what: str, response: httpx.Response) -> FetchError:
-    """Say in a sentence which HTTP status came instead of the content."""
-    kind = Unreachable if response.status_code in _NOT_THERE else FetchError
-    return kind(f"{what}: the server answered {response.status_code} {response.reason_phrase}".rstrip())

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from genetext.fetch.limits import Limits
 from genetext.species import HUMAN, Species
 from genetext.text import tables
 from genetext.text.snapshot import SCHEMAS
@@ -22,7 +23,9 @@ _HIGHEST_RANK = int(np.iinfo(np.int16).max)
 _NO_DATA = "ND"  # evidence code: somebody looked and found nothing to say
 
 
-def go_table(path: Path, species: Species, *, human_genes: Collection[int] = ()) -> pa.Table:
+def go_table(
+    path: Path, species: Species, *, human_genes: Collection[int] = (), limits: Limits | None = None
+) -> pa.Table:
     """Parse `gene2go` into the `go` table: the species' rows, and those of `human_genes`.
 
     `rank` orders the terms of a gene within a category, 0 the term that the fewest genes of that species have in the
@@ -37,6 +40,8 @@ def go_table(path: Path, species: Species, *, human_genes: Collection[int] = ())
         The species to keep.
     human_genes
         For a species other than human: the human genes whose rows to keep beside its own, under tax_id 9606.
+    limits
+        As for `tables.rows`.
 
     Raises
     ------
@@ -44,15 +49,18 @@ def go_table(path: Path, species: Species, *, human_genes: Collection[int] = ())
         The file is not that table.
     """
     tax_ids = list(dict.fromkeys((species.tax_id, *([HUMAN.tax_id] if human_genes else []))))
-    columns = ("tax_id", "GeneID", "GO_ID", "Evidence", "Qualifier", "GO_term", "Category")
+    columns: dict[str, tables.Read] = {"tax_id": tables.number, "GeneID": tables.number}
+    columns |= dict.fromkeys(("GO_ID", "Evidence", "Qualifier", "GO_term", "Category"), bytes)
     genes, taxa, terms, evidences, qualifiers = array("q"), array("i"), array("i"), array("i"), array("i")
     # A species has a few ten thousand terms in some hundred thousand rows: rows are kept as numbers.
     term_codes: dict[tuple[bytes, bytes, bytes], int] = {}
     evidence_codes: dict[bytes, int] = {}
     qualifier_codes: dict[bytes, int] = {}
-    for tax, gene, go_id, evidence, qualifier, term, category in tables.rows(path, columns=columns, tax_ids=tax_ids):
-        genes.append(tables.integer(path, gene, "GeneID"))
-        taxa.append(int(tax))
+    for tax_id, gene_id, go_id, evidence, qualifier, term, category in tables.rows(
+        path, columns=columns, tax_ids=tax_ids, limits=limits
+    ):
+        genes.append(gene_id)
+        taxa.append(tax_id)
         terms.append(term_codes.setdefault((category, go_id, term), len(term_codes)))
         evidences.append(evidence_codes.setdefault(evidence, len(evidence_codes)))
         qualifiers.append(qualifier_codes.setdefault(qualifier, len(qualifier_codes)))

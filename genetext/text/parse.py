@@ -5,6 +5,7 @@ The order of rows in the files does not matter: the same content gives the same 
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,70 @@ import pyarrow as pa
 
 from genetext.errors import FetchError, first_ten
 from genetext.fetch import entrez
+from genetext.fetch.limits import Limits
 from genetext.species import HUMAN, Species
 from genetext.text import hygiene, tables
 from genetext.text.ontology import go_table
 from genetext.text.snapshot import SCHEMAS
 
-REQUIRED = ("gene_info", "gene_summary")
-OPTIONAL = ("gene_orthologs", "gene2go", "gene_history", "gene2ensembl", "human_gene_info")
+
+@dataclass(frozen=True)
+class BulkFile:
+    """One of NCBI's files that a snapshot is made of.
+
+    Attributes
+    ----------
+    name
+        How `assemble` calls it.
+    path
+        Where it lies below `gene/DATA`; empty: where `Species.gene_info` says.
+    loss
+        What is lost without it; empty: nothing works without it.
+    of_human
+        Whether it is wanted for human, too.
+    """
+
+    name: str
+    path: str
+    loss: str = ""
+    of_human: bool = True
+
+    def paths(self, species: Species) -> tuple[str, ...]:
+        """Where it may lie for a species, the place to prefer first."""
+        return (self.path,) if self.path else species.gene_info
+
+
+FILES = (
+    BulkFile("gene_info", ""),
+    BulkFile("gene_summary", "gene_summary.gz"),
+    BulkFile("gene_orthologs", "gene_orthologs.gz", "no human orthologs", of_human=False),
+    BulkFile("gene2go", "gene2go.gz", "no Gene Ontology terms"),
+    BulkFile("gene_history", "gene_history.gz", "retired GeneIDs and former symbols are not known"),
+    BulkFile("gene2ensembl", "gene2ensembl.gz", "Ensembl ids are those of gene_info only"),
+    # Of human only the orthologs' names are wanted: not worth the file of all species.
+    BulkFile("human_gene_info", HUMAN.gene_info[0], "human orthologs have no names", of_human=False),
+)
+"""The files, in the order in which they are fetched. A new one is a line here and its reader in `assemble`."""
 
 _CHUNK = 2048  # rows turned into Arrow at once, so that Python objects never pile up
+_NAMES = dict.fromkeys(
+    ("Symbol", "description", "Symbol_from_nomenclature_authority", "Full_name_from_nomenclature_authority"),
+    tables.text,
+)
 _PLACEHOLDER = "NEWENTRY"  # a row of NCBI's that stands for no gene: where texts wait for a record of their own
 
 
-def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]:
+def assemble(files: Mapping[str, Path], species: Species, *, limits: Limits | None = None) -> dict[str, pa.Table]:
     """Parse NCBI's files and return the tables of `snapshot.SCHEMAS` for one species.
 
     Parameters
     ----------
     files
-        Paths of gzipped tables by name. Required: `gene_info` (the species' own file or the one of all species) and
-        `gene_summary`. Optional: `gene_orthologs`, `gene2go`, `gene_history`, `gene2ensembl`, and for a species
-        other than human `human_gene_info`, from which the orthologs' symbols and names come.
+        Paths of gzipped tables by their names in `FILES`.
     species
         The species to keep.
+    limits
+        How much to read of a file. Default: `Limits.from_environment()`.
 
     Returns
     -------
@@ -47,28 +89,30 @@ def assemble(files: Mapping[str, Path], species: Species) -> dict[str, pa.Table]
     FetchError
         A file is absent, damaged or not NCBI's table, or has nothing about the species where it must have.
     """
-    unknown = [name for name in files if name not in REQUIRED + OPTIONAL]
-    if unknown:
-        raise ValueError(f"unknown files {first_ten(unknown)}; known are {', '.join(REQUIRED + OPTIONAL)}")
-    absent = [name for name in REQUIRED if name not in files]
-    if absent:
+    known = [file.name for file in FILES]
+    if unknown := [name for name in files if name not in known]:
+        raise ValueError(f"unknown files {first_ten(unknown)}; known are {', '.join(known)}")
+    if absent := [file.name for file in FILES if not file.loss and file.name not in files]:
         raise FetchError(f"the tables of {species.name} need {' and '.join(absent)}, which were not given")
+    limits = limits or Limits.from_environment()
     pairs: list[tuple[int, int]] = []
     if species.tax_id != HUMAN.tax_id and "gene_orthologs" in files:
-        pairs = read_orthologs(files["gene_orthologs"], species)
+        pairs = read_orthologs(files["gene_orthologs"], species, limits=limits)
     single = one_to_one(pairs)
-    history = read_history(files["gene_history"], species) if "gene_history" in files else []
-    ensembl = read_ensembl(files["gene2ensembl"], species) if "gene2ensembl" in files else {}
-    keep_human = {human for _, human in single}
-    genes, designations = genes_tables(files["gene_info"], species, history=history, ensembl=ensembl)
+    history = read_history(files["gene_history"], species, limits=limits) if "gene_history" in files else []
+    ensembl = read_ensembl(files["gene2ensembl"], species, limits=limits) if "gene2ensembl" in files else {}
+    human_genes = {human for _, human in single}
+    genes, designations = genes_tables(files["gene_info"], species, history=history, ensembl=ensembl, limits=limits)
+    summaries = summaries_table(files["gene_summary"], species, human_genes=human_genes, limits=limits)
+    go = SCHEMAS["go"].empty_table()
+    if "gene2go" in files:
+        go = go_table(files["gene2go"], species, human_genes=human_genes, limits=limits)
     return {
         "genes": genes,
         "designations": designations,
-        "summaries": summaries_table(files["gene_summary"], species, human_genes=keep_human),
-        "go": go_table(files["gene2go"], species, human_genes=keep_human)
-        if "gene2go" in files
-        else SCHEMAS["go"].empty_table(),
-        "orthologs": _orthologs_table(pairs, single, files.get("human_gene_info")),
+        "summaries": summaries,
+        "go": go,
+        "orthologs": _orthologs_table(pairs, single, files.get("human_gene_info"), limits),
         "history": _table("history", history),
     }
 
@@ -103,6 +147,7 @@ def genes_tables(
     *,
     history: Iterable[tuple[int, int, str, str]] = (),
     ensembl: Mapping[int, list[str]] | None = None,
+    limits: Limits | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Parse a `gene_info` file into the tables `genes` and `designations`.
 
@@ -115,35 +160,28 @@ def genes_tables(
         if gene_id and symbol:
             retired.setdefault(gene_id, []).append(symbol)
     ensembl = ensembl or {}
-    columns = (
-        "GeneID",
-        "Symbol",
-        "Synonyms",
-        "dbXrefs",
-        "description",
-        "type_of_gene",
-        "Symbol_from_nomenclature_authority",
-        "Full_name_from_nomenclature_authority",
-        "Other_designations",
-    )
+    columns: dict[str, tables.Read] = {
+        "GeneID": tables.number,
+        "Synonyms": tables.listed,
+        "dbXrefs": tables.listed,
+        "type_of_gene": tables.text,
+        "Other_designations": tables.listed,
+        **_NAMES,
+    }
     designations: list[tuple[int, int, str]] = []
 
     def records() -> Iterable[tuple[Any, ...]]:
-        for row in tables.rows(path, columns=columns, tax_ids=[species.tax_id]):
-            gene_id = tables.integer(path, row[0], "GeneID")
-            ncbi, description, kind, official, full = (tables.text(row[place]) for place in (1, 4, 5, 6, 7))
+        for gene_id, synonyms, references, kind, others, ncbi, description, official, full in tables.rows(
+            path, columns=columns, tax_ids=[species.tax_id], limits=limits
+        ):
             if ncbi == _PLACEHOLDER:
                 continue
             symbol = official or ncbi
-            known_as = [name for name in dict.fromkeys((*tables.listed(row[2]), ncbi)) if name and name != symbol]
+            known_as = [name for name in dict.fromkeys((*synonyms, ncbi)) if name and name != symbol]
             before = sorted({name for name in retired.get(gene_id, ()) if name != symbol})
-            mapped = [
-                unversioned(name.removeprefix("Ensembl:"))
-                for name in tables.listed(row[3])
-                if name.startswith("Ensembl:")
-            ]
+            mapped = (unversioned(x.removeprefix("Ensembl:")) for x in references if x.startswith("Ensembl:"))
             ids = list(dict.fromkeys((*mapped, *ensembl.get(gene_id, ()))))
-            designations.extend((gene_id, place, other) for place, other in enumerate(tables.listed(row[8])))
+            designations.extend((gene_id, place, other) for place, other in enumerate(others))
             yield (gene_id, species.tax_id, symbol, full or description, known_as, before, ids, kind, [])
 
     table = _table("genes", records())
@@ -156,22 +194,21 @@ def genes_tables(
     return table, _table("designations", designations)
 
 
-def summaries_table(path: Path, species: Species, *, human_genes: Collection[int] = ()) -> pa.Table:
+def summaries_table(
+    path: Path, species: Species, *, human_genes: Collection[int] = (), limits: Limits | None = None
+) -> pa.Table:
     """Parse `gene_summary` into the `summaries` table: the species' rows, and those of `human_genes`."""
     own = species.tax_id
     tax_ids = list(dict.fromkeys((own, HUMAN.tax_id)))
+    columns = {"tax_id": tables.number, "GeneID": tables.number, "Source": tables.text, "Summary": tables.text}
     seen = False
 
     def records() -> Iterable[tuple[Any, ...]]:
         nonlocal seen
-        for tax, gene, source, served in tables.rows(
-            path, columns=("tax_id", "GeneID", "Source", "Summary"), tax_ids=tax_ids
-        ):
+        for tax_id, gene_id, source, served in tables.rows(path, columns=columns, tax_ids=tax_ids, limits=limits):
             seen = True
-            gene_id, tax_id = tables.integer(path, gene, "GeneID"), int(tax)
-            if tax_id != own and gene_id not in human_genes:
-                continue
-            yield _summary(gene_id, tax_id, tables.text(source), tables.text(served))
+            if tax_id == own or gene_id in human_genes:
+                yield _summary(gene_id, tax_id, source, served)
 
     table = _table("summaries", records())
     # A species may have no summary of its own; a file without one human summary either is not the file.
@@ -180,18 +217,17 @@ def summaries_table(path: Path, species: Species, *, human_genes: Collection[int
     return table
 
 
-def read_orthologs(path: Path, species: Species) -> list[tuple[int, int]]:
+def read_orthologs(path: Path, species: Species, *, limits: Limits | None = None) -> list[tuple[int, int]]:
     """Return the sorted pairs (gene of the species, human gene), whichever way round the file lists them."""
     pairs = set()
-    own, human = str(species.tax_id).encode(), str(HUMAN.tax_id).encode()
-    columns = ("tax_id", "GeneID", "relationship", "Other_tax_id", "Other_GeneID")
-    for tax, gene, relationship, other_tax, other in tables.rows(
-        path, columns=columns, tax_ids=[species.tax_id], tax_columns=("tax_id", "Other_tax_id")
+    columns: dict[str, tables.Read] = {"relationship": bytes} | dict.fromkeys(
+        ("tax_id", "GeneID", "Other_tax_id", "Other_GeneID"), tables.number
+    )
+    for relationship, tax_id, gene_id, other_tax_id, other_id in tables.rows(
+        path, columns=columns, tax_ids=[species.tax_id], tax_columns=("tax_id", "Other_tax_id"), limits=limits
     ):
-        if relationship != b"Ortholog" or {tax, other_tax} != {own, human}:
-            continue
-        ids = tables.integer(path, gene, "GeneID"), tables.integer(path, other, "Other_GeneID")
-        pairs.add(ids if tax == own else ids[::-1])
+        if relationship == b"Ortholog" and {tax_id, other_tax_id} == {species.tax_id, HUMAN.tax_id}:
+            pairs.add((gene_id, other_id) if tax_id == species.tax_id else (other_id, gene_id))
     return sorted(pairs)
 
 
@@ -201,28 +237,32 @@ def one_to_one(pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     return {(gene, human) for gene, human in pairs if genes[gene] == 1 == humans[human]}
 
 
-def read_history(path: Path, species: Species) -> list[tuple[int, int, str, str]]:
+def read_history(path: Path, species: Species, *, limits: Limits | None = None) -> list[tuple[int, int, str, str]]:
     """Return (retired id, the gene that stands in its place now or 0, retired symbol, date YYYYMMDD), sorted.
 
     Where the successor was retired in its turn, the last one of the chain is given.
     """
-    columns = ("GeneID", "Discontinued_GeneID", "Discontinued_Symbol", "Discontinue_Date")
-    found: dict[int, tuple[int, str, str]] = {}
-    for gene, old, symbol, date in tables.rows(path, columns=columns, tax_ids=[species.tax_id]):
-        successor = 0 if gene == b"-" else tables.integer(path, gene, "GeneID")
-        entry = (successor, tables.text(symbol), tables.text(date))
-        old_id = tables.integer(path, old, "Discontinued_GeneID")
+    columns = {
+        "GeneID": lambda value: 0 if value == b"-" else tables.number(value),
+        "Discontinued_GeneID": tables.number,
+        "Discontinued_Symbol": tables.text,
+        "Discontinue_Date": tables.text,
+    }
+    entries: dict[int, tuple[int, str, str]] = {}
+    for successor, old_id, symbol, date in tables.rows(path, columns=columns, tax_ids=[species.tax_id], limits=limits):
+        entry = (successor, symbol, date)
         # Of two rows for one id the later one counts, whatever their order.
-        found[old_id] = max(entry, found.get(old_id, entry), key=lambda item: (item[2], item))
-    return [(old_id, _successor(found, old_id), found[old_id][1], found[old_id][2]) for old_id in sorted(found)]
+        entries[old_id] = max(entry, entries.get(old_id, entry), key=lambda item: (item[2], item))
+    return [(old_id, _successor(entries, old_id), *entries[old_id][1:]) for old_id in sorted(entries)]
 
 
-def read_ensembl(path: Path, species: Species) -> dict[int, list[str]]:
+def read_ensembl(path: Path, species: Species, *, limits: Limits | None = None) -> dict[int, list[str]]:
     """Return the Ensembl gene ids of each gene, without versions, unique and sorted."""
     ids: dict[int, set[str]] = {}
-    for gene, ensembl in tables.rows(path, columns=("GeneID", "Ensembl_gene_identifier"), tax_ids=[species.tax_id]):
-        if name := unversioned(tables.text(ensembl)):
-            ids.setdefault(tables.integer(path, gene, "GeneID"), set()).add(name)
+    columns = {"GeneID": tables.number, "Ensembl_gene_identifier": tables.text}
+    for gene_id, ensembl_id in tables.rows(path, columns=columns, tax_ids=[species.tax_id], limits=limits):
+        if ensembl_id:
+            ids.setdefault(gene_id, set()).add(unversioned(ensembl_id))
     return {gene_id: sorted(names) for gene_id, names in ids.items()}
 
 
@@ -240,40 +280,34 @@ def _summary(gene_id: int, tax_id: int, source: str | None, served: str) -> tupl
     return (gene_id, tax_id, source, served, cleaned.text, provider, cleaned.text_date, pmids, boilerplate)
 
 
-def _successor(found: Mapping[int, tuple[int, str, str]], old_id: int) -> int:
+def _successor(entries: Mapping[int, tuple[int, str, str]], old_id: int) -> int:
     seen = {old_id}
-    gene_id = found[old_id][0]
-    while gene_id in found:
+    gene_id = entries[old_id][0]
+    while gene_id in entries:
         if gene_id in seen:  # a circle: nothing stands in its place
             return 0
         seen.add(gene_id)
-        gene_id = found[gene_id][0]
+        gene_id = entries[gene_id][0]
     return gene_id
 
 
 def _orthologs_table(
-    pairs: list[tuple[int, int]], single: Collection[tuple[int, int]], human_info: Path | None
+    pairs: list[tuple[int, int]], single: Collection[tuple[int, int]], human_info: Path | None, limits: Limits
 ) -> pa.Table:
-    named: dict[int, tuple[str, str]] = {}
+    names: dict[int, tuple[str, str]] = {}
     if pairs and human_info is not None:
         wanted = {human for _, human in pairs}
-        columns = (
-            "GeneID",
-            "Symbol",
-            "description",
-            "Symbol_from_nomenclature_authority",
-            "Full_name_from_nomenclature_authority",
-        )
-        for row in tables.rows(human_info, columns=columns, tax_ids=[HUMAN.tax_id]):
-            gene_id = tables.integer(human_info, row[0], "GeneID")
+        columns = {"GeneID": tables.number, **_NAMES}
+        for gene_id, symbol, description, official, full in tables.rows(
+            human_info, columns=columns, tax_ids=[HUMAN.tax_id], limits=limits
+        ):
             if gene_id in wanted:
-                symbol, description, official, full = (tables.text(value) for value in row[1:])
-                named[gene_id] = (official or symbol, full or description)
-        if not named:
+                names[gene_id] = (official or symbol, full or description)
+        if not names:
             raise tables.no_rows(human_info, [HUMAN.tax_id])
     return _table(
         "orthologs",
-        ((gene, human, *named.get(human, ("", "")), [], (gene, human) in single) for gene, human in pairs),
+        ((gene, human, *names.get(human, ("", "")), [], (gene, human) in single) for gene, human in pairs),
     )
 
 

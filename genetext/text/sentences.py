@@ -3,9 +3,11 @@
 import re
 
 # Not the end of a sentence, whatever follows. Those of the first line also with a capital (`Cf.`), but not in capitals.
-_ABBREVIATIONS = frozenset("e.g i.e vs cf fig figs approx ref refs resp incl vol vols pp".split())
-_SMALL = frozenset("al ca sp spp subsp str substr var viz ser".split())  # "Ser." is an amino acid
-_TITLES = frozenset("Mr Mrs Ms Dr Drs Prof St Mt Jr Ph.D".split())
+_ABBREVIATIONS = frozenset(
+    ["e.g", "i.e", "vs", "cf", "fig", "figs", "approx", "ref", "refs", "resp", "incl", "vol", "vols", "pp"]
+)
+_SMALL = frozenset(["al", "ca", "sp", "spp", "subsp", "str", "substr", "var", "viz", "ser"])  # "Ser." is an amino acid
+_TITLES = frozenset(["Mr", "Mrs", "Ms", "Dr", "Drs", "Prof", "St", "Mt", "Jr", "Ph.D"])
 _NUMBERED = frozenset({"no", "nos"})  # abbreviations where a number follows, else an answer
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, R.J, w.r.t
 # Words that begin a sentence after a single letter ("vitamin D. This gene"), which else is a genus ("H. sapiens").
@@ -32,8 +34,8 @@ def split(text: str) -> list[str]:
     """Split a text into sentences, without the space between them.
 
     A stop ends a sentence unless it belongs to an abbreviation (`e.g.`, `Mr.`, `et al.`, `No. 5`, `U.S.`), to a single
-    letter that stands for a genus or a first name (`H. sapiens`), to a number (`0.56`), or to the number of an item that
-    begins a sentence (`2. It binds`). A sentence may begin with a gene or molecule in small letters (`p53`, `microRNAs`).
+    letter that stands for a genus or a first name (`H. sapiens`), to a number (`0.56`), or to one that begins an item
+    (`2. It binds`). A sentence may begin with a gene or molecule in small letters (`p53`, `microRNAs`).
     """
     parts = []
     start = 0

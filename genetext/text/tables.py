@@ -1,24 +1,30 @@
 """Reading NCBI's tab-separated, gzipped tables as a stream: one block in memory, rows of other species never decoded.
 
-Everything that is not the expected table (a web page, an empty or cut-off file, another header, a row with too few
-fields) is a `FetchError` that names the file and says what was found.
+Everything that is not the expected table (a web page, an empty or cut-off file, another header, a row with a field too
+few or too many, a word where a number is due) is a `FetchError` that names the file, the line and what was found there.
 """
 
-import gzip
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from genetext.errors import FetchError, first_ten
+from genetext.fetch.integrity import BadContent, unpack
+from genetext.fetch.limits import Limits, exceeded
 
-_BLOCK = 1 << 20
-_LONGEST_LINE = 1 << 24
-_GZIP_MAGIC = b"\x1f\x8b"
+Read = Callable[[bytes], Any]
+"""Makes a value of a field, or raises a `ValueError` that says what is due."""
 
 
 def rows(
-    path: Path, *, columns: Sequence[str], tax_ids: Sequence[int], tax_columns: Sequence[str] = ("tax_id",)
-) -> Iterator[tuple[bytes, ...]]:
+    path: Path,
+    *,
+    columns: Mapping[str, Read],
+    tax_ids: Sequence[int],
+    tax_columns: Sequence[str] = ("tax_id",),
+    limits: Limits | None = None,
+) -> Iterator[tuple[Any, ...]]:
     """Yield the fields `columns` of every row that has one of `tax_ids` in one of `tax_columns`, in the file's order.
 
     Parameters
@@ -26,11 +32,14 @@ def rows(
     path
         A gzipped table whose first line names its columns; a `#` before the first name does not count.
     columns
-        The columns to yield, by name; other columns may be there, in any order.
+        The columns to yield, and how each is read: `number`, `text`, `listed`, or `bytes` for the field as it is. Other
+        columns may be there, in any order.
     tax_ids
         Taxonomy ids of the species that are wanted.
     tax_columns
         The columns in which they are looked for.
+    limits
+        How much to read. Default: `Limits.from_environment()`.
 
     Raises
     ------
@@ -38,8 +47,10 @@ def rows(
         The file is not such a table, or has no row but its header. (No row of the wanted species is for the
         caller to judge.)
     """
-    blocks = _blocks(path)
-    header, block = _first_line(path, blocks)
+    limits = limits or Limits.from_environment()
+    chunks = _chunks(path, limits)
+    _, first = next(chunks)
+    header, _, first = first.partition(b"\n")
     names = [name.strip() for name in _readable(header).lstrip("\ufeff#").split("\t")]
     missing = [name for name in dict.fromkeys((*tax_columns, *columns)) if name not in names]
     if missing:
@@ -47,39 +58,52 @@ def rows(
             f"{path} has another header than NCBI's: it lacks {', '.join(missing)}; expected the columns "
             f"{', '.join(columns)}, found {_excerpt(header)}. The format may have changed, or this is another file"
         )
-    places = [names.index(name) for name in columns]
+    readers = [(names.index(name), read) for name, read in columns.items()]
     tax_places = [names.index(name) for name in tax_columns]
+    gene_place = names.index("GeneID") if "GeneID" in names else None
     wanted = {str(tax_id).encode() for tax_id in tax_ids}
-    # The files are sorted by species, so that most blocks hold none of the wanted rows: one search skips them.
-    if tax_places == [0]:
-        needles = [b"\n" + tax_id + b"\t" for tax_id in sorted(wanted)]
-    else:
-        needles = [before + tax_id for tax_id in sorted(wanted) for before in (b"\n", b"\t")]
-    starts = tuple(tax_id + b"\t" for tax_id in sorted(wanted)) if tax_places == [0] else ()
-    last = max(*places, *tax_places)
+    # The files are sorted by species, so that most chunks hold none of the wanted rows: one search skips them.
+    leads = tax_places == [0]
+    starts = tuple(tax_id + b"\t" if leads else tax_id for tax_id in sorted(wanted))
+    needles = [before + start for start in starts for before in ((b"\n",) if leads else (b"\n", b"\t"))]
+    of_gene: dict[bytes, int] = {}
     empty = True
-    tail = b""
-    for piece in _chain(block, blocks):
-        whole, newline, rest = piece.rpartition(b"\n")
-        if not newline:
-            tail += piece
-            if len(tail) > _LONGEST_LINE:
-                raise _too_long(path)
+    for number, chunk in chain([(2, first)], chunks):
+        empty = empty and not chunk.strip()
+        if not chunk.startswith(starts) and not any(needle in chunk for needle in needles):
             continue
-        whole, tail = b"\n" + tail + whole + b"\n", rest
-        empty = empty and not whole.strip()
-        if any(needle in whole for needle in needles):
-            yield from _matching(path, whole, starts, wanted, places, tax_places, last)
-    empty = empty and not tail.strip()
-    yield from _matching(path, tail, starts, wanted, places, tax_places, last)
+        for at, line in enumerate(chunk.split(b"\n"), number):
+            if not (line.startswith(starts) if leads else any(tax_id in line for tax_id in wanted)):
+                continue
+            fields = line.rstrip(b"\r").split(b"\t")
+            if not any(place < len(fields) and fields[place] in wanted for place in tax_places):
+                continue
+            if len(line) > limits.line:
+                raise _too_long(path, at, limits)
+            if len(fields) != len(names):
+                raise FetchError(
+                    f"{path}, line {at:,}: a row of {len(fields)} fields where {len(names)} are due: {_excerpt(line)}"
+                )
+            if gene_place is not None:
+                gene = fields[gene_place]
+                of_gene[gene] = size = of_gene.get(gene, 0) + len(line)
+                if size > limits.gene:
+                    raise FetchError(
+                        f"{path}, line {at:,}: the rows of GeneID {_excerpt(gene)} have {exceeded('gene', limits.gene)}"
+                    )
+            try:
+                row = tuple([read(fields[place]) for place, read in readers])
+            except ValueError:
+                raise _unreadable(path, at, fields, names, readers) from None
+            yield row
     if empty:
         raise FetchError(f"{path} has a header and no rows: the file is incomplete, fetch it again")
 
 
-def integer(path: Path, value: bytes, column: str) -> int:
-    """Return a field as a number of at most 63 bits, or raise a `FetchError` naming the column."""
+def number(value: bytes) -> int:
+    """Return a field as a number of at most 18 digits."""
     if not value.isdigit() or len(value) > 18:
-        raise FetchError(f"{path} holds {_excerpt(value)} where a number is due, in the column {column}")
+        raise ValueError("a number")
     return int(value)
 
 
@@ -100,76 +124,45 @@ def no_rows(path: Path, tax_ids: Sequence[int]) -> FetchError:
     )
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield the unpacked content block by block; say in a `FetchError` what else than gzip was found."""
+def _chunks(path: Path, limits: Limits) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines, many at once and without the last line's end, each time with the number of the first."""
+    number, tail = 1, b""
     try:
-        with path.open("rb") as handle:
-            start = handle.read(200)
-            if not start:
-                raise FetchError(f"{path} is empty (0 bytes): fetch it again")
-            if not start.startswith(_GZIP_MAGIC):
-                what = "a web page" if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else "something else"
-                raise FetchError(f"{path} is not gzip but {what}, which begins with {_excerpt(start)}")
-            handle.seek(0)
-            size = 0
-            with gzip.GzipFile(fileobj=handle) as unpacked:
-                while block := unpacked.read(_BLOCK):
-                    size += len(block)
-                    yield block
-        if not size:
-            raise FetchError(f"{path} is the gzip of an empty file: fetch it again")
-    except EOFError:
-        raise FetchError(f"{path} is cut off after {size:,} unpacked bytes: fetch it again") from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise FetchError(f"{path} is damaged after {size:,} unpacked bytes ({error}): fetch it again") from error
+        for block in unpack(path, limits):
+            whole, newline, rest = block.rpartition(b"\n")
+            if newline:
+                yield number, tail + whole
+                number += whole.count(b"\n") + 1
+                tail = rest
+            else:
+                tail += block
+            if len(tail) > limits.line:
+                raise _too_long(path, number, limits)
+        yield number, tail
+    except BadContent as error:
+        raise FetchError(f"{path} is {error}; fetch it again") from None
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _first_line(path: Path, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """Return the first line, and what follows it in its last block."""
-    pieces: list[bytes] = []
-    size = 0
-    for block in blocks:
-        line, newline, rest = block.partition(b"\n")
-        pieces.append(line)
-        size += len(line)
-        if newline:
-            return b"".join(pieces), rest
-        if size > _LONGEST_LINE:
-            raise _too_long(path)
-    return b"".join(pieces), b""
+def _too_long(path: Path, number: int, limits: Limits) -> FetchError:
+    return FetchError(
+        f"{path}, line {number:,}: it has {exceeded('line', limits.line)} (NCBI's table has no such line)"
+    )
 
 
-def _too_long(path: Path) -> FetchError:
-    return FetchError(f"{path} holds a line of more than {_LONGEST_LINE:,} bytes: it is not NCBI's table")
-
-
-def _chain(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from others
-
-
-def _matching(
-    path: Path,
-    lines: bytes,
-    starts: tuple[bytes, ...],
-    wanted: set[bytes],
-    places: list[int],
-    tax_places: list[int],
-    last: int,
-) -> Iterator[tuple[bytes, ...]]:
-    for line in lines.split(b"\n"):
-        if not (line.startswith(starts) if starts else any(tax_id in line for tax_id in wanted)):
-            continue
-        fields = line.rstrip(b"\r").split(b"\t")
-        if not any(place < len(fields) and fields[place] in wanted for place in tax_places):
-            continue
-        if len(fields) <= last:
-            raise FetchError(
-                f"{path} holds a row of {len(fields)} fields where at least {last + 1} are due: {_excerpt(line)}"
+def _unreadable(
+    path: Path, number: int, fields: list[bytes], names: list[str], readers: list[tuple[int, Read]]
+) -> FetchError:
+    """Say which of a row's fields cannot be read."""
+    for place, read in readers:
+        try:
+            read(fields[place])
+        except ValueError as error:
+            return FetchError(
+                f"{path}, line {number:,}: {_excerpt(fields[place])} where {error} is due, in the column {names[place]}"
             )
-        yield tuple(fields[place] for place in places)
+    raise AssertionError("the row can be read")
 
 
 def _readable(value: bytes) -> str:

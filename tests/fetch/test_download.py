@@ -21,7 +21,7 @@ from genetext.errors import FetchError, Unreachable
 from genetext.fetch import download, web
 from genetext.fetch.download import Source, fetch_file
 from genetext.fetch.integrity import check_gzip
-from genetext.fetch.web import Patience, retry_after
+from genetext.fetch.web import Again, Patience
 from tests.servers.ncbi import HTML, Fault, NcbiServer, empty, html
 
 NAME = "gene_summary.gz"
@@ -314,13 +314,24 @@ def test_a_refused_connection_is_unreachable():
             fetch_file(Source.parse(url), NAME, patience=QUICK)
 
 
+def failing(attempts):
+    """An attempt that writes itself down and fails."""
+
+    def attempt():
+        attempts.append(1)
+        raise Again(Unreachable("x"))
+
+    return attempt
+
+
 def test_a_server_that_never_answered_is_given_up_soon():
     for answered, most in ((True, 6), (False, 3)):
-        tries = web.Tries("x", Patience(base=0))
-        for _ in range(most - 1):
-            tries.after(Unreachable("x"), answered=answered)
-        with pytest.raises(Unreachable):
-            tries.after(Unreachable("x"), answered=answered)
+        attempts = []
+        with web.client(Patience()) as client:
+            client.answered = answered
+            with pytest.raises(Unreachable):
+                web.persist(failing(attempts), what="x", client=client, patience=Patience(base=0))
+        assert len(attempts) == most
 
 
 def test_a_silent_server_is_unreachable():
@@ -360,25 +371,19 @@ def test_a_long_retry_after_is_told_and_not_waited_for(server):
     assert time.monotonic() - start < 2
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"), [("", None), ("17", 17.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
-)
-def test_reading_retry_after(value, seconds):
-    assert retry_after({"Retry-After": value}) == seconds
-
-
 def test_waits_grow_are_jittered_and_end(monkeypatch):
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    tries = web.Tries("x", Patience(attempts=200, base=1, cap=8))
-    for _ in range(199):
-        tries.after(FetchError("x"), answered=True)
+    attempts = []
+    with web.client(Patience()) as client:
+        client.answered = True
+        with pytest.raises(Unreachable):
+            web.persist(failing(attempts), what="x", client=client, patience=Patience(attempts=200, base=1, cap=8))
+    assert (len(attempts), len(waits)) == (200, 199)
     assert max(waits[:1]) <= 1
     assert max(waits) <= 8
     assert max(waits) > 7
     assert min(waits[10:]) < 1  # full jitter: from nothing up to the whole
-    with pytest.raises(FetchError):
-        tries.after(FetchError("x"), answered=True)
 
 
 def test_progress_is_told_to_the_end(server):

@@ -253,7 +253,7 @@ def test_biopythons_own_folder_is_left_to_others(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("email", ["ann@example.org", None])
 def test_without_an_email_one_warning_says_so(server, monkeypatch, caplog, email):
-    eutils_module._tell_of_email.cache_clear()
+    eutils_module._ask_for_email.cache_clear()
     monkeypatch.delenv("NCBI_EMAIL", raising=False)
     if email:
         monkeypatch.setenv("NCBI_EMAIL", email)
@@ -287,7 +287,7 @@ def test_the_limit_is_kept_by_all_threads_together(tmp_path, key, most):
         def ask():
             with web.client(QUICK) as client:
                 for _ in range(most // 2 + 1):
-                    eutils.ask(client, "esearch", db="gene", term="INS[Preferred Symbol]")
+                    eutils.ask(client, "esearch", entrez._page, db="gene", term="INS[Preferred Symbol]")
 
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
@@ -327,7 +327,7 @@ def test_too_fast_is_slowed_down_by_retry_after(tmp_path):
         eutils = Eutils(url=server.eutils_url, interval=0, patience=QUICK)
         with web.client(QUICK) as client:
             for _ in range(3):
-                eutils.ask(client, "esearch", db="gene", term="INS[Preferred Symbol]")
+                eutils.ask(client, "esearch", entrez._page, db="gene", term="INS[Preferred Symbol]")
         assert [entry.status for entry in server.log] == [200, 200, 429, 200]
         assert server.log[3].at - server.log[2].at >= 1
 
