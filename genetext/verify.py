@@ -1,12 +1,12 @@
 """Compare what is in the cache with its manifests, byte by byte."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from genetext import disk, manifest
 from genetext.encoding.store import VectorStore
 from genetext.errors import GeneIndexError
+from genetext.fetch.download import problem_with
 from genetext.index import FORMAT as INDEX_FORMAT
 from genetext.index import FORMAT_VERSION as INDEX_VERSION
 from genetext.index import list_indices
@@ -37,7 +37,7 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     problems = [problem for place in places for problem in verify_directory(place)]
     checked = len(places)
     downloads = sorted((root / "downloads").rglob("*.gz"))
-    problems += [problem for path in downloads for problem in _verify_download(path)]
+    problems += [problem for path in downloads if (problem := problem_with(path))]
     checked += len(downloads)
     if (root / "vectors").is_dir():
         with VectorStore(root / "vectors") as store:
@@ -56,17 +56,6 @@ def verify_directory(path: Path) -> list[str]:
     except GeneIndexError as error:
         return [str(error)]
     return manifest.verify(path, recorded)
-
-
-def _verify_download(path: Path) -> list[str]:
-    """Compare a downloaded file with the sha256 that was written down beside it."""
-    note = path.with_name(f"{path.name}.json")
-    if not note.is_file():
-        return []
-    recorded, found = json.loads(note.read_text(encoding="utf-8")).get("sha256"), disk.sha256_file(path)
-    if recorded in (None, found):
-        return []
-    return [f"{path} has sha256 {found[:12]}, it came with {recorded[:12]}: delete it, and fetch again"]
 
 
 def list_snapshots(*, root: Path | None = None) -> list[Path]:
