@@ -17,6 +17,7 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
 from genetext.bench.tasks import GeneTasks, Limits, Task
+from genetext.encoding.paid import Payment
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
 from genetext.progress import Progress
@@ -41,6 +42,7 @@ def bench_genes(
     jobs: int = 1,
     root: Path | None = None,
     progress: Progress | None = None,
+    payment: Payment | None = None,
 ) -> Benchmark:
     """Score vectors of genes, and every control beside them, on terms whose members are known.
 
@@ -75,6 +77,8 @@ def bench_genes(
         The cache root.
     progress
         Callback, see `Progress`; it counts scores as `bench`.
+    payment
+        What a paid encoder may be sent for `reencode`. Default: nothing.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def bench_genes(
         if texts.snapshot is None:
             not_measured[f"{index.path.name} on other texts"] = texts.lacking
         else:
-            rows += controls.reencoded(index, texts, root=root, progress=progress)
+            rows += controls.reencoded(index, texts, root=root, progress=progress, payment=payment or Payment())
 
     coverage = [np.intersect1d(asked.gene_ids, row.gene_ids) for row in rows]
     every_one = reduce(np.intersect1d, coverage)

@@ -70,6 +70,8 @@ def register(app: typer.Typer) -> None:
             int, typer.Option("--control-seeds", min=1, help="Draws of permuted and of random vectors.")
         ] = 3,
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws, negatives and intervals.")] = 0,
+        yes: console.Yes = False,
+        max_cost: console.MaxCost = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
         as_json: console.Json = False,
         tsv: Annotated[
@@ -98,6 +100,7 @@ def register(app: typer.Typer) -> None:
         from genetext.bench.classify import Protocol
         from genetext.bench.genes import bench_genes
         from genetext.bench.tasks import Limits
+        from genetext.encoding.paid import Payment
 
         with console.progress(quiet=quiet) as progress:
             found = bench_genes(
@@ -110,6 +113,7 @@ def register(app: typer.Typer) -> None:
                 terms=term,
                 missing=missing,  # type: ignore[arg-type]
                 reencode=reencode,
+                payment=Payment(confirm=yes or console.confirm_cost, max_cost=max_cost),
                 control_seeds=control_seeds,
                 seed=seed,
                 jobs=jobs,

@@ -13,8 +13,15 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from genetext.encoders import Cost
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", help="Stop before paid calls that would cost more, in USD.")
+]
 
 _COUNTED = {
     "encode": "texts",
@@ -89,6 +96,22 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Say something on stderr, unless quiet."""
     if not quiet:
         _say(text)
+
+
+def confirm_cost(cost: "Cost") -> bool:
+    """Show what a paid encoder would cost, and ask; where nobody can answer, the answer is no."""
+    from genetext.errors import CostLimit
+
+    _say(str(cost))
+    if cost.under_way:
+        _say("--batch-api waits for the batch that is under way")
+    try:
+        agreed = typer.confirm("Go on?", err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise CostLimit("nothing was sent; pass --yes to go on without the question")
+    return True
 
 
 @contextmanager
