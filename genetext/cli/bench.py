@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
                 terms=term,
                 missing=missing,  # type: ignore[arg-type]
                 reencode=reencode,
-                payment=Payment(confirm=yes or console.confirm_cost, max_cost=max_cost),
+                payment=Payment(confirm=console.confirm_cost(yes=yes), max_cost=max_cost),
                 control_seeds=control_seeds,
                 seed=seed,
                 jobs=jobs,

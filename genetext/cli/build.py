@@ -114,7 +114,7 @@ def register(app: typer.Typer) -> None:
                 output=output,
                 offline=offline,
                 progress=progress,
-                confirm=yes or console.confirm_cost,
+                confirm=console.confirm_cost(yes=yes),
                 max_cost=max_cost,
                 batch_api=batch_api,
                 device=device,

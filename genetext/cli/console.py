@@ -98,20 +98,24 @@ def note(text: str, *, quiet: bool = False) -> None:
         _say(text)
 
 
-def confirm_cost(cost: "Cost") -> bool:
-    """Show what a paid encoder would cost, and ask; where nobody can answer, the answer is no."""
-    from genetext.errors import CostLimit
+def confirm_cost(*, yes: bool) -> "Callable[[Cost], bool]":
+    """Return a function that shows what a paid encoder would cost, and asks unless `yes`; no answer means no."""
 
-    _say(str(cost))
-    if cost.under_way:
-        _say("--batch-api waits for the batch that is under way")
-    try:
-        agreed = typer.confirm("Go on?", err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
-        raise CostLimit("nothing was sent; pass --yes to go on without the question")
-    return True
+    def confirm(cost: "Cost") -> bool:
+        from genetext.errors import CostLimit
+
+        _say(str(cost))
+        if cost.under_way:
+            _say("--batch-api waits for the batch that is under way")
+        try:
+            agreed = yes or typer.confirm("Go on?", err=True)
+        except typer.Abort:
+            agreed = False
+        if not agreed:
+            raise CostLimit("nothing was sent; pass --yes to go on without the question")
+        return True
+
+    return confirm
 
 
 @contextmanager
