@@ -177,13 +177,12 @@ def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
 
 def _resolver(whose: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
     """Return a resolver by the snapshot that an index was built from, else by the newest one."""
-    from genetext.names import Resolver
-    from genetext.names.species_guess import default_snapshot
+    from genetext.names import Resolver, snapshots
 
     snapshot = None
     if indices and whose.tax_id == of_species.tax_id:
         snapshot = controls.Texts.of(indices[0], root=root).snapshot
-    return Resolver(snapshot or default_snapshot(whose, root=root), root=root)
+    return Resolver(snapshot or snapshots.default(whose, root=root), root=root)
 
 
 def _scored(
