@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
             console.emit(_facts(built))
         else:
             console.note(report(built), quiet=quiet)
-            typer.echo(built.index.path)
+            console.line(built.index.path)
 
 
 def report(built: "Built") -> str:

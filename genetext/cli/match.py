@@ -81,7 +81,7 @@ def register(app: typer.Typer) -> None:
             _print(report, as_json=as_json)
             console.note(str(report), quiet=quiet)
         else:
-            typer.echo(str(report))
+            console.line(str(report))
 
     @app.command("priors")
     def priors_command(
@@ -148,14 +148,14 @@ def register(app: typer.Typer) -> None:
             return
         console.note(f"{report}\n{priors.description}", quiet=quiet)
         for path in written:
-            typer.echo(path)
+            console.line(path)
 
 
 def _print(report: Any, *, as_json: bool) -> None:
     if as_json:
         console.emit(report.to_json())
     else:
-        typer.echo(report.to_frame().to_csv(sep="\t", index=False, lineterminator="\n"), nl=False)
+        console.tsv(report.to_frame())
 
 
 def parse_control(text: str | None) -> tuple[str, int] | None:
