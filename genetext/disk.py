@@ -1,27 +1,35 @@
-"""Writing that survives being killed: whole files, whole directories, one lock per name.
+"""Writing that survives being killed: whole files, whole directories, one writer per name.
 
 A reader never sees half a file. Everything is written to a temporary sibling, flushed to the disk, then renamed.
-A full disk, a read-only folder or a missing permission becomes one `DiskError` that names the path.
+A full disk, a read-only folder or a missing permission becomes one `DiskError` that names the path, whichever library
+was writing. What a killed writer left behind is removed by the next one that writes to the same place.
 """
 
 import ctypes
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import platformdirs
 from filelock import FileLock, Timeout
 
-from genetext.errors import DiskError
+from genetext.errors import DamagedFile, DiskError
 
-_TEMPORARY, _ASIDE, _USER = ".tmp-", ".old-", "user-"
+log = logging.getLogger("genetext")
+
+_TEMPORARY, _ASIDE, _USER, DAMAGED = ".tmp-", ".old-", "user-", ".damaged"
+_DAY = 86_400.0
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -35,44 +43,147 @@ _REASONS = {
     errno.EISDIR: "it is a folder",
     errno.ENAMETOOLONG: "the name is too long",
 }
+# Libraries in C and Rust (safetensors, HDF5 while it closes a file) tell the system's error in their message alone.
+_TOLD = re.compile(r"(?:os error |errno = |\[Errno )(\d+)")
+_SHORT = re.compile(r"\d+ requested and \d+ written")  # NumPy's `tofile`
+_MINE: set[str] = set()
+"""Names of the temporaries that this process is writing."""
 
 
 def cache_dir() -> Path:
     """Return the cache root: `$GENETEXT_CACHE`, else the platform's user cache directory."""
     chosen = os.environ.get("GENETEXT_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("genetext"))
+    return expanded(chosen) if chosen else Path(platformdirs.user_cache_dir("genetext"))
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with `~` and `~user` replaced by the home directory.
+
+    Raises
+    ------
+    DiskError
+        There is no such user, or nobody knows where the home directory is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DiskError(f"{path}: the home directory of that user is not known here; write the path in full") from error
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def saying_where(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals (full, read-only, not permitted) into a `DiskError` naming `path`."""
+def writing(path: Path, *, temporary: Path | None = None) -> Iterator[None]:
+    """Turn refusals of the operating system (full, read-only, not permitted) into a `DiskError` naming `path`.
+
+    Parameters
+    ----------
+    path
+        What is being written, as the user knows it.
+    temporary
+        The file or folder in which it is written, if that is another.
+
+    Raises
+    ------
+    DiskError
+        The disk refused; the message holds the reason and how much was written. Errors about other
+        files, such as one that is read meanwhile, pass as they are.
+    """
     try:
         yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0)
-        if reason is None:
+    except DiskError:
+        raise
+    except Exception as error:
+        reason = _REASONS.get(_errno(error))
+        if reason is None or not _is_about(error, path, temporary or path):
             raise
         raise DiskError(
-            f"cannot write {path}: {reason}. What was finished before is kept; free some room or point "
-            f"GENETEXT_CACHE (or --output) at a folder that can be written, and run the same command again."
+            f"cannot write {path}: {reason}{_written(error, temporary)}. What was finished before is kept; free some "
+            f"room or point GENETEXT_CACHE (or --output) at a folder that can be written, and run the same command "
+            f"again."
         ) from error
+
+
+def _errno(error: BaseException) -> int:
+    """Return the operating system's number of an error, which libraries may tell in the message alone; 0 for none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if isinstance(error, OSError) and _SHORT.search(str(error)):
+        return errno.ENOSPC
+    if isinstance(error, OSError | RuntimeError) or type(error).__name__ == "SafetensorError":
+        told = _TOLD.search(str(error))
+        return int(told.group(1)) if told else 0
+    return 0
+
+
+def _is_about(error: BaseException, *places: Path) -> bool:
+    """Whether an error names one of the places, a file in them, a folder that leads to them, or no file at all."""
+    name = getattr(error, "filename", None)
+    if not isinstance(name, str | bytes):
+        return True
+    path = Path(os.fsdecode(name)).absolute()
+    targets = [place.absolute() for place in places]
+    return any(path == target or target in path.parents or path in target.parents for target in targets)
+
+
+def _written(error: BaseException, temporary: Path | None) -> str:
+    """Say in brackets how many bytes the disk had taken."""
+    n_bytes = getattr(error, "n_written", 0)
+    if not n_bytes and temporary is not None:
+        with suppress(OSError):
+            files = [temporary, *temporary.rglob("*")]
+            n_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    return f" (after {n_bytes:,} bytes)" if n_bytes else ""
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary sibling of `path` for writing; on success flush it and rename it over `path`."""
-    temporary = path.with_name(f"{path.name}{_TEMPORARY}{secrets.token_hex(6)}")
-    with saying_where(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as handle:
-                yield handle
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.replace(path)
-            sync_directory(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    """Open a temporary sibling of `path` for writing; on success flush it and rename it over `path`.
+
+    Raises
+    ------
+    DiskError
+        The disk refused; nothing is left over, and an older file at `path` is as it was.
+    """
+    with _temporary(path) as temporary, writing(path, temporary=temporary):
+        with temporary.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling of `path`; on success it takes the place of `path` in one step.
+
+    An existing directory at `path` is exchanged (Linux: one system call; elsewhere: two renames) and then removed,
+    so that readers see the old one or the new one, whole.
+
+    Raises
+    ------
+    DiskError
+        The disk refused; nothing is left over, and an older directory at `path` is as it was.
+    """
+    with _temporary(path) as temporary, writing(path, temporary=temporary):
+        temporary.mkdir()
+        yield temporary
+        # Some libraries write files that only their owner may read; whoever may read the directory may read these.
+        readable = temporary.stat().st_mode & 0o666
+        for child in sorted(temporary.rglob("*")):
+            if child.is_file():
+                child.chmod(readable)
+                _sync_file(child)
+            else:
+                sync_directory(child)
+        sync_directory(temporary)
+        if path.exists():
+            _exchange(temporary, path)
+        else:
+            temporary.rename(path)
+        sync_directory(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -81,58 +192,124 @@ def write_json(path: Path, value: Any) -> None:
         handle.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
-@contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary sibling of `path`; on success it takes the place of `path` in one step.
+# -- what is damaged, and what was left over -------------------------------------------------------------------------
 
-    An existing directory at `path` is exchanged (Linux: one system call; elsewhere: two renames) and then removed,
-    so that readers see the old one or the new one, whole. On failure `path` is as it was.
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is absent.
+    DamagedFile
+        It cannot be read, or holds no JSON.
     """
-    temporary = path.with_name(f"{path.name}{_TEMPORARY}{secrets.token_hex(6)}")
-    with saying_where(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path)
-        try:
-            temporary.mkdir()
-            yield temporary
-            # Some libraries write files that only their owner may read; whoever may read the directory may read these.
-            readable = temporary.stat().st_mode & 0o666
-            for child in sorted(temporary.rglob("*")):
-                if child.is_file():
-                    child.chmod(readable)
-                    _sync_file(child)
-                else:
-                    sync_directory(child)
-            sync_directory(temporary)
-            if path.exists():
-                _exchange(temporary, path)
-            else:
-                temporary.rename(path)
-            sync_directory(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path} is damaged and cannot be read ({_brief(error)})") from error
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it. Call it while holding the lock that guards `path`.
+def set_aside(path: Path, reason: object) -> None:
+    """Warn that a file is damaged, and rename it to `<name>.damaged`, so that work goes on as if it were absent."""
+    log.warning("%s: set aside as %s%s", reason, path.name, DAMAGED)
+    with suppress(OSError):  # a read-only cache can be read
+        path.replace(path.with_name(f"{path.name}{DAMAGED}"))
 
-    A directory that was set aside for a new one which never took its place is put back.
-    """
-    for aside in sorted(path.parent.glob(f"{path.name}{_ASIDE}*")):
-        if path.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(path)
-    for leftover in path.parent.glob(f"{path.name}{_TEMPORARY}*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+
+def _brief(error: BaseException) -> str:
+    """Say in a few words what is wrong with a file."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)[:200]
 
 
 def is_temporary(path: Path) -> bool:
     """Whether `path` is the unfinished work of a writer that runs, or was killed."""
     return _TEMPORARY in path.name or _ASIDE in path.name
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether `path` is the unfinished work of a writer that runs no more.
+
+    A temporary bears its writer's host and process id. One of another host, whose processes are not seen from here,
+    counts as abandoned a day after it was last changed.
+    """
+    if not is_temporary(path):
+        return False
+    _, _, tail = path.name.rpartition(_TEMPORARY if _TEMPORARY in path.name else _ASIDE)
+    host, _, rest = tail.partition("-")
+    process, _, unique = rest.partition("-")
+    if host == _host() and process.isdecimal() and unique:
+        return path.name not in _MINE if int(process) == os.getpid() else not _runs(int(process))
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it.
+
+    A directory that was set aside for a new one which never took its place is put back.
+    """
+    marks = tuple(f"{path.name}{mark}" for mark in (_TEMPORARY, _ASIDE))
+    with os.scandir(path.parent) as entries:
+        leftovers = sorted(Path(entry.path) for entry in entries if entry.name.startswith(marks))
+    for leftover in filter(is_abandoned, leftovers):
+        if _ASIDE in leftover.name and not path.exists():
+            leftover.rename(path)
+        else:
+            remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a name for a temporary sibling of `path`, removed in the end; those of killed writers are swept away."""
+    temporary = path.with_name(f"{path.name}{_TEMPORARY}{_signature()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+    _MINE.add(temporary.name)
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+        _MINE.discard(temporary.name)
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _signature() -> str:
+    return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+# -- locks -----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -154,36 +331,67 @@ def lock(name: str, *, root: Path | None = None, timeout: float = -1) -> Iterato
         The lock is held by another process past `timeout`, or cannot be created.
     """
     path = (root or cache_dir()) / "locks" / f"{name.replace('/', '-')}.lock"
-    with saying_where(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(path)
-        waited = False
-        try:
-            guard.acquire(timeout=0)
-        except Timeout:
-            waited = True
-            try:
-                guard.acquire(timeout=timeout)
-            except Timeout as error:
-                raise DiskError(f"another process holds {path}; wait for it, or end it, and run again") from error
+    guard = FileLock(path)
+    with writing(path):
+        waited = not _acquired(guard, timeout=0)
+        if waited and not _acquired(guard, timeout=timeout):
+            raise DiskError(f"another process holds {path}; wait for it, or end it, and run again")
     try:
         yield waited
     finally:
         guard.release()
 
 
+def _acquired(guard: FileLock, *, timeout: float) -> bool:
+    """Take a lock, or return False after `timeout` seconds; its folder is made, and again if a cleaner removes it."""
+    folder = Path(guard.lock_file).parent
+    for _ in range(10):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            guard.acquire(timeout=timeout)
+        except Timeout:
+            return False
+        except (FileNotFoundError, FileExistsError):  # gone between two steps
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue
+        return True
+    raise DiskError(f"{folder} is removed again and again: wait for the process that cleans the cache up")
+
+
 @contextmanager
-def cache_in_use(root: Path | None = None) -> Iterator[None]:
-    """Keep the cache from being cleaned up meanwhile; any number of processes may do so at once."""
-    folder = (root or cache_dir()) / "locks"
-    mine = FileLock(folder / f"{_USER}{os.getpid()}-{secrets.token_hex(4)}.lock")
-    with lock("cleaning", root=root):
-        mine.acquire()
+def sole_writer(path: Path) -> Iterator[None]:
+    """Be the only process that writes to `path`, a file or folder of the user's.
+
+    The lock lies beside it, as `.<name>.lock`, and goes when the work is done.
+
+    Raises
+    ------
+    DiskError
+        Another process is writing to it.
+    """
+    guard = FileLock(path.with_name(f".{path.name}.lock"))
+    with writing(path):
+        if not _acquired(guard, timeout=0):
+            raise DiskError(f"another process is writing to {path}: wait for its end, or name another output")
     try:
         yield
     finally:
-        mine.release()
-        Path(mine.lock_file).unlink(missing_ok=True)
+        Path(guard.lock_file).unlink(missing_ok=True)  # before the release: who waits for it sees that it is gone
+        guard.release()
+
+
+@contextmanager
+def cache_in_use(root: Path | None = None) -> Iterator[None]:
+    """Keep the cache from being cleaned up meanwhile; any number of processes may do so at once."""
+    guard = FileLock((root or cache_dir()) / "locks" / f"{_USER}{os.getpid()}-{secrets.token_hex(4)}.lock")
+    with lock("cleaning", root=root), writing(Path(guard.lock_file)):
+        _acquired(guard, timeout=-1)
+    try:
+        yield
+    finally:
+        Path(guard.lock_file).unlink(missing_ok=True)
+        guard.release()
 
 
 @contextmanager
@@ -197,17 +405,39 @@ def cache_alone(root: Path | None = None) -> Iterator[None]:
     """
     with lock("cleaning", root=root):
         for path in sorted(((root or cache_dir()) / "locks").glob(f"{_USER}*.lock")):
-            user = FileLock(path)
-            try:
-                user.acquire(timeout=0)
-            except Timeout:
+            if not _removed_lock(path):
                 raise DiskError(
                     f"{root or cache_dir()} is in use by another process ({path.stem.removeprefix(_USER)}); wait for "
                     "its end, and run again"
-                ) from None
-            user.release()
-            path.unlink(missing_ok=True)
+                )
         yield
+
+
+def remove_locks(root: Path) -> None:
+    """Remove the lock files that nobody holds, and their folder where none is left. Call it in `cache_alone`."""
+    folder = root / "locks"
+    for path in folder.glob("*.lock"):
+        if path.name == "cleaning.lock":
+            path.unlink(missing_ok=True)  # held by `cache_alone`: who waits for it finds it gone, and makes it anew
+        else:
+            _removed_lock(path)
+    with suppress(OSError):  # somebody holds, or has just made, one of them
+        folder.rmdir()
+
+
+def _removed_lock(path: Path) -> bool:
+    """Remove a lock file, and return True, unless another process holds it."""
+    guard = FileLock(path)
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        return False
+    path.unlink(missing_ok=True)
+    guard.release()
+    return True
+
+
+# -- digests ---------------------------------------------------------------------------------------------------------
 
 
 def sha256_file(path: Path) -> str:
@@ -249,7 +479,7 @@ def _exchange(new: Path, old: Path) -> None:
     at_fdcwd, exchange = -100, 2
     if renameat2 is not None and renameat2(at_fdcwd, os.fsencode(new), at_fdcwd, os.fsencode(old), exchange) == 0:
         return
-    aside = old.with_name(f"{old.name}{_ASIDE}{secrets.token_hex(6)}")
+    aside = old.with_name(f"{old.name}{_ASIDE}{_signature()}")
     old.rename(aside)
     try:
         new.rename(old)

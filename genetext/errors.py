@@ -11,7 +11,7 @@
       │    ├─ MissingWeights   ... because its weights are not on this machine
       │    └─ CostLimit        ... because the paid call would cost more than allowed
       ├─ StoreError            the vector store cannot be read or written
-      ├─ GeneIndexError           a gene index that is absent or damaged
+      ├─ GeneIndexError        a gene index that is absent or damaged
       │    └─ IndexMismatch    ... or was built with something else than what is asked of it
       ├─ ResolveError          gene names that cannot be resolved as asked
       │    └─ TooFewMatched    ... because fewer matched than `min_match` allows
@@ -21,14 +21,13 @@
       │    └─ GenesMissing     ... because the data lack genes that the model was fitted on
       ├─ BenchError            tasks or methods that cannot be compared as asked
       └─ DiskError             no room, no permission, a lock held by somebody else
+           └─ DamagedFile      ... or a file that genetext wrote cannot be read any more
 
 A message says what happened, to which (the first ten and a count), and what to do next. The command line prints
 the message alone and exits with 1; `--debug` adds the traceback.
 """
 
 from collections.abc import Sequence
-
-from genetext.escape import printable
 
 
 class GenetextError(Exception):
@@ -123,7 +122,11 @@ class DiskError(GenetextError):
     """No room, no permission, or a lock held by somebody else."""
 
 
+class DamagedFile(DiskError):
+    """A file that genetext wrote cannot be read any more; whoever reads it decides whether work goes on without."""
+
+
 def first_ten(items: Sequence[object]) -> str:
     """Name the first ten of `items` and count the rest, for messages: `a, b, c and 12 more`."""
-    shown = ", ".join(printable(str(item), keep="") for item in items[:10])
+    shown = ", ".join(str(item) for item in items[:10])
     return shown if len(items) <= 10 else f"{shown} and {len(items) - 10:,} more"

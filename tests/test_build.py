@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from genetext.index import GeneIndex
 from genetext.text.compose import Template
 from tests.factory import edit_summaries, write_ncbi
 from tests.models import SPECIAL, WORDS, write_bert
+from tests.small_disk import small_disk
 
 N_EXTRA = 300
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;-+()[]&β"
@@ -307,23 +307,8 @@ def test_two_builders_at_once_do_the_work_once(ncbi, model, tmp_path):
     assert GeneIndex.open("human/tiny", root=tmp_path).verify() == []
 
 
-@contextmanager
-def small_file_system(folder: Path, *, megabytes: int, options: str = ""):
-    """Mount a tmpfs of a few megabytes, where this process may."""
-    folder.mkdir(exist_ok=True)
-    ran = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m{options}", "tmpfs", str(folder)], capture_output=True
-    )
-    if ran.returncode:
-        pytest.skip("no right to mount a small file system here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_is_one_sentence_and_loses_nothing(ncbi, model, tmp_path):
-    with small_file_system(tmp_path / "small", megabytes=1) as small:
+    with small_disk(tmp_path / "small", kilobytes=1024) as small:
         (small / "ballast").write_bytes(bytes(900_000))
         ran = subprocess.run(command(small / "cache", ncbi, model), capture_output=True, text=True)
         assert ran.returncode == 1, ran.stderr
@@ -351,7 +336,7 @@ def test_a_limit_on_file_size_is_one_sentence(ncbi, tmp_path):
 
 
 def test_a_read_only_cache_is_one_sentence(ncbi, model, tmp_path):
-    with small_file_system(tmp_path / "ro", megabytes=64) as small:
+    with small_disk(tmp_path / "ro", kilobytes=65_536) as small:
         built = subprocess.run(command(small / "cache", ncbi, model), capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
         subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genetext import disk
-from genetext.errors import DiskError
+from genetext.errors import DamagedFile, DiskError
 
 
 def test_a_file_is_whole_or_absent(tmp_path):
@@ -71,8 +71,16 @@ def test_a_failed_exchange_leaves_the_old_directory(tmp_path, monkeypatch):
     assert (path / "a").read_bytes() == b"one"
 
 
+def dead_signature():
+    """What a writer that was killed has in the names of its temporaries."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host, _, unique = disk._signature().split("-")
+    return f"{host}-{ended.pid}-{unique}"
+
+
 def test_a_directory_set_aside_by_a_killed_writer_is_put_back(tmp_path):
-    aside = tmp_path / "index.old-abc"
+    aside = tmp_path / f"index.old-{dead_signature()}"
     aside.mkdir()
     (aside / "a").write_bytes(b"one")
     disk.remove_leftovers(tmp_path / "index")
@@ -84,7 +92,7 @@ def test_a_directory_set_aside_by_a_killed_writer_is_put_back(tmp_path):
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "index"
-    leftover = tmp_path / "index.tmp-abc"
+    leftover = tmp_path / f"index.tmp-{dead_signature()}"
     leftover.mkdir()
     (leftover / "a").write_bytes(b"half")
     other = tmp_path / "index2"
@@ -93,6 +101,95 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
         pass
     assert not leftover.exists()
     assert other.exists()
+
+
+def test_the_next_writer_removes_a_killed_ones_file_and_no_file_of_a_living_one(tmp_path):
+    path = tmp_path / "cells[1].h5ad"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from genetext import disk\n"
+        "with disk.atomic_file(Path(sys.argv[1])) as handle:\n"
+        " handle.write(bytes(1000)); handle.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    (leftover,) = tmp_path.iterdir()
+    assert disk.is_abandoned(leftover)
+    elsewhere, old = (tmp_path / f"{path.name}.tmp-{name}-1-a" for name in ("otherhost", "oldhost"))
+    elsewhere.write_bytes(b"")
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    with disk.atomic_file(path) as handle:
+        handle.write(b"first")
+        handle.flush()
+        with disk.atomic_file(path) as other:
+            other.write(b"second")
+        assert Path(handle.name).exists()
+    assert path.read_bytes() == b"first"
+    assert sorted(tmp_path.iterdir()) == sorted([path, elsewhere])
+
+
+def test_two_writers_of_one_output_do_not_meet(tmp_path):
+    output = tmp_path / "deep" / "model"
+    code = (
+        "import sys; from pathlib import Path; from genetext import disk\n"
+        "with disk.sole_writer(Path(sys.argv[1])):\n print('held', flush=True); sys.stdin.read()"
+    )
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, str(output)], text=True, **streams) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DiskError, match=r"another process is writing to .*model: wait"), disk.sole_writer(output):
+            pass
+        other.communicate()
+    with disk.sole_writer(output), pytest.raises(DiskError, match="another process"), disk.sole_writer(output):
+        pass
+    assert list(output.parent.iterdir()) == []
+
+
+def test_locks_can_be_removed_while_others_take_them(tmp_path):
+    code = (
+        "import sys, os; from pathlib import Path; from genetext import disk\n"
+        "root = Path(sys.argv[1])\n"
+        "for _ in range(60):\n"
+        " with disk.cache_in_use(root), disk.lock('work', root=root):\n"
+        "  (root / 'held').mkdir(); (root / 'held').rmdir()"
+    )
+    users = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
+    removed = 0
+    while any(user.poll() is None for user in users):
+        try:
+            with disk.cache_alone(tmp_path):
+                disk.remove_locks(tmp_path)
+                removed += 1
+        except DiskError as error:
+            assert "in use by another process" in str(error)
+    assert [user.returncode for user in users] == [0, 0, 0]
+    assert removed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_json_is_named_and_set_aside(tmp_path, caplog):
+    path = tmp_path / "note.json"
+    with pytest.raises(FileNotFoundError):
+        disk.read_json(path)
+    for content in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(DamagedFile, match=r"note.json is damaged and cannot be read \(") as caught:
+            disk.read_json(path)
+    disk.set_aside(path, caught.value)
+    assert "note.json is damaged" in caplog.text
+    assert [found.name for found in tmp_path.iterdir()] == ["note.json.damaged"]
+
+
+def test_a_home_directory_that_nobody_knows_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("GENETEXT_CACHE", "~nosuchuser/cache")
+    with pytest.raises(DiskError, match=r"~nosuchuser/cache: the home directory of that user is not known"):
+        disk.cache_dir()
+
+
+def test_an_error_about_a_file_that_is_read_meanwhile_is_not_one_of_the_output(tmp_path):
+    with pytest.raises(PermissionError), disk.atomic_file(tmp_path / "out") as handle:
+        handle.write(b"x")
+        raise PermissionError(13, "Permission denied", str(tmp_path / "in"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_reader_keeps_what_it_opened(tmp_path):
@@ -115,13 +212,13 @@ def test_a_read_only_folder_is_one_sentence(tmp_path):
 def test_a_full_disk_is_one_sentence():
     if not Path("/dev/full").exists():
         pytest.skip("this platform has no /dev/full")
-    with pytest.raises(DiskError, match="no space is left"), disk.saying_where(Path("/dev/full")):
+    with pytest.raises(DiskError, match="no space is left"), disk.writing(Path("/dev/full")):
         with Path("/dev/full").open("wb", buffering=0) as handle:
             handle.write(b"x")
 
 
 def test_other_operating_system_errors_pass_as_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError), disk.saying_where(tmp_path):
+    with pytest.raises(FileNotFoundError), disk.writing(tmp_path):
         (tmp_path / "absent").read_bytes()
 
 

@@ -276,7 +276,7 @@ class VectorStore:
             with self._database(fingerprint) as cache:
                 cache.clear()
         except StoreError:
-            with disk.saying_where(self._path(fingerprint)):
+            with disk.writing(self._path(fingerprint)):
                 shutil.rmtree(self._path(fingerprint))
 
     def prune(self, keep: set[str]) -> list[str]:
@@ -364,7 +364,7 @@ class VectorStore:
         """Yield an encoder's open database; what SQLite says becomes a `StoreError` or a `DiskError`."""
         path = self._path(fingerprint)
         try:
-            with disk.saying_where(path):
+            with disk.writing(path):
                 cache = self._connect(fingerprint)
                 yield cache
         except (sqlite3.Error, diskcache.Timeout, UnicodeDecodeError) as error:
@@ -480,7 +480,7 @@ def _explain(error: BaseException, path: Path) -> StoreError | DiskError:
     primary = _primary_code(said)
     if primary in _ERRNO:
         try:
-            with disk.saying_where(path):
+            with disk.writing(path):
                 raise OSError(_ERRNO[primary], str(said))
         except DiskError as refusal:
             return refusal

@@ -302,7 +302,7 @@ class _Download:
     def run(self) -> File | None:
         """Download until the file is whole or there is no use in trying; None where it does not exist."""
         present = _Sidecar.current(self.path, self.name)
-        with disk.saying_where(self.path):
+        with disk.writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
         def attempt() -> File | None:
@@ -355,7 +355,7 @@ class _Download:
 
     def _receive(self, response: httpx.Response, offset: int, total: int | None, validators: _Validators) -> None:
         """Write the body behind the first `offset` bytes of the part."""
-        with disk.saying_where(self.part):
+        with disk.writing(self.part):
             if not offset:
                 self._drop_part()
             if validators.for_range:
@@ -380,7 +380,7 @@ class _Download:
         if total is not None and size != total:
             raise BadContent(f"not whole: {size:,} bytes arrived, the server announced {total:,}")
         sha256 = read_through(self.part, self.limits)
-        with disk.saying_where(self.path):
+        with disk.writing(self.path):
             # Without its record a file counts as absent: a kill between these steps costs a download, never a mix-up.
             _sidecar_path(self.path).unlink(missing_ok=True)
             self.part.replace(self.path)

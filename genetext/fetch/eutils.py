@@ -159,7 +159,7 @@ def _keeping_dtds(folder: Path) -> Iterator[Any]:
     from Bio import Entrez
 
     biopython: Any = Entrez
-    with _BIOPYTHON, disk.saying_where(folder):
+    with _BIOPYTHON, disk.writing(folder):
         before, biopython.local_cache = biopython.local_cache, str(folder)
         try:
             from Bio.Entrez.Parser import DataHandler  # the first import of it makes the folder

@@ -1,1 +1,0 @@
-"""OpenAI's embedding models, and servers that speak as OpenAI does."""

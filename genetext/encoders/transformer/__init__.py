@@ -1,1 +1,0 @@
-"""Hub models and local folders as encoders, in torch or OpenVINO."""
