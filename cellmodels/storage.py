@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,10 @@ from cellmodels.data.genes import Genes
 from genetext import disk, manifest
 from genetext.errors import ModelError
 
-_T = TypeVar("_T")
 FORMAT = "genetext-cellmodel"
 FORMAT_VERSION = 2
+_CONTENT = {"name": str, "model": str, "config": dict, "state": dict, "facts": dict, "species": str}
+_NAMES = ("*.safetensors", "genes.parquet", "history.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,7 @@ def write(folder: Path, stored: Stored) -> None:
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file as save_tensors
 
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and manifest.kind(folder) != FORMAT)):
-        raise ModelError(f"{folder} is there already and is no {FORMAT}: choose another folder")
+    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=_NAMES)
     with disk.atomic_directory(folder) as new:
         save_tensors(
             {name: tensor.contiguous() for name, tensor in stored.weights.items()}, new / "weights.safetensors"
@@ -106,32 +106,23 @@ def read(folder: Path) -> Stored:
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file as load_tensors
 
-    there = manifest.read(folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError)
-    problems = manifest.verify(folder, there)
+    recorded = manifest.read(folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError, content=_CONTENT)
+    problems = manifest.verify(folder, recorded)
     if problems:
         raise ModelError(f"{folder} is damaged: {'; '.join(problems)}. Fit and save the model again")
     try:
         genes = pd.read_parquet(folder / "genes.parquet")
         history = pd.DataFrame(**json.loads((folder / "history.json").read_text())).astype({"epoch": "int64"})
         return Stored(
-            name=_typed(there, "name", str),
-            model=_typed(there, "model", str),
-            config=_typed(there, "config", dict),
-            state=_typed(there, "state", dict),
+            name=recorded["name"],
+            model=recorded["model"],
+            config=recorded["config"],
+            state=recorded["state"],
             weights=load_tensors(folder / "weights.safetensors"),
             arrays=load_arrays(folder / "arrays.safetensors"),
-            genes=Genes(
-                genes["name"].to_numpy(object), genes["gene_id"].to_numpy(np.int64), _typed(there, "species", str)
-            ),
-            facts=_typed(there, "facts", dict),
+            genes=Genes(genes["name"].to_numpy(object), genes["gene_id"].to_numpy(np.int64), recorded["species"]),
+            facts=recorded["facts"],
             history=history,
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError, SafetensorError) as cause:
         raise ModelError(f"{folder} cannot be read: {cause}") from cause
-
-
-def _typed(content: manifest.Manifest, key: str, kind: type[_T]) -> _T:
-    value = content.get(key)
-    if not isinstance(value, kind):
-        raise ValueError(f"{manifest.FILE} has {key}={value!r:.60}, which is no {kind.__name__}")
-    return value

@@ -1,18 +1,23 @@
 """The `manifest.json` of every directory that outlives a command: format, version, and a sha256 for each file.
 
-A manifest holds no wall-clock time, so that the same input gives the same bytes.
+A manifest holds no wall-clock time, so that the same input gives the same bytes. Opening a directory (`read`) binds its
+files to it at little cost: the digest of the manifest itself, sizes, and samples of each file. `verify` compares
+every byte.
 """
 
-import json
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genetext import disk
-from genetext.errors import GenetextError
+from genetext.errors import DamagedFile, GenetextError, first_ten
 
 FILE = "manifest.json"
+_BLOCK, _N_BLOCKS = 4096, 16
+_KINDS = {int: "a whole number", str: "a text", list: "a list", dict: "an object"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Manifest:
     content
         Everything else that the format records, JSON values only.
     files
-        For each file, relative to the directory: `{"sha256": str, "size": int}`.
+        For each file, relative to the directory: `{"sha256": str, "size": int, "sample": str}`.
     """
 
     format: str
@@ -49,7 +54,7 @@ class Manifest:
         return disk.sha256_json(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as the JSON object that stands on the disk."""
+        """Return the manifest as the JSON object that stands on the disk, but for its `digest`."""
         return {
             **self.content,
             "format": self.format,
@@ -61,17 +66,30 @@ class Manifest:
 def write(directory: Path, *, format: str, format_version: int, content: Mapping[str, Any]) -> Manifest:  # noqa: A002
     """Hash every file below `directory` and write its `manifest.json`; return the manifest."""
     files = {
-        path.relative_to(directory).as_posix(): {"sha256": disk.sha256_file(path), "size": path.stat().st_size}
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != FILE
+        name: {"sha256": disk.sha256_file(path), "size": path.stat().st_size, "sample": _sample(path)}
+        for name, path in _files(directory).items()
+        if path.name != FILE
     }
     manifest = Manifest(format=format, format_version=format_version, content=dict(content), files=files)
-    disk.write_json(directory / FILE, manifest.to_json())
+    disk.write_json(directory / FILE, signed(manifest.to_json()))
     return manifest
 
 
-def read(directory: Path, *, format: str, format_version: int, error: type[GenetextError]) -> Manifest:  # noqa: A002
-    """Read and check a directory's manifest: format, version, and the presence and size of every file.
+def signed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a manifest with the `digest` of everything else in it."""
+    rest = {key: item for key, item in value.items() if key != "digest"}
+    return {**rest, "digest": disk.sha256_json(rest)}
+
+
+def read(
+    directory: Path,
+    *,
+    format: str,  # noqa: A002
+    format_version: int,
+    error: type[GenetextError],
+    content: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Read and check a directory's manifest: format, version, digest, and the size and samples of every file.
 
     Parameters
     ----------
@@ -81,55 +99,159 @@ def read(directory: Path, *, format: str, format_version: int, error: type[Genet
         What it has to be.
     error
         The error class to raise where it is something else.
+    content
+        What the format records: for each key the type of its value (`int`, `str`, `list`, `dict`), or a mapping of the
+        same kind for an object.
     """
     path = directory / FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = disk.read_json(path)
     except FileNotFoundError:
         raise error(f"{directory} is not a {format}: it has no {FILE}") from None
-    except (OSError, ValueError) as cause:
-        raise error(f"{path} cannot be read: {cause}") from cause
+    except DamagedFile as cause:
+        raise error(f"{cause}: build the {format} again, or remove it") from cause
     if not isinstance(raw, dict) or raw.get("format") != format:
-        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise error(f"{directory} is a {found}, not a {format}")
+        name = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise error(f"{directory} is a {name!s:.80}, not a {format}")
     if raw.get("format_version") != format_version:
         raise error(
-            f"{directory} has format version {raw.get('format_version')}, this genetext reads version "
+            f"{directory} has format version {raw.get('format_version')!s:.80}, this genetext reads version "
             f"{format_version}: build it again, or use the genetext that wrote it"
         )
-    content = {key: value for key, value in raw.items() if key not in {"format", "format_version", "files"}}
-    manifest = Manifest(format=format, format_version=format_version, content=content, files=raw.get("files", {}))
+    # Version 1 of the formats knew no digest.
+    if raw.get("digest") != signed(raw)["digest"] and not (format_version == 1 and "digest" not in raw):
+        raise error(f"{path} was changed after it was written (its digest differs): build the {format} again")
+    problem = _mismatch(raw, {"files": dict, **(content or {})})
+    if problem:
+        raise error(f"{path} {problem}: build the {format} again")
+    manifest = Manifest(
+        format=format,
+        format_version=format_version,
+        content={key: raw[key] for key in raw if key not in {"format", "format_version", "files", "digest"}},
+        files=raw["files"],
+    )
     for name, entry in manifest.files.items():
-        file = directory / name
-        if ".." in Path(name).parts or Path(name).is_absolute() or not {"sha256", "size"} <= set(entry):
-            raise error(f"{path} names the file {name!r} in a way that genetext never writes: do not use this {format}")
-        size = file.stat().st_size if file.is_file() else None
-        if size != entry["size"]:
-            found = "is missing" if size is None else f"has {size:,} bytes"
-            raise error(
-                f"{file} {found}, the manifest says {entry['size']:,} bytes: the {format} is damaged, build again"
-            )
+        _check_file(directory, name, entry, format, error)
     return manifest
+
+
+def _mismatch(content: Mapping[str, Any], types: Mapping[str, Any], where: str = "") -> str:
+    """Say which value is absent or of another type than it has to be; empty: none."""
+    lacking = [f"{where}{key}" for key in types if key not in content]
+    if lacking:
+        return f"lacks {', '.join(lacking)}"
+    for key, wanted in types.items():
+        value, kind = content[key], dict if isinstance(wanted, Mapping) else wanted
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"has {str(value)[:60]!r} for {where}{key}, which is {_KINDS[kind]}"
+        if isinstance(wanted, Mapping) and (problem := _mismatch(value, wanted, f"{where}{key}.")):
+            return problem
+    return ""
+
+
+def _check_file(directory: Path, name: str, entry: Any, format: str, error: type[GenetextError]) -> None:  # noqa: A002
+    """Compare a file's size and samples with the manifest's."""
+    file = directory / name
+    outside = ".." in Path(name).parts or Path(name).is_absolute()
+    if outside or not isinstance(entry, dict) or _mismatch(entry, {"sha256": str, "size": int}):
+        raise error(
+            f"{directory / FILE} names the file {name!r} in a way that genetext never writes: do not use this {format}"
+        )
+    size = file.stat().st_size if file.is_file() else None
+    if size != entry["size"]:
+        state = "is missing" if size is None else f"has {size:,} bytes"
+        raise error(f"{file} {state}, the manifest says {entry['size']:,} bytes: the {format} is damaged, build again")
+    try:
+        changed = "sample" in entry and _sample(file) != entry["sample"]
+    except OSError as cause:
+        raise error(f"{file} cannot be read: {cause.strerror or cause}") from cause
+    if changed:
+        raise error(f"{file} is not the file that the manifest was written for: the {format} is damaged, build again")
+
+
+def _sample(path: Path) -> str:
+    """Return a digest of sixteen blocks of a file, evenly spaced, the first and the last among them."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    last = max(size - _BLOCK, 0)
+    starts = sorted({last * block // (_N_BLOCKS - 1) for block in range(_N_BLOCKS)})
+    with path.open("rb", buffering=0) as handle:
+        for start in starts:
+            digest.update(os.pread(handle.fileno(), _BLOCK, start))
+    return digest.hexdigest()[:32]
 
 
 def kind(directory: Path) -> str:
     """Return the format that a directory's manifest names, or what stands in its place."""
     try:
-        raw = json.loads((directory / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        raw = disk.read_json(directory / FILE)
+    except (FileNotFoundError, NotADirectoryError):
         return "directory without a manifest"
-    except (OSError, ValueError):
-        return "directory with an unreadable manifest"
-    return str(raw.get("format")) if isinstance(raw, dict) else "directory with a foreign manifest"
+    except DamagedFile:
+        return UNREADABLE
+    return f"{raw.get('format')!s:.80}" if isinstance(raw, dict) else UNREADABLE
+
+
+UNREADABLE = "directory with an unreadable manifest"
+
+
+def refuse_to_replace(
+    directory: Path,
+    *,
+    format: str,  # noqa: A002
+    error: type[GenetextError],
+    names: Collection[str],
+) -> None:
+    """Raise where something else than a directory of this format, and nothing but it, stands in the way of a new one.
+
+    Parameters
+    ----------
+    directory
+        Where a new one is to stand. An absent or empty directory is free.
+    format
+        What may be replaced.
+    error
+        The error class to raise.
+    names
+        Patterns of the files that the format has. A directory whose manifest is damaged may be replaced if it holds
+        such files alone.
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise error(f"{directory} is a file: name a folder for the {format}")
+    files = set(_files(directory)) - {FILE}
+    there = kind(directory)
+    if there not in (format, UNREADABLE):
+        if any(directory.iterdir()):
+            raise error(f"{directory} is there already and is no {format}: name another folder, or empty it")
+        return
+    others = sorted(name for name in files if not any(Path(name).match(pattern) for pattern in names))
+    if others:
+        raise error(
+            f"{directory} holds files that are not those of a {format} and would be lost: {first_ten(others)}; move "
+            "them, or name another folder"
+        )
 
 
 def verify(directory: Path, manifest: Manifest) -> list[str]:
     """Return one sentence for each file whose bytes differ from the manifest's sha256 (empty: all is well)."""
-    problems = []
-    for name, entry in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            problems.append(f"{path} is missing")
-        elif (found := disk.sha256_file(path)) != entry["sha256"]:
-            problems.append(f"{path} has sha256 {found[:12]}, the manifest says {entry['sha256'][:12]}")
-    return problems
+    problems = (changed(directory, manifest, name) for name in manifest.files)
+    return [problem for problem in problems if problem]
+
+
+def changed(directory: Path, manifest: Manifest, name: str) -> str:
+    """Compare every byte of one file; return a sentence where they differ from the manifest's sha256, else nothing."""
+    path, recorded = directory / name, manifest.files[name]["sha256"]
+    if not path.is_file():
+        return f"{path} is missing"
+    try:
+        sha256 = disk.sha256_file(path)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}"
+    return "" if sha256 == recorded else f"{path} has sha256 {sha256[:12]}, the manifest says {recorded[:12]}"
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    """Return every file below a directory by its name relative to it, sorted."""
+    paths = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {path.relative_to(directory).as_posix(): path for path in paths}

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from genetext import manifest
 from genetext.build import build
-from genetext.errors import EncoderError, GeneIndexError, IndexMismatch
+from genetext.errors import EncoderError, GeneIndexError, GenetextError, IndexMismatch
 from genetext.index import GeneIndex, list_indices, locate
 from tests.factory import write_ncbi
 
@@ -93,11 +96,11 @@ def test_neighbors_leave_the_gene_out(index):
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda index: index.neighbors("Opn4"), r"a mouse symbol; .* \(written nearly so: OPN4\)"),
+        (lambda index: index.neighbors("Opn4"), r"did you mean OPN4\? Letter case matters"),
         (lambda index: index.neighbors("NOTAGENE"), "no gene of"),
         (lambda index: index.neighbors("LOC100130705"), "has no vector"),
         (lambda index: index.vectors(["OPN4", "LOC100130705"]), "nothing is written about: LOC100130705"),
-        (lambda index: index.neighbors("AIM1"), r"ambiguous: AURKB \(9212\), SLC45A2 \(51151\)"),
+        (lambda index: index.neighbors("AIM1"), r"may be AURKB \(9212\), SLC45A2 \(51151\)"),
         (lambda index: index.search("  "), "the query is empty"),
         (lambda index: index.search("light", k=0), "k is 0"),
         (lambda index: index.search(np.zeros(index.dim, np.float32)), "zero or not finite"),
@@ -141,8 +144,9 @@ def test_a_changed_byte_is_found_by_verify_and_a_cut_file_on_opening(copy):
     file = copy / "index.faiss"
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
+    opened = GeneIndex.open(copy)
     file.write_bytes(content)
-    (problem,) = GeneIndex.open(copy).verify()
+    (problem,) = opened.verify()
     assert "index.faiss" in problem
     file.write_bytes(content[:-4])
     with pytest.raises(GeneIndexError, match="index.faiss has .* bytes, the manifest says"):
@@ -152,7 +156,7 @@ def test_a_changed_byte_is_found_by_verify_and_a_cut_file_on_opening(copy):
 def test_vectors_of_another_shape_than_the_manifest_says_are_refused(copy):
     path = copy / "manifest.json"
     recorded = json.loads(path.read_text())
-    path.write_text(json.dumps({**recorded, "dim": 3}))
+    path.write_text(json.dumps(manifest.signed({**recorded, "dim": 3})))
     with pytest.raises(GeneIndexError, match=r"holds .* x \d+, the manifest says .* x 3"):
         GeneIndex.open(copy)
 
@@ -168,7 +172,7 @@ def test_there_is_no_pickle_in_it(index):
 def test_a_folder_that_is_something_else_is_not_replaced(tmp_path, root):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(GeneIndexError, match="exists and is not a genetext-index"):
+    with pytest.raises(GeneIndexError, match="is there already and is no genetext-index"):
         build("human", encoder="lexical", source=str(root / "ncbi"), root=root, output=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
@@ -224,21 +228,96 @@ def test_all_unknown_names_are_told_at_once(index):
 def test_a_manifest_without_what_it_needs_is_refused(copy):
     path = copy / "manifest.json"
     recorded = json.loads(path.read_text())
-    del recorded["embedding"]
-    path.write_text(json.dumps(recorded))
+    embedding = recorded.pop("embedding")
+    path.write_text(json.dumps(manifest.signed(recorded)))
     with pytest.raises(GeneIndexError, match="lacks embedding"):
         GeneIndex.open(copy)
+    recorded["embedding"] = embedding
     recorded["files"]["../../secret"] = {"sha256": "", "size": 0}
-    path.write_text(json.dumps(recorded))
+    path.write_text(json.dumps(manifest.signed(recorded)))
     with pytest.raises(GeneIndexError, match="never writes"):
         GeneIndex.open(copy)
 
 
 def test_a_damaged_table_is_one_sentence(copy):
     file = copy / "genes.parquet"
+    opened = GeneIndex.open(copy)
     file.write_bytes(bytes(file.stat().st_size))
-    with pytest.raises(GeneIndexError, match="genes.parquet is damaged"):
-        GeneIndex.open(copy).neighbors("OPN4")
+    with pytest.raises(GeneIndexError, match="genes.parquet has sha256 .*the index is damaged, build it again"):
+        opened.neighbors("OPN4")
+    with pytest.raises(GeneIndexError, match="genes.parquet is not the file that the manifest was written for"):
+        GeneIndex.open(copy)
+
+
+def test_a_byte_changed_anywhere_never_answers(copy, index):
+    """Samples find most changes when the index is opened; the first question compares every byte it needs."""
+    rng = np.random.default_rng(0)
+    questions = {
+        "index.faiss": lambda: GeneIndex.open(copy).neighbors("OPN4"),
+        "genes.parquet": lambda: GeneIndex.open(copy).gene("OPN4"),
+        "embedding/block0/components.npy": lambda: GeneIndex.open(copy).search("light"),
+        "embedding/block0/idf.npy": lambda: GeneIndex.open(copy).search("light"),
+        "embedding/block0/vocabulary.json": lambda: GeneIndex.open(copy).search("light"),
+    }
+    for name, ask in questions.items():
+        whole = (copy / name).read_bytes()
+        for position in [0, len(whole) - 1, *rng.integers(0, len(whole), 6).tolist()]:
+            content = bytearray(whole)
+            content[position] ^= 1 << int(rng.integers(8))
+            (copy / name).write_bytes(content)
+            with pytest.raises(GeneIndexError, match=f"{name} (has sha256|is not the file that the manifest)"):
+                ask()
+        (copy / name).write_bytes(whole)
+        ask()
+
+
+def test_files_of_another_index_of_the_same_shape_are_found_on_opening(root, copy, index):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal(index.matrix.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    content = {key: index.manifest[key] for key in ("species", "snapshot")}
+    other = GeneIndex.write(
+        copy.with_name("other"), genes=index.genes, vectors=vectors, embedding=index.embedding, content=content
+    )
+    (copy / "index.faiss").write_bytes((other.path / "index.faiss").read_bytes())
+    with pytest.raises(GeneIndexError, match="index.faiss is not the file that the manifest was written for"):
+        GeneIndex.open(copy)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def paths_of(value, before=()):
+    """Every place in a JSON object, as the keys that lead there."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*before, key)
+        yield from paths_of(inner, (*before, key))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=json_values, sign=st.booleans())
+def test_a_forged_manifest_is_one_sentence(index, copy, data, value, sign):
+    forged = json.loads((index.path / "manifest.json").read_text())
+    *parents, last = data.draw(st.sampled_from(list(paths_of(forged))))
+    inner = forged
+    for key in parents:
+        inner = inner[key]
+    if value == inner[last]:
+        return
+    inner[last] = value
+    (copy / "manifest.json").write_text(json.dumps(manifest.signed(forged) if sign else forged))
+    try:
+        opened = GeneIndex.open(copy)
+        repr(opened), opened.fingerprint, opened.verify()
+    except GenetextError as error:
+        assert len(str(error).splitlines()) == 1 or "\\n" not in repr(value)
+    else:
+        assert sign or last == "digest"
 
 
 def test_an_encoder_that_fails_is_not_passed_over_in_a_joined_index(root, monkeypatch):

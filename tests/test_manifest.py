@@ -70,3 +70,48 @@ def test_no_manifest(tmp_path):
     with pytest.raises(GeneIndexError, match="it has no manifest.json"):
         read(tmp_path)
     assert manifest.kind(tmp_path) == "directory without a manifest"
+
+
+def test_a_manifest_that_was_changed_is_refused(directory):
+    path = directory / manifest.FILE
+    path.write_text(path.read_text().replace("42", "43"))
+    with pytest.raises(GeneIndexError, match=r"manifest.json was changed after it was written \(its digest differs\)"):
+        read(directory)
+
+
+def test_samples_find_swapped_files_of_the_same_size(tmp_path):
+    for name, byte in (("a.bin", b"a"), ("b.bin", b"b")):
+        (tmp_path / name).write_bytes(byte * 1_000_000)
+    manifest.write(tmp_path, format="thing", format_version=3, content={})
+    (tmp_path / "a.bin").rename(tmp_path / "c.bin")
+    (tmp_path / "b.bin").rename(tmp_path / "a.bin")
+    (tmp_path / "c.bin").rename(tmp_path / "b.bin")
+    with pytest.raises(GeneIndexError, match=r"a.bin is not the file that the manifest was written for"):
+        read(tmp_path)
+
+
+def test_values_of_another_type_are_named(directory):
+    assert read(directory, content={"answer": int})["answer"] == 42
+    with pytest.raises(GeneIndexError, match=r"manifest.json has '42' for answer, which is a text"):
+        read(directory, content={"answer": str})
+    with pytest.raises(GeneIndexError, match=r"manifest.json lacks question"):
+        read(directory, content={"question": {"asked": str}})
+
+
+def test_only_a_directory_of_the_same_format_is_replaced_and_only_its_own_files(directory, tmp_path_factory):
+    def refuse(path, format="thing"):  # noqa: A002
+        manifest.refuse_to_replace(path, format=format, error=GeneIndexError, names=("*.bin",))
+
+    empty = tmp_path_factory.mktemp("empty")
+    refuse(empty)
+    refuse(empty / "absent")
+    refuse(directory)
+    with pytest.raises(GeneIndexError, match="is there already and is no other: name another folder"):
+        refuse(directory, "other")
+    (directory / manifest.FILE).write_text("{")
+    refuse(directory)
+    (directory / "sub" / "notes.txt").write_text("mine")
+    with pytest.raises(GeneIndexError, match=r"would be lost: sub/notes.txt; move them"):
+        refuse(directory)
+    with pytest.raises(GeneIndexError, match="is a file"):
+        refuse(directory / "sub" / "notes.txt")

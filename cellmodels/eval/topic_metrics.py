@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.eval.enrichment import GeneSets, read_gene_sets
 from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
-from genetext.gene_sets import GeneSets, read_gene_sets
 
 Topics = Sequence[Sequence[str]]
 """The top genes of each topic, as many for each."""
@@ -94,11 +94,7 @@ def coherence_in_sets(
     """
     tops = _tops(topics)
     column = _columns(tops)
-    sets = {
-        term: own
-        for term, own in read_gene_sets(gene_sets, error=CellsError).items()
-        if max_size is None or len(own) <= max_size
-    }
+    sets = {term: own for term, own in read_gene_sets(gene_sets).items() if max_size is None or len(own) <= max_size}
     if not sets:
         raise CellsError(f"no gene set has {max_size:,} genes or fewer: raise max_size")
     rows = [(number, column[gene]) for number, own in enumerate(sets.values()) for gene in own if gene in column]

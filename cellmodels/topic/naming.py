@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellmodels.eval.enrichment import over_representation
-from genetext.errors import CellsError, ModelError
-from genetext.gene_sets import read_gene_sets
+from cellmodels.eval.enrichment import over_representation, read_gene_sets
+from genetext.errors import ModelError
 
 if TYPE_CHECKING:
     from cellmodels.data.genes import Genes
-    from genetext.gene_sets import GeneSets
+    from cellmodels.eval.enrichment import GeneSets
     from genetext.index import GeneIndex
 
 Floats = NDArray[np.float64]
@@ -99,7 +98,7 @@ def describe(
         told["texts"] = _nearest(points, vectors, words, n_words)
         told["text_z"] = coherence_z(weights, vectors, position, seed=seed)
     if gene_sets is not None:
-        sets = read_gene_sets(gene_sets, error=CellsError)
+        sets = read_gene_sets(gene_sets)
         tops = {row: names[best] for row, best in enumerate(falling[:, :n_named])}
         found = over_representation(tops, list(names), sets)
         found = found[found["fdr"] < _SIGNIFICANT]

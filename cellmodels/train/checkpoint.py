@@ -11,7 +11,7 @@ from genetext import disk, manifest
 from genetext.errors import ModelError
 
 FORMAT = "genetext-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Groups = dict[str, dict[str, Tensor]]
 
 
@@ -25,8 +25,7 @@ def write(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], facts: Mappi
     """
     from safetensors.torch import save_file
 
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and manifest.kind(folder) != FORMAT)):
-        raise ModelError(f"{folder} is there already and is no {FORMAT}: choose another folder for checkpoints")
+    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=("*.safetensors",))
     with disk.atomic_directory(folder) as new:
         for name, tensors in groups.items():
             alone = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
@@ -46,7 +45,9 @@ def read(folder: Path, *, identity: str) -> tuple[Groups, dict[str, Any]] | None
 
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    there = manifest.read(folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError)
+    there = manifest.read(
+        folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError, content={"identity": str}
+    )
     problems = manifest.verify(folder, there)
     if problems:
         raise ModelError(f"the checkpoint {folder} is damaged: {'; '.join(problems)}. Remove it to start anew")

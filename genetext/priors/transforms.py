@@ -1,23 +1,21 @@
 """What can be done to priors: post-processing of the vectors, and the controls that stand in for them."""
 
 import hashlib
-from typing import TypeVar
+from dataclasses import replace
 
 import numpy as np
 
-from genetext.encoders import postprocess
 from genetext.errors import PriorsError
-from genetext.names.report import NO_GENE
-from genetext.priors.base import Priors
-
-P = TypeVar("P", bound=Priors)
+from genetext.priors.core import NO_GENE, GenePriors
 
 
-def apply(priors: P, chain: str) -> P:
+def apply(priors: GenePriors, chain: str) -> GenePriors:
     """Fit `chain` to the distinct genes that have a vector, and apply it to them; see `GenePriors.transform`."""
+    from genetext.encoders import postprocess
+
     if not priors.dim:
         # A model that runs with a prior and without must be able to say `priors.center()` in both cases.
-        return priors.changed(steps=(*priors.steps, chain))
+        return replace(priors, steps=(*priors.steps, chain))
     rows, back = priors.distinct
     if not len(rows):
         raise PriorsError(f"{chain}: none of {len(priors):,} genes has a vector in {priors.source}: nothing to fit")
@@ -26,7 +24,7 @@ def apply(priors: P, chain: str) -> P:
     return priors.with_vectors(done[back], chain)
 
 
-def permuted(priors: P, seed: int) -> P:
+def permuted(priors: GenePriors, seed: int) -> GenePriors:
     """Deal the vectors out anew among the distinct genes; see `GenePriors.permuted`."""
     rows, back = priors.distinct
     order = np.random.Generator(np.random.PCG64(_seed(seed))).permutation(len(rows))
@@ -34,7 +32,7 @@ def permuted(priors: P, seed: int) -> P:
     return priors.with_vectors(priors.vectors[rows[order]][back], name, control=name)
 
 
-def random(priors: P, seed: int) -> P:
+def random(priors: GenePriors, seed: int) -> GenePriors:
     """Give every gene a Gaussian direction and the norm of its vector; see `GenePriors.random`."""
     _seed(seed)
     rows, back = priors.distinct

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cellmodels import CellModel, ModelEntry, load_model, register, registry
+from genetext import manifest
 from genetext.cli import bench_cells, fit
 from genetext.errors import ModelError
 from tests.cellmodels import toy
@@ -131,7 +132,8 @@ def test_a_folder_cannot_have_code_imported(tmp_path):
     toy.ToyModel(epochs=1).fit(toy.cells()).save(tmp_path / "m")
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
     path = tmp_path / "m" / "manifest.json"
-    path.write_text(path.read_text().replace("tests.cellmodels.toy:ToyModel", "trap:ToyModel"))
+    forged = json.loads(path.read_text().replace("tests.cellmodels.toy:ToyModel", "trap:ToyModel"))
+    path.write_text(json.dumps(manifest.signed(forged)))
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from cellmodels import load_model\n"
         "try:\n    load_model(sys.argv[1])\nexcept ValueError as error:\n    print(error)"

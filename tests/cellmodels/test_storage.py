@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cellmodels import load_model, register, registry
+from genetext import manifest
 from genetext.errors import ModelError
 from tests.cellmodels.toy import ToyModel, cells
 
@@ -93,7 +94,9 @@ def test_a_file_that_was_changed_or_lost_is_found_out(tmp_path, model, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ModelError, match=rf"is damaged: .*{name} has sha256 .*Fit and save the model again"):
+    with pytest.raises(
+        ModelError, match=rf"{name} is not the file that the manifest was written for|{name} has sha256"
+    ):
         ToyModel.load(tmp_path / "m")
     path.write_bytes(bytes(data[:-1]))
     with pytest.raises(ModelError, match=f"{name} has .* bytes, the manifest says"):
@@ -111,18 +114,26 @@ def test_another_format_version_is_refused_with_both_numbers(tmp_path, model):
         ToyModel.load(tmp_path / "m")
 
 
+def forge(path, value):
+    """Write a manifest with the digest that belongs to it, as somebody would who wants to be believed."""
+    path.write_text(json.dumps(manifest.signed(value)))
+
+
 def test_a_configuration_of_another_version_is_an_error_that_names_the_folder(tmp_path, model):
     model.save(tmp_path / "m")
     path = tmp_path / "m" / "manifest.json"
     there = json.loads(path.read_text())
     path.write_text(json.dumps({**there, "config": {**there["config"], "temperature": 1}}))
+    with pytest.raises(ModelError, match="manifest.json was changed after it was written"):
+        ToyModel.load(tmp_path / "m")
+    forge(path, {**there, "config": {**there["config"], "temperature": 1}})
     with pytest.raises(ModelError, match="m was written by another version.*no hyper-parameter temperature"):
         ToyModel.load(tmp_path / "m")
-    path.write_text(json.dumps({**there, "config": {**there["config"], "n_latent": 7}}))
+    forge(path, {**there, "config": {**there["config"], "n_latent": 7}})
     with pytest.raises(ModelError, match="what is stored in .*m does not fit ToyModel"):
         ToyModel.load(tmp_path / "m")
-    path.write_text(json.dumps({key: value for key, value in there.items() if key != "facts"}))
-    with pytest.raises(ModelError, match="m cannot be read: .* has facts=None"):
+    forge(path, {key: value for key, value in there.items() if key != "facts"})
+    with pytest.raises(ModelError, match=r"manifest.json lacks facts"):
         ToyModel.load(tmp_path / "m")
 
 
@@ -130,8 +141,8 @@ def test_folders_of_something_else_are_neither_read_nor_replaced(tmp_path, model
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     (tmp_path / "file").write_text("keep")
-    for name in ("mine", "file"):
-        with pytest.raises(ModelError, match="is there already and is no genetext-cellmodel"):
+    for name, message in (("mine", "is there already and is no genetext-cellmodel"), ("file", "is a file: name")):
+        with pytest.raises(ModelError, match=message):
             model.save(tmp_path / name)
     with pytest.raises(ModelError, match="is not a genetext-cellmodel: it has no manifest.json"):
         ToyModel.load(tmp_path / "mine")
