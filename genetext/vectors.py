@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.encoders.base import Encoder, EncoderSpec
 from genetext.errors import IndexMismatch, NoDirection, first_ten
+
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,8 @@ def without_hub(wanted: bool) -> Iterator[None]:
             os.environ["HF_HUB_OFFLINE"] = before
 
 
-def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows to unit length; rows of zeros stay zero."""
+def unit_rows(vectors: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Scale rows to unit length; rows of zeros stay zero. The precision is that of the vectors."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    scaled: NDArray[FloatT] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     return scaled

@@ -119,12 +119,12 @@ def over_representation(
             pd.DataFrame(
                 {
                     "topic": topic,
-                    "term": [terms[one] for one in hit],
+                    "term": [terms[number] for number in hit],
                     "overlap": shared[hit],
                     "n": size[hit].astype(np.int64),
                     "p": chance[hit],
                     "fdr": rate,
-                    "genes": [";".join(names[gene] for gene in top if gene in members[one]) for one in hit],
+                    "genes": [";".join(names[gene] for gene in top if gene in members[number]) for number in hit],
                 }
             ).sort_values(["p", "term"], ignore_index=True)
         )
@@ -178,10 +178,12 @@ def prerank(
     CellsError
         gseapy is not installed; weights are not finite, or all the same in a topic; no set is of a size to be tested.
     """
-    names_, place = _background(genes)
+    background, place = _background(genes)
     rows = np.asarray(weights, np.float64)
-    if rows.ndim != 2 or rows.shape[1] != len(names_):
-        raise CellsError(f"topics by genes are needed for {len(names_):,} genes: the weights have shape {rows.shape}")
+    if rows.ndim != 2 or rows.shape[1] != len(background):
+        raise CellsError(
+            f"topics by genes are needed for {len(background):,} genes: the weights have shape {rows.shape}"
+        )
     if not np.isfinite(rows).all():
         raise CellsError("the weights of the topics have values that are NaN or infinite")
     labels = list(range(len(rows))) if names is None else list(names)
@@ -192,9 +194,11 @@ def prerank(
     terms, members = _within(read_gene_sets(gene_sets), place, min_size, max_size)
     gseapy = _gseapy()
     # gseapy takes names apart: it turns them to upper case, to numbers, or adds digits. Codes keep them as they are.
-    codes = [f"G{number}" for number in range(len(names_))]
-    coded = {f"S{number}": [codes[gene] for gene in sorted(own)] for number, own in enumerate(members)}
-    by_name = np.argsort(np.asarray(names_), kind="stable")
+    codes = [f"G{number}" for number in range(len(background))]
+    coded = {
+        f"S{number}": [codes[gene] for gene in sorted(genes_of_set)] for number, genes_of_set in enumerate(members)
+    }
+    by_name = np.argsort(np.asarray(background), kind="stable")
     frames = []
     for label, row in zip(labels, rows, strict=True):
         order = by_name[np.argsort(-row[by_name], kind="stable")]
@@ -214,15 +218,15 @@ def prerank(
             seed=seed,
             threads=threads,
         ).res2d
-        number = [int(code[1:]) for code in done["Term"]]
-        leading = [[names_[int(code[1:])] for code in edge.split(";") if code] for edge in done["Lead_genes"]]
+        numbers = [int(code[1:]) for code in done["Term"]]
+        leading = [[background[int(code[1:])] for code in edge.split(";") if code] for edge in done["Lead_genes"]]
         frames.append(
             pd.DataFrame(
                 {
                     "topic": label,
-                    "term": [terms[one] for one in number],
+                    "term": [terms[number] for number in numbers],
                     "overlap": [len(edge) for edge in leading],
-                    "n": [len(members[one]) for one in number],
+                    "n": [len(members[number]) for number in numbers],
                     "es": done["ES"].to_numpy(np.float64),
                     "nes": done["NES"].to_numpy(np.float64),
                     "p": done["NOM p-val"].to_numpy(np.float64),
@@ -260,8 +264,8 @@ def enrichment_scores(table: pd.DataFrame, *, fdr: float = 0.01) -> EnrichmentSc
     """
     if missing := sorted({"topic", "term", "fdr"} - set(table.columns)):
         raise CellsError(f"a table of enrichment has the columns topic, term and fdr; here is no {first_ten(missing)}")
-    found = table[table["fdr"] <= fdr]
-    n, unique = len(found), int(found["term"].nunique())
+    significant = table[table["fdr"] <= fdr]
+    n, unique = len(significant), int(significant["term"].nunique())
     return EnrichmentScores(n, unique, unique / n if n else 0.0)
 
 
@@ -276,8 +280,8 @@ def _background(genes: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     names = [str(gene) for gene in genes]
     place = {name: number for number, name in enumerate(names)}
     if len(place) < len(names):
-        counted = pd.Series(names).value_counts()
-        raise CellsError(f"genes come more than once: {first_ten(sorted(counted[counted > 1].index))}; name each once")
+        counts = pd.Series(names).value_counts()
+        raise CellsError(f"genes come more than once: {first_ten(sorted(counts[counts > 1].index))}; name each once")
     if not names:
         raise CellsError("the background has no genes: give the model's")
     return names, place
@@ -286,8 +290,8 @@ def _background(genes: Sequence[str]) -> tuple[list[str], dict[str, int]]:
 def _tops(topics: Sequence[Iterable[str]] | Mapping[Any, Iterable[str]], place: dict[str, int]) -> dict[Any, list[int]]:
     named = dict(topics) if isinstance(topics, Mapping) else dict(enumerate(topics))
     tops: dict[Any, list[int]] = {}
-    for topic, own in named.items():
-        wanted = list(dict.fromkeys(str(gene) for gene in own))
+    for topic, top in named.items():
+        wanted = list(dict.fromkeys(str(gene) for gene in top))
         if unknown := [gene for gene in wanted if gene not in place]:
             raise CellsError(f"topic {topic} has genes that are not the model's: {first_ten(unknown)}")
         tops[topic] = [place[gene] for gene in wanted]
@@ -300,15 +304,15 @@ def _within(
     sets: Mapping[str, tuple[str, ...]], place: dict[str, int], min_size: int, max_size: int | None
 ) -> tuple[list[str], list[set[int]]]:
     """Return the names and members of the sets that have enough of the model's genes, and not too many."""
-    cut = {term: {place[gene] for gene in own if gene in place} for term, own in sets.items()}
+    cut = {term: {place[gene] for gene in members if gene in place} for term, members in sets.items()}
     largest = max_size if max_size is not None else len(place)
-    kept = {term: own for term, own in cut.items() if max(min_size, 1) <= len(own) <= largest}
+    kept = {term: members for term, members in cut.items() if max(min_size, 1) <= len(members) <= largest}
     if kept:
         return list(kept), list(kept.values())
     if not any(cut.values()):
-        theirs = [gene for own in sets.values() for gene in own]
+        of_sets = [gene for members in sets.values() for gene in members]
         raise CellsError(
-            f"none of the genes of {len(sets):,} sets is the model's: theirs are {first_ten(theirs[:3])}, the model's "
+            f"none of the genes of {len(sets):,} sets is the model's: theirs are {first_ten(of_sets[:3])}, the model's "
             f"{first_ten(list(place)[:3])}; give both by the same kind of name, in the same letter case"
         )
     raise CellsError(
@@ -318,8 +322,8 @@ def _within(
 
 
 def _incidence(members: Sequence[Collection[int]], n_genes: int) -> sparse.csr_matrix:
-    sizes = [len(own) for own in members]
-    columns = np.fromiter((gene for own in members for gene in own), np.int64, sum(sizes))
+    sizes = [len(genes) for genes in members]
+    columns = np.fromiter((gene for genes in members for gene in genes), np.int64, sum(sizes))
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     return sparse.csr_matrix((np.ones(len(columns)), columns, bounds), shape=(len(members), n_genes))
 
@@ -331,5 +335,4 @@ def _untied(falling: NDArray[np.float64]) -> NDArray[np.float64]:
     has some.
     """
     step = 1e-9 * np.ptp(falling) / len(falling)
-    lowered: NDArray[np.float64] = falling - step * np.arange(1, len(falling) + 1)
-    return lowered
+    return falling - step * np.arange(1, len(falling) + 1)

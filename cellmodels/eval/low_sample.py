@@ -86,13 +86,13 @@ def draws(
         group = "" if of_group is None else _group(of_group, known, seed)
         pools, test = [], []
         for kind in kinds:
-            own = rng.permutation(np.flatnonzero(names == kind))
+            rows = rng.permutation(np.flatnonzero(names == kind))
             if of_group is None:
-                n_train = min(max(m), len(own) // 2)
-                pool, rest = own[:n_train], own[n_train:]
+                n_train = min(max(m), len(rows) // 2)
+                pool, rest = rows[:n_train], rows[n_train:]
             else:
-                outside = of_group[own] != group
-                pool, rest = own[outside], own[~outside]
+                outside = of_group[rows] != group
+                pool, rest = rows[outside], rows[~outside]
             if len(pool):
                 pools.append(pool)
                 test.append(rest)
@@ -103,9 +103,9 @@ def draws(
             )
         tested = np.sort(np.concatenate(test))
         pooled = sum(map(len, pools))
-        for one in m:
-            train = np.sort(np.concatenate([pool[:one] for pool in pools]))
-            yield Draw(one, seed, train, tested, group, int(known.sum()) - pooled - len(tested))
+        for size in m:
+            train = np.sort(np.concatenate([pool[:size] for pool in pools]))
+            yield Draw(size, seed, train, tested, group, int(known.sum()) - pooled - len(tested))
 
 
 def low_sample_curve(
@@ -140,7 +140,7 @@ def low_sample_curve(
     With `per_class` rows of classes too, which have `label`, `n_test` and `f1` (`label` is empty in the others).
     """
     names = _names(labels)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for draw in draws(names, m=m, seeds=seeds, groups=groups):
         known = np.full(len(names), None, dtype=object)
         known[draw.train] = names[draw.train]
@@ -148,35 +148,31 @@ def low_sample_curve(
         if len(embedding) != len(names):
             raise ModelError(f"the embedding has {len(embedding):,} rows for {len(names):,} cells")
         voters = KNNClassifier.fit(embedding[draw.train], names[draw.train], k=min(k, draw.m))
-        told = voters.predict(embedding[draw.test])
-        rows += list(_score(draw, names[draw.test], told, per_class))
+        rows += _score(draw, names[draw.test], voters.predict(embedding[draw.test]), per_class)
     return pd.DataFrame(rows)
 
 
-def _score(draw: Draw, true: Labels, told: pd.DataFrame, per_class: bool) -> Iterator[dict[str, Any]]:
-    from sklearn.metrics import f1_score
-
+def _score(draw: Draw, true: Labels, predictions: pd.DataFrame, per_class: bool) -> Iterator[dict[str, Any]]:
     # A cell without a label is wrong: an embedding that gives up on hard cells is not better.
-    predicted = told["label"].map(lambda label: "" if label is None else label).to_numpy(object).astype(str)
+    predicted = predictions["label"].map(lambda label: "" if label is None else label).to_numpy(object).astype(str)
     true = true.astype(str)
-    kinds, sizes = np.unique(true, return_counts=True)
-    f1 = f1_score(true, predicted, labels=kinds, average=None, zero_division=0.0)
+    by_class = metrics.f1_by_type(true, predicted).sort_values("type")
     head = {"m": draw.m, "seed": draw.seed, "group": draw.group}
-    scored = {
+    scores = {
         "n_train": len(draw.train),
         "n_test": len(draw.test),
         "n_left_out": draw.n_left_out,
-        "n_classes": len(kinds),
+        "n_classes": len(by_class),
         "accuracy": metrics.accuracy(true, predicted),
-        "balanced_accuracy": metrics.balanced_accuracy(true, predicted),
-        "macro_f1": float(f1.mean()),
-        "weighted_f1": float(f1 @ sizes / sizes.sum()),
-        "ece": metrics.calibration_error(true, predicted, told["confidence"].fillna(0.0).to_numpy(), bins=10),
+        "balanced_accuracy": float(by_class["recall"].mean()),
+        "macro_f1": float(by_class["f1"].mean()),
+        "weighted_f1": metrics.weighted_f1(true, predicted),
+        "ece": metrics.calibration_error(true, predicted, predictions["confidence"].fillna(0.0).to_numpy(), bins=10),
     }
-    yield {**head, **({"label": ""} if per_class else {}), **scored}
+    yield {**head, **({"label": ""} if per_class else {}), **scores}
     if per_class:
-        for kind, size, one in zip(kinds, sizes, f1, strict=True):
-            yield {**head, "label": str(kind), "n_test": int(size), "f1": float(one)}
+        for kind, n_test, f1 in zip(by_class["type"], by_class["n_cells"], by_class["f1"], strict=True):
+            yield {**head, "label": str(kind), "n_test": int(n_test), "f1": float(f1)}
 
 
 def _names(labels: Any) -> Labels:

@@ -16,6 +16,7 @@ from scipy import sparse
 from cellmodels.eval.enrichment import GeneSets, read_gene_sets
 from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
+from genetext.vectors import unit_rows
 
 Topics = Sequence[Sequence[str]]
 """The top genes of each topic, as many for each."""
@@ -94,14 +95,13 @@ def coherence_in_sets(
     """
     tops = _tops(topics)
     column = _columns(tops)
-    sets = {term: own for term, own in read_gene_sets(gene_sets).items() if max_size is None or len(own) <= max_size}
+    sets = {
+        term: genes for term, genes in read_gene_sets(gene_sets).items() if max_size is None or len(genes) <= max_size
+    }
     if not sets:
         raise CellsError(f"no gene set has {max_size:,} genes or fewer: raise max_size")
-    rows = [(number, column[gene]) for number, own in enumerate(sets.values()) for gene in own if gene in column]
-    there = np.zeros((len(sets), len(column)), bool)
-    if rows:
-        there[tuple(np.transpose(rows))] = True
-    return _coherence(tops, column, sparse.csr_matrix(there), apart)
+    holds = np.array([[gene in genes for gene in column] for genes in map(set, sets.values())])
+    return _coherence(tops, column, sparse.csr_matrix(holds), apart)
 
 
 def coherence_in_cells(
@@ -221,21 +221,21 @@ def topic_association(scores: NDArray[Any], labels: Any) -> pd.DataFrame:
     """
     from scipy.stats import false_discovery_control, mannwhitneyu
 
-    held, kinds = _cells(scores, labels)
+    values, kinds = _cells(scores, labels)
     types = np.unique(kinds)
     if len(types) < 2:
         raise CellsError(f"all cells are {types[0]}: a topic is compared between two types at least")
     frames = []
     for kind in types:
-        own = kinds == kind
-        test = mannwhitneyu(held[own], held[~own], axis=0, method="asymptotic")
+        within = kinds == kind
+        test = mannwhitneyu(values[within], values[~within], axis=0, method="asymptotic")
         frames.append(
             pd.DataFrame(
                 {
-                    "topic": np.arange(held.shape[1]),
+                    "topic": np.arange(values.shape[1]),
                     "type": kind,
-                    "difference": held[own].mean(axis=0) - held[~own].mean(axis=0),
-                    "auc": test.statistic / (own.sum() * (~own).sum()),
+                    "difference": values[within].mean(axis=0) - values[~within].mean(axis=0),
+                    "auc": test.statistic / (within.sum() * (~within).sum()),
                     "p": test.pvalue,
                 }
             )
@@ -258,10 +258,10 @@ def match_topics(left: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[np.in
     """
     from scipy.optimize import linear_sum_assignment
 
-    one, other = _weights(left), _weights(right)
-    if one.shape[1] != other.shape[1]:
-        raise CellsError(f"topics over the same genes are matched: here are {one.shape[1]:,} and {other.shape[1]:,}")
-    cosine = _unit(one) @ _unit(other).T
+    first, second = _weights(left), _weights(right)
+    if first.shape[1] != second.shape[1]:
+        raise CellsError(f"topics over the same genes are matched: here are {first.shape[1]:,} and {second.shape[1]:,}")
+    cosine = unit_rows(first) @ unit_rows(second).T
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     return rows.astype(np.int64), columns.astype(np.int64), cosine[rows, columns]
 
@@ -286,23 +286,19 @@ def topic_stability(runs: Sequence[NDArray[Any]]) -> Floats:
     return np.array([match_topics(left, right)[2].mean() for left, right in combinations(runs, 2)])
 
 
-def _coherence(tops: list[tuple[str, ...]], column: dict[str, int], there: sparse.csr_matrix, apart: float) -> Floats:
-    """Return the mean information of the pairs of each topic; `there (n_documents, n_genes)` says what holds which."""
+def _coherence(tops: list[tuple[str, ...]], column: dict[str, int], holds: sparse.csr_matrix, apart: float) -> Floats:
+    """Return the mean information of the pairs of each topic; `holds (n_documents, n_genes)`: which holds what."""
     if short := [number for number, top in enumerate(tops) if len(top) < 2]:
         raise CellsError(f"coherence is of pairs of genes: topics {first_ten(short)} have fewer than two")
-    joint = np.asarray((there.astype(np.float64).T @ there.astype(np.float64)).todense()) / there.shape[0]
+    joint = np.asarray((holds.astype(np.float64).T @ holds.astype(np.float64)).todense()) / holds.shape[0]
     single = np.diag(joint)
-    known = np.multiply.outer(single, single)
+    by_chance = np.multiply.outer(single, single)
+    value = np.where((by_chance > 0) & (joint == 0), apart, 0.0)
     # Two genes that are in every document are together by necessity: that tells nothing either.
-    some, all_ = joint > 0, joint >= 1
-    value = np.where((known > 0) & ~some, apart, 0.0)
-    told = some & ~all_
-    value[told] = np.log(joint[told] / known[told]) / -np.log(joint[told])
-    means = []
-    for top in tops:
-        own = [column[gene] for gene in top]
-        means.append(np.mean(value[np.ix_(own, own)][np.triu_indices(len(own), 1)]))
-    return np.array(means)
+    telling = (joint > 0) & (joint < 1)
+    value[telling] = np.log(joint[telling] / by_chance[telling]) / -np.log(joint[telling])
+    rows = [[column[gene] for gene in top] for top in tops]
+    return np.array([value[np.ix_(row, row)][np.triu_indices(len(row), 1)].mean() for row in rows])
 
 
 def _tops(topics: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
@@ -327,27 +323,21 @@ def _weights(weights: Any) -> Floats:
     return rows
 
 
-def _unit(rows: Floats) -> Floats:
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
-    return scaled
-
-
 def _cells(scores: Any, labels: Any) -> tuple[Floats, NDArray[Any]]:
-    held, kinds = np.asarray(scores, np.float64), np.asarray(labels)
-    if held.ndim != 2 or not held.size or kinds.shape != (len(held),):
-        raise CellsError(f"cells by topics need a label for each cell: here are {held.shape} and {kinds.shape}")
-    if not np.isfinite(held).all():
+    values, kinds = np.asarray(scores, np.float64), np.asarray(labels)
+    if values.ndim != 2 or not values.size or kinds.shape != (len(values),):
+        raise CellsError(f"cells by topics need a label for each cell: here are {values.shape} and {kinds.shape}")
+    if not np.isfinite(values).all():
         raise CellsError("the topics of the cells have values that are NaN or infinite")
     if missing := int(pd.isna(kinds).sum()):
         raise CellsError(f"{missing:,} cells have no label: leave them out, or name what they are")
-    return held, kinds.astype(str) if kinds.dtype == object else kinds
+    return values, kinds.astype(str) if kinds.dtype == object else kinds
 
 
 def _types_by_topic(theta: Any, labels: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Count the cells of each type and topic, `(n_types, n_topics)`, and return the types."""
-    held, kinds = _cells(theta, labels)
+    shares, kinds = _cells(theta, labels)
     types, of_type = np.unique(kinds, return_inverse=True)
-    table = np.zeros((len(types), held.shape[1]), np.int64)
-    np.add.at(table, (of_type, held.argmax(axis=1)), 1)
+    table = np.zeros((len(types), shares.shape[1]), np.int64)
+    np.add.at(table, (of_type, shares.argmax(axis=1)), 1)
     return table, types

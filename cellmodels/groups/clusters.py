@@ -7,7 +7,7 @@ repeated subsamples is cut at a row of resolutions, and a resolution counts for 
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from scipy import sparse
 from cellmodels.groups.graphs import degrees, knn_graph
 from cellmodels.groups.leiden import Leiden, largest_first
 from genetext.errors import CellsError
+from genetext.vectors import unit_rows
 
 log = logging.getLogger("genetext")
 
@@ -124,11 +125,10 @@ def cluster(
     if chosen not in ("kmeans", "leiden"):
         raise CellsError(f"unknown method {chosen!r}: kmeans or leiden")
     if n_clusters is None:
-        found = estimate_clusters(points, seed=seed, k=k, threads=threads)
+        estimate = estimate_clusters(points, seed=seed, k=k, threads=threads)
         if chosen == "leiden":
-            return found
-        labels = _kmeans(points, found.n_clusters, starts=starts, seed=seed)
-        return Clustering(labels, found.n_clusters, "kmeans", found.resolution, found.stability, found.table)
+            return estimate
+        return replace(estimate, labels=_kmeans(points, estimate.n_clusters, starts=starts, seed=seed), method="kmeans")
     if chosen == "leiden":
         return _cut_into(knn_graph(points, k, threads=threads), n_clusters, seed=seed)
     labels = _kmeans(points, n_clusters, starts=starts, seed=seed)
@@ -202,13 +202,13 @@ def estimate_clusters(
         return Clustering(np.zeros(len(points), np.int64), 1, "leiden", None, None, _table([]))
     whole = Leiden(knn_graph(points, k, threads=threads))
     rng = np.random.Generator(np.random.PCG64(seed))
-    taken = [np.sort(rng.choice(len(points), size, replace=False)) for _ in range(subsamples)]
-    parts = [Leiden(knn_graph(points[rows], k, threads=threads)) for rows in taken]
+    subsets = [np.sort(rng.choice(len(points), size, replace=False)) for _ in range(subsamples)]
+    parts = [Leiden(knn_graph(points[subset], k, threads=threads)) for subset in subsets]
     rows, cuts = [], []
     for resolution in sorted(set(resolutions)):
         labels = whole.cut(resolution, seed=seed)
-        told = _agreement(labels, [part.cut(resolution, seed=seed) for part in parts], taken)
-        rows.append((resolution, int(labels.max()) + 1, told))
+        stability = _agreement(labels, [part.cut(resolution, seed=seed) for part in parts], subsets)
+        rows.append((resolution, int(labels.max()) + 1, stability))
         cuts.append(labels)
     table = _table(rows)
     telling = table[table["n_clusters"].between(2, len(points) // 2)]
@@ -220,7 +220,6 @@ def estimate_clusters(
             f"{len(points):,}",
         )
         return Clustering(np.zeros(len(points), np.int64), 1, "leiden", rows[-1][0], None, table)
-    resolution, n_clusters, stability = rows[chosen]
     if (best := float(telling["stability"].max())) < floor:
         log.warning(
             "no grouping of the cells is found again in part of them (stability %.2f at best, below %g): they are one "
@@ -229,6 +228,7 @@ def estimate_clusters(
             floor,
         )
         return Clustering(np.zeros(len(points), np.int64), 1, "leiden", None, None, table)
+    resolution, n_clusters, stability = rows[chosen]
     return Clustering(cuts[chosen], n_clusters, "leiden", resolution, stability, table)
 
 
@@ -244,12 +244,12 @@ def _most_clusters(table: pd.DataFrame, margin: float) -> int | None:
     return int(most["stability"].idxmax())
 
 
-def _agreement(whole: NDArray[np.int64], parts: list[NDArray[np.int64]], taken: list[NDArray[np.int64]]) -> float:
+def _agreement(whole: NDArray[np.int64], parts: list[NDArray[np.int64]], subsets: list[NDArray[np.int64]]) -> float:
     """Return the mean adjusted Rand index over pairs of cuts, of the cells that both have."""
     from sklearn.metrics import adjusted_rand_score
 
     cuts = [whole]
-    for part, cells in zip(parts, taken, strict=True):
+    for part, cells in zip(parts, subsets, strict=True):
         cuts.append(np.full(len(whole), -1, np.int64))
         cuts[-1][cells] = part
     shared = [(left, right, (left >= 0) & (right >= 0)) for left, right in combinations(cuts, 2)]
@@ -298,14 +298,14 @@ def _merged(
     for _ in range(groups - n_clusters):
         gain = links - resolution * np.outer(degree, degree) / total
         gain[np.tril_indices(len(gain))] = -np.inf
-        one, other = (int(place) for place in np.unravel_index(gain.argmax(), gain.shape))
-        links[one] += links[other]
-        links[:, one] += links[:, other]
-        degree[one] += degree[other]
-        links = np.delete(np.delete(links, other, 0), other, 1)
-        degree = np.delete(degree, other)
-        merged = np.where(merged == other, one, merged)
-        merged = np.where(merged > other, merged - 1, merged)
+        kept, absorbed = (int(group) for group in np.unravel_index(gain.argmax(), gain.shape))
+        links[kept] += links[absorbed]
+        links[:, kept] += links[:, absorbed]
+        degree[kept] += degree[absorbed]
+        links = np.delete(np.delete(links, absorbed, 0), absorbed, 1)
+        degree = np.delete(degree, absorbed)
+        merged = np.where(merged == absorbed, kept, merged)
+        merged = np.where(merged > absorbed, merged - 1, merged)
     return largest_first(merged)
 
 
@@ -316,8 +316,8 @@ def _kmeans(points: NDArray[np.float64], n_clusters: int, *, starts: int, seed: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of points that do not differ: told below
         labels = KMeans(n_clusters, n_init=starts, random_state=seed).fit_predict(points)
-    if (found := len(np.unique(labels))) < n_clusters:
-        raise CellsError(f"the {len(points):,} cells have only {found:,} different places: ask for no more clusters")
+    if (places := len(np.unique(labels))) < n_clusters:
+        raise CellsError(f"the {len(points):,} cells have only {places:,} different places: ask for no more clusters")
     return largest_first(labels)
 
 
@@ -333,9 +333,7 @@ def _points(embedding: Any, metric: Metric) -> NDArray[np.float64]:
         return points
     if metric != "cosine":
         raise CellsError(f"unknown metric {metric!r}: euclidean or cosine")
-    norm = np.linalg.norm(points, axis=1, keepdims=True)
-    scaled: NDArray[np.float64] = np.divide(points, norm, out=np.zeros_like(points), where=norm > 0)
-    return scaled
+    return unit_rows(points)
 
 
 def _table(rows: list[tuple[float, int, float]]) -> pd.DataFrame:

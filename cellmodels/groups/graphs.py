@@ -1,4 +1,4 @@
-"""Sparse graphs of cells: nearest neighbours, Laplacians, connected parts, and how finely a graph can be cut."""
+"""Sparse graphs of cells: nearest neighbours, Laplacians, and what must hold of a graph."""
 
 from typing import Any, Literal
 
@@ -57,6 +57,33 @@ def knn_graph(
     graph = (linked + linked.T).tocsr()
     graph.sort_indices()
     return graph
+
+
+def nearest(
+    reference: NDArray[Any], points: NDArray[Any] | None, k: int, *, threads: int | None = None
+) -> NDArray[np.int64]:
+    """Find the nearest rows of a reference by Euclidean distance, one against all.
+
+    Parameters
+    ----------
+    reference
+        `(n, d)`, finite.
+    points
+        `(m, d)`, finite. None: the reference itself, each row of which is left out for itself (copies of it are not).
+    k
+        How many; `n`, or `n - 1` of the reference itself, at most.
+    threads
+        Of the search. Default: one per core.
+
+    Returns
+    -------
+    `(m, k) int64`: positions in the reference, nearest first.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=k, n_jobs=threads if threads is not None else -1).fit(reference)
+    positions: NDArray[np.int64] = search.kneighbors(points, return_distance=False).astype(np.int64)
+    return positions
 
 
 def check_graph(graph: Any) -> sparse.csr_matrix:
@@ -123,20 +150,6 @@ def laplacian(graph: Any, *, kind: LaplacianKind = "unnormalised") -> sparse.csr
     raise CellsError(f"unknown Laplacian {kind!r}: unnormalised or normalised")
 
 
-def dirichlet(values: NDArray[Any], lap: Any) -> float:
-    """Return `tr(P^T L P)`: how much `values` `(n, c)` vary along the graph's links."""
-    dense = np.asarray(values, np.float64)
-    return float(np.sum(dense * (lap @ dense)))
-
-
-def components(graph: Any) -> tuple[int, NDArray[np.int64]]:
-    """Return how many parts of a graph hang together, and of each cell which it is in: `(n,) int64`."""
-    from scipy.sparse.csgraph import connected_components
-
-    n_parts, part = connected_components(graph, directed=False)
-    return int(n_parts), part.astype(np.int64)
-
-
 def _points(points: NDArray[Any]) -> NDArray[np.float32]:
     cells = np.ascontiguousarray(points, np.float32)
     if cells.ndim != 2 or not cells.shape[1]:
@@ -150,12 +163,7 @@ def _points(points: NDArray[Any]) -> NDArray[np.float32]:
 def _nearest(cells: NDArray[np.float32], k: int, *, exact: bool, threads: int | None) -> NDArray[np.int64]:
     """Return the positions of the `k` nearest others of each row, `(n, k) int64`."""
     if exact:
-        from sklearn.neighbors import NearestNeighbors
-
-        search = NearestNeighbors(n_neighbors=k, n_jobs=threads if threads is not None else -1).fit(cells)
-        # Without an argument the point itself is left out, and copies of it are not.
-        nearest: NDArray[np.int64] = search.kneighbors(return_distance=False).astype(np.int64)
-        return nearest
+        return nearest(cells, None, k, threads=threads)
     import faiss
     from threadpoolctl import threadpool_limits
 
@@ -163,15 +171,15 @@ def _nearest(cells: NDArray[np.float32], k: int, *, exact: bool, threads: int | 
     searcher.hnsw.efConstruction, searcher.hnsw.efSearch = 100, max(64, 2 * (k + 1))
     with threadpool_limits(limits=threads):
         searcher.add(cells)
-        _, found = searcher.search(cells, k + 1)
-    return _without_self(found.astype(np.int64), k)
+        _, matches = searcher.search(cells, k + 1)
+    return _without_self(matches.astype(np.int64), k)
 
 
-def _without_self(found: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Drop each row's own position, or, where copies crowd it out, the last one found."""
-    own = found == np.arange(len(found))[:, None]
-    own[~own.any(axis=1), -1] = True
-    others: NDArray[np.int64] = found[~own].reshape(len(found), k)
+def _without_self(matches: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Drop each row's own position, or, where copies crowd it out, the last match."""
+    itself = matches == np.arange(len(matches))[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    others: NDArray[np.int64] = matches[~itself].reshape(len(matches), k)
     missing = others < 0
     if missing.any():  # an HNSW graph may find fewer than asked for: link to the nearest one again, a weight of its own
         others[missing] = np.broadcast_to(others[:, :1], others.shape)[missing]

@@ -33,12 +33,10 @@ def variable_genes(matrix: sparse.csr_matrix, n: int = 2000, *, bins: int = 20) 
         return usable
     dispersion = np.log(sd[usable] ** 2 / mean[usable])
     rank = np.argsort(np.argsort(mean[usable], kind="stable"), kind="stable")
-    which = rank * bins // len(usable)
+    bin_of_gene = rank * bins // len(usable)
     score = np.empty(len(usable))
-    for one in range(bins):
-        own = which == one
-        if own.any():
-            centre = np.median(dispersion[own])
-            spread = dispersion[own].std() if own.sum() > 1 else 1.0
-            score[own] = (dispersion[own] - centre) / (spread or 1.0)
+    for number in np.unique(bin_of_gene):
+        mask = bin_of_gene == number
+        spread = dispersion[mask].std() or 1.0
+        score[mask] = (dispersion[mask] - np.median(dispersion[mask])) / spread
     return np.sort(usable[np.argsort(-score, kind="stable")[:n]])

@@ -84,10 +84,10 @@ class GenePriorEmbedding(nn.Module):
         else:
             self.register_buffer("base", vectors)
         self.register_buffer("mask", mask)
-        own = torch.ones_like(mask) if trainable == "residual" else ~mask
-        self.register_buffer("slot", torch.where(own, own.cumsum(0) - 1, -1))
+        learned = torch.ones_like(mask) if trainable == "residual" else ~mask
+        self.register_buffer("slot", torch.where(learned, learned.cumsum(0) - 1, -1))
         self.register_buffer("genes_digest", _digest(priors))
-        self.free = nn.Parameter(torch.empty(int(own.sum()), self.embedding_dim))
+        self.free = nn.Parameter(torch.empty(int(learned.sum()), self.embedding_dim))
         self.project = None
         if proj is not None and priors.dim:
             # Linear's own initialisation would draw from the global generator, and is overwritten anyway.
@@ -163,8 +163,8 @@ class GenePriorEmbedding(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any, **options: Any) -> None:
         """Refuse weights of other genes: the shapes could fit, and every gene would get another's vector."""
-        there = state_dict.get(f"{prefix}genes_digest")
-        if there is not None and not torch.equal(there.to(self.genes_digest.device), self.genes_digest):
+        digest = state_dict.get(f"{prefix}genes_digest")
+        if digest is not None and not torch.equal(digest.to(self.genes_digest.device), self.genes_digest):
             raise PriorsError(
                 f"these weights belong to other genes, or to the same {self.num_embeddings:,} in another order: align "
                 f"the priors to the genes that the model was trained on"

@@ -43,10 +43,10 @@ class SparseMatrix:
     def transposed(self) -> Tensor:
         """`(m, n)`, CSR."""
         if self._transposed is None:
-            here = self.matrix.cpu()  # SciPy turns it ten times as fast as torch
-            parts = (here.values().numpy(), here.col_indices().numpy(), here.crow_indices().numpy())
-            turned = _tensor(sparse.csr_matrix(parts, shape=here.shape).T, here.dtype)
-            self._transposed = turned.to(self.matrix.device)
+            rows = self.matrix.cpu()  # SciPy transposes it ten times as fast as torch
+            parts = (rows.values().numpy(), rows.col_indices().numpy(), rows.crow_indices().numpy())
+            transposed = _tensor(sparse.csr_matrix(parts, shape=rows.shape).T, rows.dtype)
+            self._transposed = transposed.to(self.matrix.device)
         return self._transposed
 
     @property
@@ -68,8 +68,8 @@ class SparseMatrix:
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """Return the product with `(m, d)`, in the precision of the matrix: sums over neighbours are not cut short."""
-        there = dense.to(self.matrix.device, self.matrix.dtype)
-        out: Tensor = _Product.apply(there, self)  # type: ignore[no-untyped-call]
+        right = dense.to(self.matrix.device, self.matrix.dtype)
+        out: Tensor = _Product.apply(right, self)  # type: ignore[no-untyped-call]
         return out.to(dense.device)
 
 
@@ -115,17 +115,17 @@ def times(cells: Cells, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, sparse_one: SparseMatrix) -> Tensor:
-        ctx.sparse_one = sparse_one
+    def forward(ctx: Any, dense: Tensor, matrix: SparseMatrix) -> Tensor:
+        ctx.matrix = matrix
         # Sums over neighbours stay in full precision where Fabric runs products in half.
         with torch.autocast(dense.device.type, enabled=False):
-            product: Tensor = torch.sparse.mm(sparse_one.matrix, dense.contiguous())
+            product: Tensor = torch.sparse.mm(matrix.matrix, dense.contiguous())
         return product
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return torch.sparse.mm(ctx.sparse_one.transposed, gradients[0].contiguous()), None
+        return torch.sparse.mm(ctx.matrix.transposed, gradients[0].contiguous()), None
 
 
 def is_sparse_enough(matrix: Any, n_more: int = 0) -> bool:

@@ -10,11 +10,11 @@ from scipy import sparse
 
 from cellmodels.data.identity import digests
 from cellmodels.data.inputs import Rows
-from cellmodels.groups.graphs import knn_graph
+from cellmodels.groups.graphs import knn_graph, nearest
 from cellmodels.groups.pca import PCA
+from genetext.vectors import unit_rows
 
 Array = NDArray[np.float32]
-_NEAREST = 4096
 _ROUNDING = 1e-5
 
 
@@ -30,9 +30,7 @@ def graph_points(log: sparse.csr_matrix, space: PCA | None) -> Array:
     """
     # Cells that are all alike span no space.
     points = log.toarray() if space is None or not space.loadings.size else space.transform(log)
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    unit: Array = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
-    return unit
+    return unit_rows(points)
 
 
 def neighbour_graph(points: NDArray[Any], k: int) -> sparse.csr_matrix:
@@ -77,13 +75,12 @@ class TrainingCells:
 
         Of training cells that are equal it is the first, unless the rows are all training cells in their order.
         """
-        asked = digests(matrix)
-        if np.array_equal(asked, self.digest):
-            return np.arange(len(asked))
+        wanted = digests(matrix)
+        if np.array_equal(wanted, self.digest):
+            return np.arange(len(wanted))
         order = np.argsort(self.digest, kind="stable")
-        place = np.minimum(np.searchsorted(self.digest[order], asked), len(order) - 1)
-        found: NDArray[np.int64] = np.where(self.digest[order[place]] == asked, order[place], -1)
-        return found
+        place = order[np.minimum(np.searchsorted(self.digest[order], wanted), len(order) - 1)]
+        return np.where(self.digest[place] == wanted, place, -1)
 
     def find_near(self, points: Array, coordinates: Array) -> NDArray[np.int64]:
         """Return which training cell each row is up to rounding, -1 where it is none.
@@ -98,37 +95,23 @@ class TrainingCells:
         coordinates
             `(m, r)`: features projected to `basis`.
         """
-        nearest = self.nearest(points, 1)[:, 0]
+        match = nearest(self.points, points, 1)[:, 0]
         same = np.ones(len(points), bool)
-        for asked, kept in ((points, self.points[nearest]), (coordinates, self.features[nearest])):
+        for new, kept in ((points, self.points[match]), (coordinates, self.features[match])):
             length = np.linalg.norm(kept, axis=1, keepdims=True)
-            same &= (np.abs(asked - kept) <= _ROUNDING * length).all(axis=1)
-        found: NDArray[np.int64] = np.where(same, nearest, -1)
-        return found
-
-    def nearest(self, points: Array, k: int) -> NDArray[np.int64]:
-        """Return the `min(k, n)` training cells nearest to each point, `(m, k) int64`."""
-        k = min(k, len(self.points))
-        found = np.empty((len(points), k), np.int64)
-        own = np.einsum("ij,ij->i", self.points, self.points)
-        step = max(1, _NEAREST * _NEAREST // max(len(self.points), 1))
-        for start in range(0, len(points), step):
-            block = points[start : start + step]
-            distance = own - 2 * (block @ self.points.T)
-            near = np.argpartition(distance, k - 1, axis=1)[:, :k]
-            found[start : start + step] = np.sort(near, axis=1)
-        return found
+            same &= (np.abs(new - kept) <= _ROUNDING * length).all(axis=1)
+        return np.where(same, match, -1)
 
     def attach(self, points: Array, k: int) -> tuple[sparse.csr_matrix, Array]:
         """Link new cells to their nearest training cells, and to nothing else.
 
         Returns
         -------
-        weights, own
+        weights, own_share
             `(m, n)`: rows of the filter `D^-1/2 (A + I) D^-1/2` that new cells would add to the graph, training cells
             keeping their degrees; and `(m, 1)`: what each takes of itself.
         """
-        near = self.nearest(points, k)
+        near = np.sort(nearest(self.points, points, min(k, len(self.points))), axis=1)
         m, k = near.shape
         degree = np.diff(self.graph.indptr) + 1.0
         weights = 1 / np.sqrt((k + 1) * degree[near])
@@ -141,31 +124,31 @@ class TrainingCells:
         self,
         features: Callable[[Rows], Array],
         rows: sparse.csr_matrix,
-        own: Array,
+        own_share: Array,
         steps: list[Array],
         hops: int,
     ) -> Callable[[Rows], Array]:
         """Return features of new cells after `hops` filter steps, a block of cells at a time.
 
-        A step takes `own` of the cell itself and the rest from its neighbours, whose features are those kept in few
-        dimensions; what is the cell's own stays exact.
+        A step takes `own_share` of the cell itself and the rest from its neighbours, whose features are those kept in
+        few dimensions; what is the cell's own stays exact.
 
         Parameters
         ----------
         features
             Of new cells, `(block, n_genes)`.
-        rows, own
+        rows, own_share
             From `attach`.
         steps
             `features` of the training cells after 0, 1, ... filter steps, `hops` of them at least.
         hops
             How many steps.
         """
-        share: Array = np.ones_like(own)
+        share: Array = np.ones_like(own_share)
         others = np.zeros((rows.shape[0], self.features.shape[1]), np.float32)
         for step in range(hops):
-            others = np.asarray(own * others + rows @ steps[step], np.float32)
-            share = share * own
+            others = np.asarray(own_share * others + rows @ steps[step], np.float32)
+            share = share * own_share
 
         def take(block: Rows) -> Array:
             return np.asarray(share[block] * features(block) + others[block] @ self.basis.T, np.float32)

@@ -23,31 +23,33 @@ def cell_view(
         return None, "none"
     if isinstance(view, str) and view == "prior":
         assert priors is not None
-        values, told = _prior_view(adata, logs, priors, config), f"{config.view_weighting} of {priors.description}"
+        values, source = _prior_view(adata, logs, priors, config), f"{config.view_weighting} of {priors.description}"
     elif isinstance(view, str):
         if view not in adata.obsm:
             raise ModelError(
                 f"view={view!r} is no key of obsm: there are {first_ten(list(adata.obsm)) or 'none'}; 'prior' takes "
                 f"the cell embedding of the priors"
             )
-        values, told = np.asarray(adata.obsm[view], np.float64), f"obsm[{view!r}]"
+        values, source = np.asarray(adata.obsm[view], np.float64), f"obsm[{view!r}]"
     else:
-        values, told = np.asarray(view, np.float64), "values given"
+        values, source = np.asarray(view, np.float64), "values given"
     if values.ndim != 2 or len(values) != adata.n_obs or not values.shape[1]:
-        raise ModelError(f"the view {told} has shape {values.shape} for {adata.n_obs:,} cells: one row each is needed")
+        raise ModelError(
+            f"the view {source} has shape {values.shape} for {adata.n_obs:,} cells: one row each is needed"
+        )
     known: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    if told.startswith(("obsm", "values")) and not known.all():
+    if source.startswith(("obsm", "values")) and not known.all():
         names = [str(name) for name in adata.obs_names[~known]]
-        raise ModelError(f"the view {told} has NaN or infinite values in {len(names):,} cells: {first_ten(names)}")
+        raise ModelError(f"the view {source} has NaN or infinite values in {len(names):,} cells: {first_ten(names)}")
     # Cells whose genes have no prior stand where the average cell does.
     values = np.where(known[:, None], values - values[known].mean(axis=0), 0)
     spread = float(np.sqrt((values**2).mean()))
     if not spread > 0:
-        raise ModelError(f"the view {told} is the same for all cells: pass view=None to fit without one")
+        raise ModelError(f"the view {source} is the same for all cells: pass view=None to fit without one")
     n = config.view_components
     if n is not None and n < values.shape[1]:
         values = values @ PCA.fit(values, n, centred=False).loadings
-    return (values / spread).astype(np.float32), told
+    return (values / spread).astype(np.float32), source
 
 
 def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: TopicConfig) -> NDArray[np.float64]:

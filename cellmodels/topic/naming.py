@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cellmodels.eval.enrichment import over_representation, read_gene_sets
 from genetext.errors import ModelError
+from genetext.vectors import unit_rows
 
 if TYPE_CHECKING:
     from cellmodels.data.genes import Genes
@@ -77,7 +78,7 @@ def describe(
         raise ModelError(f"n_genes={n_genes}, n_words={n_words}, n_named={n_named}: one at least")
     names = genes.names.astype(str)
     falling = np.argsort(-lift, axis=1, kind="stable")
-    told = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "topic": np.arange(len(beta)),
             "share": share,
@@ -95,21 +96,21 @@ def describe(
     if space is not None:
         words, vectors, position = space
         points = topic_vectors(weights[:, position >= 0], vectors[position[position >= 0]])
-        told["texts"] = _nearest(points, vectors, words, n_words)
-        told["text_z"] = coherence_z(weights, vectors, position, seed=seed)
+        table["texts"] = _nearest(points, vectors, words, n_words)
+        table["text_z"] = coherence_z(weights, vectors, position, seed=seed)
     if gene_sets is not None:
         sets = read_gene_sets(gene_sets)
         tops = {row: names[best] for row, best in enumerate(falling[:, :n_named])}
-        found = over_representation(tops, list(names), sets)
-        found = found[found["fdr"] < _SIGNIFICANT]
-        told["sets"] = [
-            "; ".join(found.loc[found["topic"] == topic, "term"].head(n_words)) for topic in range(len(beta))
+        tested = over_representation(tops, list(names), sets)
+        enriched = tested[tested["fdr"] < _SIGNIFICANT]
+        table["sets"] = [
+            "; ".join(enriched.loc[enriched["topic"] == topic, "term"].head(n_words)) for topic in range(len(beta))
         ]
         if space is not None and points is not None:
-            terms, centres = set_vectors(sets, names, vectors, position)
-            if terms:
-                told["near_sets"] = _nearest(points, centres, np.asarray(terms), n_words)
-    return told
+            readable, centres = set_vectors(sets, names, vectors, position)
+            if readable:
+                table["near_sets"] = _nearest(points, centres, np.asarray(readable), n_words)
+    return table
 
 
 def topic_vectors(weights: Floats, vectors: NDArray[Any]) -> Floats:
@@ -129,8 +130,7 @@ def topic_vectors(weights: Floats, vectors: NDArray[Any]) -> Floats:
 
 def cosines(points: NDArray[Any], vectors: NDArray[Any]) -> Floats:
     """Return the cosines of `(K, dim)` and `(n, dim)`; 0 where either has no direction."""
-    found: Floats = _unit(points) @ _unit(vectors).T
-    return found
+    return _unit(points) @ _unit(vectors).T
 
 
 def coherence_z(
@@ -159,14 +159,16 @@ def coherence_z(
     units = _unit(vectors[position[known]])
     out = np.full(len(weights), np.nan)
     for row, all_weights in enumerate(weights[:, known]):
-        own = np.flatnonzero(all_weights)
-        if len(own) < 2 or len(own) == len(known):
+        genes = np.flatnonzero(all_weights)
+        if len(genes) < 2 or len(genes) == len(known):
             continue
-        w = all_weights[own] / all_weights[own].sum()
-        drawn = [np.linalg.norm(w @ units[rng.choice(len(known), len(own), replace=False)]) for _ in range(_DRAWS)]
+        share = all_weights[genes] / all_weights[genes].sum()
+        drawn = [
+            np.linalg.norm(share @ units[rng.choice(len(known), len(genes), replace=False)]) for _ in range(_DRAWS)
+        ]
         spread = float(np.std(drawn))
         if spread > 0:
-            out[row] = (np.linalg.norm(w @ units[own]) - np.mean(drawn)) / spread
+            out[row] = (np.linalg.norm(share @ units[genes]) - np.mean(drawn)) / spread
     return out
 
 
@@ -178,10 +180,10 @@ def set_vectors(
     units = _unit(vectors)
     terms, centres = [], []
     for term, members in sets.items():
-        own = [row[name] for name in members if name in row]
-        if len(own) >= 5:
+        rows = [row[name] for name in members if name in row]
+        if len(rows) >= 5:
             terms.append(term)
-            centres.append(units[own].mean(axis=0))
+            centres.append(units[rows].mean(axis=0))
     return terms, np.asarray(centres)
 
 
@@ -214,16 +216,13 @@ def _space(
 
 
 def _unit(vectors: NDArray[Any]) -> Floats:
-    wide = np.asarray(vectors, np.float64)
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit: Floats = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
-    return unit
+    return unit_rows(np.asarray(vectors, np.float64))
 
 
 def _nearest(points: Floats, vectors: NDArray[Any], words: NDArray[Any], n: int) -> list[str]:
     """Return the words nearest to each topic; none for a topic that raises no gene with a text."""
-    found = _joined(words, np.argsort(-cosines(points, vectors), axis=1, kind="stable")[:, :n])
-    return [told if point.any() else "" for told, point in zip(found, points, strict=True)]
+    nearest = _joined(words, np.argsort(-cosines(points, vectors), axis=1, kind="stable")[:, :n])
+    return [text if point.any() else "" for text, point in zip(nearest, points, strict=True)]
 
 
 def _joined(words: NDArray[Any], rows: NDArray[np.int64]) -> list[str]:

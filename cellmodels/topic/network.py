@@ -18,7 +18,7 @@ from cellmodels.nn.layers import GenePriorEmbedding
 from cellmodels.nn.sparse_product import SparseMatrix, times
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.decoder import FoldedNorm, negative_log_likelihood
-from cellmodels.topic.losses import balance, consistency, distillation
+from cellmodels.topic.losses import balance, consistency, distillation, divergence
 from cellmodels.topic.transport import sinkhorn, transport_cost
 
 
@@ -27,20 +27,9 @@ def topic_gene(topics: Tensor, genes: Tensor, temperature: float) -> Tensor:
     return torch.softmax(squared_distances(topics, genes) / -temperature, dim=0)
 
 
-def squared_distances(one: Tensor, other: Tensor) -> Tensor:
-    """Return `|one_k - other_j|^2`, `(len(one), len(other))`."""
-    return one.square().sum(1, keepdim=True) + other.square().sum(1) - 2 * linear(one, other)
-
-
-def divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Return the mean over cells of `KL(N(mu, diag exp logvar) || N(0, 1 - 1/K))`.
-
-    The prior is the Laplace approximation of a flat Dirichlet distribution of `K` topics in the softmax basis.
-    """
-    k = mu.shape[1]
-    variance = 1 - 1 / k
-    each = (logvar.exp() + mu.square()) / variance - logvar + math.log(variance) - 1
-    return 0.5 * each.sum(dim=1).mean()
+def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """Return `|left_k - right_j|^2`, `(len(left), len(right))`."""
+    return left.square().sum(1, keepdim=True) + right.square().sum(1) - 2 * linear(left, right)
 
 
 class FirstLayer(nn.Module):
@@ -188,7 +177,7 @@ class TopicNetwork(nn.Module):
 
     def _transport(self, distance: Tensor) -> Tensor:
         config = self.config
-        found = sinkhorn(
+        transport = sinkhorn(
             distance,
             epsilon=config.ecr_epsilon,
             tolerance=config.ecr_tolerance,
@@ -196,5 +185,5 @@ class TopicNetwork(nn.Module):
             start=self.potential,
         )
         if self.training:
-            self.potential.copy_(found.potential)
-        return transport_cost(distance, found.plan, epsilon=config.ecr_epsilon, gradient=config.ecr_gradient)
+            self.potential.copy_(transport.potential)
+        return transport_cost(distance, transport.plan, epsilon=config.ecr_epsilon, gradient=config.ecr_gradient)

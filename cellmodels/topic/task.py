@@ -12,7 +12,7 @@ from cellmodels.data.inputs import CellMatrix, Rows
 from cellmodels.groups.pca import principal_components
 from cellmodels.nn.sparse_product import SparseMatrix, is_sparse_enough
 from cellmodels.topic.config import TopicConfig
-from cellmodels.topic.losses import NeighbourLists, neighbour_lists
+from cellmodels.topic.neighbor_lists import NeighborLists, neighbor_lists
 from cellmodels.topic.network import TopicNetwork
 from cellmodels.train.loop import fixed, shuffled, split
 from genetext.errors import ModelError
@@ -36,18 +36,18 @@ class TopicTask:
         if len(self._train) < 2:
             raise ModelError(f"{len(self._train)} cell is left to train on: hold out fewer cells (held_out), or none")
         self._sparse = is_sparse_enough(data.matrix)
-        self._near: tuple[NeighbourLists, NeighbourLists] | None = None
+        self._near: tuple[NeighborLists, NeighborLists] | None = None
         if view is not None:
             matrix, n = data.matrix, config.n_components
             points = data.dense(slice(None)) if n is None else principal_components(matrix, n, n_genes=data.n_genes)
-            self._near = neighbour_lists(points, config.n_neighbors), neighbour_lists(view, config.n_neighbors)
+            self._near = neighbor_lists(points, config.n_neighbors), neighbor_lists(view, config.n_neighbors)
 
     def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
         """Return the cells of each mini-batch of one epoch."""
-        found = shuffled(self._train, self._config.batch_size, rng)
-        if len(found) > 1 and len(found[-1]) == 1:  # three cells in batches of two
-            found[-2:] = [np.concatenate(found[-2:])]
-        return found
+        batches = shuffled(self._train, self._config.batch_size, rng)
+        if len(batches) > 1 and len(batches[-1]) == 1:  # three cells in batches of two
+            batches[-2:] = [np.concatenate(batches[-2:])]
+        return batches
 
     def held_out(self) -> Sequence[Rows]:
         """Return the mini-batches of cells that are kept from training."""

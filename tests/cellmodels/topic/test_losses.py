@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from cellmodels.topic.losses import balance, consistency, distillation, neighbour_lists
+from cellmodels.topic.losses import balance, consistency, distillation
+from cellmodels.topic.neighbor_lists import neighbor_lists
 from genetext.errors import CellsError
 
 
@@ -39,20 +40,20 @@ def plain_lists(points, k):
 def test_lists_are_those_of_the_plain_algorithm(n, k):
     rng = np.random.default_rng(n)
     points = np.concatenate([rng.normal(size=(n // 2, 2)), rng.normal(size=(n - n // 2, 2)) * 3 + 4]).astype(np.float32)
-    found = neighbour_lists(points, k)
+    found = neighbor_lists(points, k)
     expected = plain_lists(points.astype(np.float64), min(k, n))
     assert [found.of(i).tolist() for i in range(n)] == expected
 
 
 def test_the_cell_itself_comes_first_also_among_copies():
     points = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    found = neighbour_lists(points, 4)
+    found = neighbor_lists(points, 4)
     assert [int(found.of(i)[0]) for i in range(12)] == list(range(12))
 
 
 def test_draws_are_even_over_the_list():
     points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    lists = neighbour_lists(points, 6)
+    lists = neighbor_lists(points, 6)
     rows = np.full(30_000, 7)
     drawn = lists.draw(rows, np.random.default_rng(0))
     values, counts = np.unique(drawn, return_counts=True)
@@ -61,13 +62,13 @@ def test_draws_are_even_over_the_list():
 
 
 def test_two_cells():
-    found = neighbour_lists(np.array([[0.0], [1.0]]), 15)
+    found = neighbor_lists(np.array([[0.0], [1.0]]), 15)
     assert [found.of(0).tolist(), found.of(1).tolist()] == [[0, 1], [1, 0]]
 
 
 def test_one_cell_is_refused():
     with pytest.raises(CellsError, match="two cells"):
-        neighbour_lists(np.zeros((1, 2)), 15)
+        neighbor_lists(np.zeros((1, 2)), 15)
 
 
 def test_distillation_of_equal_and_of_swapped_views():

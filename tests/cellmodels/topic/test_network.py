@@ -221,7 +221,7 @@ def test_without_a_view_nothing_is_distilled():
         ({"gene_prior": "start"}, "gene_prior"),
         ({"embedding": "umap"}, "embedding"),
         ({"n_neighbors": 1}, "n_neighbors"),
-        ({"batch_size": 1}, "normalises over the cells of a mini-batch and needs two"),
+        ({"batch_size": 1}, "at least 2"),
         ({"epochs": 0}, "epochs"),
     ],
 )
