@@ -194,8 +194,10 @@ def address(text: str, what: str) -> httpx.URL:
     """
     try:
         url = httpx.URL(text)
-        public(url).encode()
+        public(url)
         url.raw_host.decode().encode("idna")  # as sockets do: labels of more than 63 letters fail
+        if len(url.raw_host) > 253:
+            raise ValueError("no host has so long a name")
     except (ValueError, httpx.InvalidURL):
         raise FetchError(f"{what} is not a URL that can be read: check its host and port") from None
     if url.scheme not in {"http", "https"} or not url.host:

@@ -51,6 +51,8 @@ def rows(
     chunks = _chunks(path, limits)
     _, first = next(chunks)
     header, _, first = first.partition(b"\n")
+    if len(header) > limits.line:
+        raise _too_long(path, 1, limits)
     names = [name.strip() for name in _readable(header).lstrip("\ufeff#").split("\t")]
     missing = [name for name in dict.fromkeys((*tax_columns, *columns)) if name not in names]
     if missing:
@@ -146,9 +148,7 @@ def _chunks(path: Path, limits: Limits) -> Iterator[tuple[int, bytes]]:
 
 
 def _too_long(path: Path, number: int, limits: Limits) -> FetchError:
-    return FetchError(
-        f"{path}, line {number:,}: it has {exceeded('line', limits.line)} (NCBI's table has no such line)"
-    )
+    return FetchError(f"{path}, line {number:,}: it has {exceeded('line', limits.line)}")
 
 
 def _unreadable(

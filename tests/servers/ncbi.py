@@ -10,7 +10,7 @@ import gzip
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +42,8 @@ class Fault:
         Answer 200 with this body.
     header
         Serve the gzipped table with this header line.
+    headers
+        Answer with these HTTP headers beside those of the status or file, in place of its own of the same name.
     again
         How many requests it strikes; None for all from now on.
     """
@@ -55,6 +57,7 @@ class Fault:
     body: bytes | None = None
     content_type: str = "application/x-gzip"
     header: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     again: int | None = 1
 
 
@@ -238,6 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
         validators = {"Last-Modified": self.date_time_string(modified // 10**9)}
         if owner.etags:
             validators["ETag"] = f'"{modified:x}-{size:x}"'
+        validators |= fault.headers if fault is not None else {}
         if self._unchanged(validators):
             self._head(304, 0, validators)
             return
@@ -286,7 +290,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the fault's own status or body, if it has one."""
         if fault is None or (fault.status is None and fault.body is None):
             return False
-        extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+        extra = dict(fault.headers)
+        if fault.retry_after is not None:
+            extra["Retry-After"] = fault.retry_after
         if fault.status is not None:
             self._say(fault.status, HTML, "text/html", extra)
         else:

@@ -1,5 +1,6 @@
 import gzip
 import random
+import re
 import string
 import time
 import tracemalloc
@@ -401,7 +402,10 @@ READERS = {
 }
 JUNK_FIELD = st.one_of(
     st.sampled_from(
-        [b"9606", b"10090", b"-", b"", b"1", b"|", b"Ensembl:|", b"NOT", b"\xff\xfe", b"0", b"99999999999999999999"]
+        [
+            *(b"9606", b"10090", b"-", b"", b"1", b"|", b"Ensembl:|", b"NOT", b"0", b"9" * 20, b"9" * 5000),
+            *(b"\xff\xfe", b"\xed\xa0\x80", b"\0", b"\xd9\xa5", b"\r", b"x" * 5000),
+        ]
     ),
     st.binary(max_size=6),
 )
@@ -428,6 +432,10 @@ def test_junk_is_a_fetch_error_or_a_table(tmp_path, name, data):
         table = READERS[name](path)
     except FetchError as error:
         assert path.name in str(error)
+        if re.search(r"fields where|where a number", str(error)):
+            assert re.search(r"\.gz, line \d+: ", str(error))
+        else:  # what is wrong with the file, not with one of its lines
+            assert re.search(r"is (not gzip|empty|truncated|damaged)|header|no row|more than once", str(error))
     else:
         if name in ("gene_info", "gene_summary", "gene2go"):
             table.validate(full=True)
