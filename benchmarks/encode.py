@@ -165,7 +165,7 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
     """
     import torch
 
-    from genetext.encoders.packed import PackedLinear, can_pack
+    from genetext.encoders.transformer.packed import PackedLinear, can_pack
 
     rows, hidden, inner = 1024, config["hidden_size"], config["intermediate_size"]
     layer: Any = torch.nn.Linear(hidden, inner).eval()
@@ -177,7 +177,7 @@ def gemm_rate(config: dict[str, Any], precision: str, threads: int) -> float:
     else:
         kind = getattr(torch, precision)
         x = torch.randn(rows, hidden).to(kind)
-        layer = PackedLinear(layer, kind) if can_pack() else layer.to(kind)
+        layer = PackedLinear(layer, kind) if can_pack(kind) else layer.to(kind)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(30):
@@ -198,9 +198,9 @@ def flops(config: dict[str, Any], lengths: NDArray[np.int64]) -> float:
 def token_lengths(folder: str, texts: list[str]) -> NDArray[np.int64]:
     from transformers import AutoTokenizer
 
-    from genetext.encoders import stack
+    from genetext.encoders.transformer import configuration
 
-    window = stack.recipe(Path(folder)).max_tokens
+    window = configuration.recipe(Path(folder)).max_tokens
     ids = AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=window)["input_ids"]
     return np.array([len(one) for one in ids])
 

@@ -20,8 +20,9 @@ import pandas as pd
 import scipy.sparse
 
 from cellmodels import TopicModel
-from cellmodels.eval.enrichment import over_representation, read_gene_sets
+from cellmodels.eval.enrichment import over_representation
 from genetext import GeneIndex, build_index
+from genetext.gene_sets import read_gene_sets
 
 TYPES = ("CD3E", "MS4A1", "LYZ", "NKG7")
 RESPONSE = ("ISG15", "IFIT1", "MX1", "OAS1")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,21 @@ import pyarrow as pa
 
 from genetext import disk, manifest
 from genetext import species as known_species
-from genetext.errors import FetchError, SnapshotError, SpeciesError, Unreachable, first_ten
+from genetext.errors import FetchError, ResolveError, SnapshotError, SpeciesError, Unreachable, first_ten
 from genetext.fetch import download, entrez, web
 from genetext.fetch.download import NCBI, File, Source
 from genetext.fetch.eutils import EUTILS, Eutils
 from genetext.fetch.limits import Limits
 from genetext.fetch.web import Patience
+from genetext.names import snapshots
+from genetext.names.lookup import Lookup
+from genetext.names.rules import is_missing
+from genetext.names.tables import AMBIGUOUS, Tables
 from genetext.progress import Progress
 from genetext.species import HUMAN, Species
 from genetext.text import facts, parse
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot, list_snapshots
-from genetext.text.subset import find_genes, keep_genes
+from genetext.text.subset import keep_genes
 
 _log = logging.getLogger("genetext")
 
@@ -140,13 +144,8 @@ def find_species(name: str | int | Species, *, eutils: Eutils | None = None, roo
         Nobody knows the name; the message suggests near ones.
     """
     try:
-        return known_species.find(name)
+        return snapshots.find_species(name, root=root)
     except SpeciesError as error:
-        plain = known_species.plain(str(name))
-        for kept in list_snapshots(root=root):
-            candidate = kept.species
-            if plain in {known_species.plain(candidate.name), known_species.plain(candidate.latin)}:
-                return candidate
         if eutils is None:
             raise
         try:
@@ -313,13 +312,19 @@ class _Request:
             return _write(self.species, tables, source, "-".join(filter(None, ("ncbi", date, digest))), self.root)
 
     def _from_eutils(self, genes: Sequence[str]) -> Snapshot:
-        answer = entrez.fetch_genes(genes, self.species, eutils=self.eutils, progress=self.progress)
+        """Ask E-utilities, by GeneID for names that are known here: they mean the same with a network and without."""
+        by_name, refused = _known_here(self.species, genes, self.root)
+        asked = {by_name.get(name, name): name for name in genes if name not in refused}
+        if not asked:
+            reasons = [f"{name} ({reason})" for name, reason in refused.items()]
+            raise FetchError(f"none of the {len(refused):,} genes asked for is one: {first_ten(reasons)}")
+        answer = entrez.fetch_genes(list(asked), self.species, eutils=self.eutils, progress=self.progress)
         source = {
             "kind": "eutils",
             "where": self.eutils.where,
             "files": {},
             "genes": sorted(set(genes)),
-            "not_found": dict(answer.not_found),
+            "not_found": refused | {asked[name]: reason for name, reason in answer.not_found.items()},
         }
         return _write_some(self.species, parse.tables_of(answer), source, self.root)
 
@@ -327,12 +332,30 @@ class _Request:
         return _some(whole, self.genes, self.root)
 
 
+def _known_here(species: Species, genes: Sequence[str], root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return GeneIDs of names that a snapshot here knows, and why others are refused that mean no single gene."""
+    try:
+        tables = Tables.of(snapshots.default(species, root=root))
+    except ResolveError:
+        return {}, {name: "missing" for name in genes if is_missing(name.strip())}
+    lookup = Lookup(tables)
+    answers = {name: lookup.read(name.strip()) for name in genes}
+    # A borrowed GeneID (of the human ortholog, in the facts for mouse) is none of the species.
+    places = {name: answer.places[0] for name, answer in answers.items() if answer.is_gene}
+    known = {name: str(tables.gene_ids[at]) for name, at in places.items() if not tables.borrowed[at]}
+    return known, {
+        name: lookup.refusal(answer)
+        for name, answer in answers.items()
+        if answer.status == AMBIGUOUS or answer.reason == "missing"
+    }
+
+
 def _some(whole: Snapshot, genes: Sequence[str] | None, root: Path) -> Snapshot:
     """Return a snapshot of some genes of a whole species' snapshot; the snapshot itself where `genes` is None."""
     if genes is None:
         return whole
     tables = {name: whole.table(name) for name in SCHEMAS}
-    matches, not_found = find_genes(tables["genes"], genes)
+    matches, not_found = Lookup(Tables.of(whole), partial(snapshots.glances, root=root)).find(genes)
     reasons = [f"{name} ({reason})" for name, reason in not_found.items()]
     if not matches:
         raise FetchError(f"{whole.path} has none of the {len(genes):,} genes asked for: {first_ten(reasons)}")

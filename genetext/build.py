@@ -7,9 +7,8 @@ not change is not written again.
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -20,10 +19,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from genetext import disk, manifest
-from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded, Encoder, EncoderSpec
+from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded
+from genetext.encoding.paid import Confirm, Payment
 from genetext.encoding.run import encode
 from genetext.encoding.store import VectorStore
-from genetext.errors import EncoderError, GeneIndexError, first_ten
+from genetext.errors import GeneIndexError, first_ten
 from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
 from genetext.progress import Progress
 from genetext.species import Species
@@ -34,9 +34,6 @@ from genetext.vectors import EmbeddingSpec, TextEmbedding, without_hub
 log = logging.getLogger("genetext")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}")
-
-Confirm = Callable[[EncoderSpec, dict[str, str]], None]
-"""Called with a paid encoder and the texts, by digest, that it would be sent; raises to stop."""
 
 
 @dataclass
@@ -97,7 +94,8 @@ def build(
     offline: bool = False,
     root: Path | None = None,
     progress: Progress | None = None,
-    confirm: Confirm | None = None,
+    confirm: bool | Confirm = False,
+    max_cost: float | None = None,
     device: str = "auto",
     threads: int | None = None,
     batch_api: bool = False,
@@ -136,10 +134,10 @@ def build(
         Open no connection.
     root
         The cache root.
-    progress, confirm
-        Callbacks, see `Progress` and `Confirm`.
-    batch_api
-        Send the texts of paid encoders through the provider's batch service: half the price, up to a day.
+    progress
+        Told how far the work is, see `Progress`.
+    confirm, max_cost, batch_api
+        What may be sent to a paid encoder, and how, see `genetext.encoding.paid.Payment`. Default: nothing.
     device, threads
         Where transformers run, see `genetext.encoders.load`.
 
@@ -185,8 +183,8 @@ def build(
                 report.n_texts, report.unchanged = current.manifest["n_texts"], True
                 return Built(current, report)
             embedding = TextEmbedding.load(spec, device=device, threads=threads)
-            buy = partial(_buy, root=root, progress=progress, confirm=confirm, batch_api=batch_api, offline=offline)
-            vectors, rows = _vectors(embedding, texts, root, report, progress, buy)
+            payment = Payment(confirm=confirm, max_cost=max_cost, batch_api=batch_api, offline=offline)
+            vectors, rows = _vectors(embedding, texts, root, report, progress, payment)
             clock("encode")
             index = GeneIndex.write(
                 path,
@@ -249,7 +247,7 @@ def _vectors(
     root: Path,
     report: BuildReport,
     progress: Progress | None,
-    buy: Callable[[Encoder, dict[str, str], VectorStore], int],
+    payment: Payment,
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
     """Encode the distinct texts; return a vector for each gene that has any, and columns on what became of each."""
     digests, distinct = texts.frame["text_digest"].to_numpy(), texts.texts
@@ -261,18 +259,11 @@ def _vectors(
     blocks: list[Encoded] = []
     with VectorStore(root / "vectors") as store:
         for encoder in embedding.encoders:
-            n_bought = buy(encoder, distinct, store) if encoder.paid else 0
-            encoding = encode(
-                encoder,
-                list(distinct.values()),
-                list(distinct),
-                store=store,
-                journals=root / "journals",
-                progress=progress,
-            )
+            sent, keys = list(distinct.values()), list(distinct)
+            encoding = encode(encoder, sent, keys, store=store, root=root, payment=payment, progress=progress)
             blocks.append(encoding.encoded)
-            report.n_encoded += encoding.n_made + n_bought
-            report.padding = max(report.padding, _padding(encoder))
+            report.n_encoded += encoding.n_made
+            report.padding = max(report.padding, encoder.padding)
     longest = np.max([block.n_tokens for block in blocks], axis=0)
     cut = np.max([block.cut for block in blocks], axis=0)
     report.n_truncated, report.n_windowed = int((cut == TRUNCATED).sum()), int((cut == WINDOWED).sum())
@@ -295,45 +286,6 @@ def _vectors(
     taken = text_of_gene[has_vector]
     one_each = len(taken) == len(joined) and bool((taken == np.arange(len(joined))).all())
     return joined if one_each else joined[taken], columns
-
-
-def _padding(encoder: Encoder) -> float:
-    """Return the share of padding in what went through a transformer in this process; 0 for other encoders."""
-    if encoder.spec.kind != "transformer":
-        return 0.0
-    from genetext.encoders.transformer import TransformerEncoder
-
-    return encoder.statistics.padding_share if isinstance(encoder, TransformerEncoder) else 0.0
-
-
-def _buy(
-    encoder: Encoder,
-    distinct: dict[str, str],
-    store: VectorStore,
-    *,
-    root: Path,
-    progress: Progress | None,
-    confirm: Confirm | None,
-    batch_api: bool,
-    offline: bool,
-) -> int:
-    """Ask before a paid encoder is sent anything; with the batch service, fill the store by it and count the texts."""
-    from genetext.encoders import openai_batch
-    from genetext.encoders.openai import OpenAIEncoder
-
-    known = store.contains(encoder.spec.fingerprint, list(distinct))
-    missing = {digest: text for (digest, text), there in zip(distinct.items(), known, strict=True) if not there}
-    if missing and offline:
-        raise EncoderError(
-            f"offline, and {len(missing):,} of {len(distinct):,} texts have no vector by {encoder.spec.model} yet: "
-            "build once where there is a network, with the same GENETEXT_CACHE"
-        )
-    if missing and confirm is not None:
-        confirm(encoder.spec, missing)
-    if not missing or not batch_api or not isinstance(encoder, OpenAIEncoder):
-        return 0
-    openai_batch.fill(encoder, list(distinct.values()), list(distinct), store=store, root=root, progress=progress)
-    return len(missing)
 
 
 def _inputs(

@@ -29,6 +29,8 @@ the message alone and exits with 1; `--debug` adds the traceback.
 
 from collections.abc import Sequence
 
+from genetext.escape import printable
+
 
 class GenetextError(Exception):
     """Base of all errors that genetext raises on purpose."""
@@ -128,5 +130,5 @@ class DamagedFile(DiskError):
 
 def first_ten(items: Sequence[object]) -> str:
     """Name the first ten of `items` and count the rest, for messages: `a, b, c and 12 more`."""
-    shown = ", ".join(str(item) for item in items[:10])
+    shown = ", ".join(printable(str(item), keep="") for item in items[:10])
     return shown if len(items) <= 10 else f"{shown} and {len(items) - 10:,} more"

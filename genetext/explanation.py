@@ -28,13 +28,11 @@ from genetext.cells.embed import Job, Options, prepare
 from genetext.cells.product import Weights, check
 from genetext.cells.stream import over_tiles
 from genetext.cells.weighting import Background, Floats
-from genetext.errors import CellsError, CostLimit, IndexMismatch, first_ten
+from genetext.encoding.paid import Confirm, Payment
+from genetext.errors import CellsError, IndexMismatch, first_ten
 from genetext.progress import Progress
 
 if TYPE_CHECKING:
-    from genetext.build import Confirm
-    from genetext.encoders.base import EncoderSpec
-    from genetext.encoding.store import VectorStore
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
 
@@ -124,7 +122,8 @@ def explain(
     block_size: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-    confirm: "Confirm | None" = None,
+    confirm: bool | Confirm = False,
+    max_cost: float | None = None,
     root: Path | None = None,
 ) -> Explanation:
     """Say which genes, and which sentences of their text, pull groups of cells away from all other cells.
@@ -146,9 +145,8 @@ def explain(
         Sentences are scored for so many genes of each group, those that contribute most.
     weighting, top_n, expression, layer, target_sum, background, block_size, threads, progress
         As in `embed_cells`; progress is also told of the stage `encode`, in sentences.
-    confirm
-        Called with the spec of a paid encoder and the sentences, by digest, that it would be sent; raises to stop.
-        Without it nothing is sent.
+    confirm, max_cost
+        What may be sent to a paid encoder, see `genetext.encoding.paid.Payment`. Default: nothing.
     root
         The cache root.
 
@@ -159,7 +157,7 @@ def explain(
     IndexMismatch
         The priors come from another index, or their vectors were transformed, so that sentences cannot be compared.
     CostLimit
-        The encoder is paid, sentences are not in the store, and there is no `confirm`.
+        The encoder is paid, sentences are not in the store, and nothing allows to send them.
     EncoderError
         The encoder cannot be loaded, or failed.
     """
@@ -213,7 +211,8 @@ def explain(
         directions.append(direction)
     sentences = None
     if opened is not None:
-        encoding: dict[str, Any] = {"root": root, "confirm": confirm, "progress": progress}
+        payment = Payment(confirm=confirm, max_cost=max_cost)
+        encoding: dict[str, Any] = {"root": root, "payment": payment, "progress": progress}
         sentences = _sentences(opened, tables, directions, centre, n_genes, **encoding)
     genes = pd.concat(tables, ignore_index=True)
     return Explanation(genes, pd.DataFrame(summary), np.stack(directions), sentences)
@@ -316,7 +315,7 @@ def _encoded(
     sentences: list[str],
     *,
     root: Path | None,
-    confirm: "Confirm | None",
+    payment: Payment,
     progress: Progress | None,
 ) -> dict[str, Floats]:
     """Encode sentences as the texts of the genes were, leaving out those that the index knows no word of.
@@ -338,24 +337,9 @@ def _encoded(
             if encoder.corpus_bound:  # fitted already: it must not be fitted to the sentences
                 blocks.append(encoder.encode(sentences).vectors)
                 continue
-            if encoder.paid:
-                _ask(encoder.spec, by_digest, store, confirm)
             done = encode(
-                encoder, sentences, list(by_digest), store=store, journals=root / "journals", progress=progress
+                encoder, sentences, list(by_digest), store=store, root=root, payment=payment, progress=progress
             )
             blocks.append(done.encoded.vectors)
     vectors = index.embedding.project(blocks).astype(np.float64)
     return {sentence: vector for sentence, vector in zip(sentences, vectors, strict=True) if vector.any()}
-
-
-def _ask(spec: "EncoderSpec", by_digest: dict[str, str], store: "VectorStore", confirm: "Confirm | None") -> None:
-    known = store.contains(spec.fingerprint, list(by_digest))
-    missing = {digest: text for (digest, text), there in zip(by_digest.items(), known, strict=True) if not there}
-    if not missing:
-        return
-    if confirm is None:
-        raise CostLimit(
-            f"{len(missing):,} sentences would be sent to {spec.model}, which is paid for; nothing was sent. Pass "
-            f"confirm=, called with the encoder's spec and the sentences, which raises to stop; or leave index= out"
-        )
-    confirm(spec, missing)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genetext import disk
+from genetext.encoders import registry
 from genetext.encoding.store import Holding, VectorStore
-from genetext.errors import GeneIndexError, GenetextError
+from genetext.errors import EncoderError, GeneIndexError, GenetextError
 from genetext.index import GeneIndex, list_indices
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots
@@ -145,8 +146,11 @@ def _label(fingerprint: str, kept: Holding) -> str:
 
 
 def _was_paid(kept: Holding) -> bool:
-    # Without a note nobody knows what these vectors cost.
-    return kept.note is None or kept.note.get("kind") == "openai"
+    """Whether vectors cost money; where nobody knows of what encoder they are, that is assumed."""
+    try:
+        return registry.encoder_class(str((kept.note or {}).get("kind"))).paid
+    except EncoderError:
+        return True
 
 
 def _size(path: Path) -> int:

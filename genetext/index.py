@@ -12,7 +12,7 @@ It is written in one step, opened read-only and memory-mapped, and never holds a
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from genetext import disk, manifest, species
-from genetext.errors import GeneIndexError, GenetextError, IndexMismatch, first_ten
+from genetext.errors import GeneIndexError, GenetextError, IndexMismatch, ResolveError, first_ten
 from genetext.manifest import Manifest
+from genetext.names import snapshots
+from genetext.names.columns import strings
+from genetext.names.lookup import Lookup
+from genetext.names.tables import Tables
+from genetext.text.snapshot import SCHEMAS
 from genetext.vectors import EmbeddingSpec, TextEmbedding
 
 FORMAT = "genetext-index"
@@ -59,9 +64,10 @@ class GeneIndex:
     >>> index.search("photopigment of retinal ganglion cells", k=5)  # doctest: +SKIP
     """
 
-    def __init__(self, path: Path, recorded: Manifest) -> None:
+    def __init__(self, path: Path, recorded: Manifest, *, root: Path | None = None) -> None:
         self.path = path
         self.manifest = recorded
+        self._root = root
         self._table_checked = False
 
     # -- opening and writing ----------------------------------------------------------------------------------------
@@ -90,7 +96,7 @@ class GeneIndex:
         recorded = manifest.read(
             path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError, content=_CONTENT
         )
-        index = cls(path, recorded)
+        index = cls(path, recorded, root=root)
         try:
             index.species, index.embedding_spec  # noqa: B018 - read once, so that odd values show here
         except (GenetextError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -258,7 +264,15 @@ class GeneIndex:
         return self._nearest(vector, k)
 
     def neighbors(self, gene: str | int, k: int = 10) -> pd.DataFrame:
-        """Find the genes whose vectors are nearest to a gene's own, without the gene itself; a frame as of `search`."""
+        """Find the genes whose vectors are nearest to a gene's own, without the gene itself; a frame as of `search`.
+
+        Parameters
+        ----------
+        gene
+            As in `gene`.
+        k
+            How many genes.
+        """
         position = self._position(gene)
         row = int(self.genes["row"].iloc[position])
         if row < 0:
@@ -266,28 +280,22 @@ class GeneIndex:
                 f"{self.genes['symbol'].iloc[position]} has no vector in {self.path}: nothing is written about it "
                 f"(source: {self.genes['source'].iloc[position]})"
             )
-        found = self._nearest(self.matrix[row], k + 1)
-        others: pd.DataFrame = found[found["gene_id"] != self.genes["gene_id"].iloc[position]]
+        nearest = self._nearest(self.matrix[row], k + 1)
+        others: pd.DataFrame = nearest[nearest["gene_id"] != self.genes["gene_id"].iloc[position]]
         return others.head(k).reset_index(drop=True)
 
     def vectors(self, genes: Sequence[str | int]) -> NDArray[np.float32]:
-        """Return the vectors of some genes, by GeneID, current symbol or Ensembl id: `(len(genes), dim) float32`.
+        """Return the vectors of some genes, each named as in `gene`: `(len(genes), dim) float32`.
 
         Raises
         ------
         GeneIndexError
             A name is unknown or its gene has no vector. For names that may be missing, align priors instead.
         """
-        rows, unknown, silent = [], [], []
-        for gene in genes:
-            try:
-                row = int(self.genes["row"].iloc[self._position(gene)])
-            except GeneIndexError:
-                unknown.append(gene)
-                continue
-            rows.append(row)
-            if row < 0:
-                silent.append(gene)
+        positions = [self._find(gene)[0] for gene in genes]
+        rows = [-1 if position is None else int(self.genes["row"].iloc[position]) for position in positions]
+        unknown = [gene for gene, position in zip(genes, positions, strict=True) if position is None]
+        silent = [gene for gene, at, row in zip(genes, positions, rows, strict=True) if at is not None and row < 0]
         if unknown or silent:
             parts = [f"not among its genes: {first_ten(unknown)}"] if unknown else []
             parts += [f"nothing is written about: {first_ten(silent)}"] if silent else []
@@ -297,9 +305,20 @@ class GeneIndex:
         return self.matrix[rows]
 
     def gene(self, gene: str | int) -> dict[str, Any]:
-        """Return everything the index holds of one gene but its vector, as JSON values."""
-        position = self._position(gene)
-        columns: dict[str, Any] = json.loads(self.genes.iloc[[position]].to_json(orient="records"))[0]
+        """Return everything the index holds of one gene but its vector, as JSON values.
+
+        Parameters
+        ----------
+        gene
+            Any name that `genetext.names.resolve` takes for one gene of the species: a symbol, a former one, a synonym
+            of one gene only, an Ensembl id, a GeneID; as a number, the GeneID that the index itself has.
+
+        Raises
+        ------
+        GeneIndexError
+            The name is that of no gene or of several, or the index was built without the gene.
+        """
+        columns: dict[str, Any] = json.loads(self.genes.iloc[[self._position(gene)]].to_json(orient="records"))[0]
         return columns
 
     def verify(self) -> list[str]:
@@ -345,32 +364,48 @@ class GeneIndex:
         return positions
 
     @cached_property
-    def _names(self) -> dict[str, list[int]]:
-        names: dict[str, list[int]] = {}
-        for column in ("symbol", "ensembl_id"):
-            for position, name in enumerate(self.genes[column]):
-                if name:
-                    names.setdefault(name, []).append(position)
-        return names
+    def _lookup(self) -> Lookup:
+        """What names mean: by the snapshot that the index was built from, else the newest one, else its own genes."""
+        whose = self.species
+        try:
+            built_from = snapshots.with_digest(self.manifest["snapshot"].get("digest"), whose, root=self._root)
+            tables = Tables.of(built_from or snapshots.default(whose, root=self._root))
+        except ResolveError:
+            n, genes = len(self.genes), self.genes
+            columns: dict[str, Any] = {
+                "gene_id": genes["gene_id"],
+                "id_tax_id": genes.get("id_tax_id", [whose.tax_id] * n),
+                "symbol": genes["symbol"],
+                "synonyms": list(map(list, genes.get("synonyms", [[]] * n))),
+                "previous": [[]] * n,
+                "ensembl_ids": [[name] if name else [] for name in genes.get("ensembl_id", [""] * n)],
+                "gene_type": genes.get("gene_type", [""] * n),
+            }
+            schema = pa.schema([SCHEMAS["genes"].field(name) for name in columns])
+            tables = Tables.build(whose, "", pa.table(columns, schema=schema), SCHEMAS["history"].empty_table())
+        return Lookup(tables, partial(snapshots.glances, root=self._root))
+
+    def _find(self, gene: str | int) -> tuple[int | None, str]:
+        """Return the position of a gene in `genes`, or None and why there is none."""
+        refusal = ""
+        if isinstance(gene, int | np.integer):
+            gene_id = int(gene)
+        else:
+            (name,) = strings([gene])
+            found, not_found = self._lookup.find([name])
+            gene_id, refusal = found.get(name, -1), not_found.get(name, "")
+            if near := self._lookup.nearest(name) if refusal else ():
+                refusal += f" (written nearly so: {', '.join(near)})"
+        hits = np.flatnonzero(self.genes["gene_id"].to_numpy() == gene_id)
+        if len(hits):
+            return int(hits[0]), ""
+        return None, refusal or f"GeneID {gene_id} was left out when the index was built, or is of another species"
 
     def _position(self, gene: str | int) -> int:
-        if isinstance(gene, int | np.integer) or gene.isdecimal():
-            hits = np.flatnonzero(self.genes["gene_id"].to_numpy() == int(gene)).tolist()
-        else:
-            hits = self._names.get(gene) or [
-                position for position, names in enumerate(self.genes["synonyms"]) if gene in names
-            ]
-        if len(hits) == 1:
-            return int(hits[0])
-        if hits:
-            those = self.genes.iloc[hits]
-            named = [f"{symbol} ({gene_id})" for symbol, gene_id in zip(those["symbol"], those["gene_id"], strict=True)]
-            raise GeneIndexError(f"{gene} may be {first_ten(named)}: name one by its GeneID")
-        near = [name for name in self._names if name.lower() == str(gene).lower()]
-        hint = f"did you mean {first_ten(near)}? " if near else ""
-        raise GeneIndexError(
-            f"{gene} is no gene of {self.path}: {hint}Letter case matters, since it tells species apart"
-        )
+        position, refusal = self._find(gene)
+        if position is None:
+            raise GeneIndexError(f"{gene} names no gene of {self.path}: {refusal}")
+        return position
 
     def _nearest(self, vector: NDArray[np.float32], k: int) -> pd.DataFrame:
         if k < 1:

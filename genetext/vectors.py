@@ -59,8 +59,8 @@ class EmbeddingSpec:
         from genetext.encoders import postprocess, specs
 
         postprocess.parse(post)
-        options = {"precision": precision, "long_texts": long_texts, "dimensions": dimensions, "device": device}
-        return cls(tuple(specs(encoders, **options)), post)
+        options: dict[str, Any] = {"precision": precision, "long_texts": long_texts, "dimensions": dimensions}
+        return cls(tuple(specs(encoders, **options, device=device)), post)
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a JSON object."""
@@ -77,14 +77,8 @@ class EmbeddingSpec:
         return disk.sha256_json(self.to_json())
 
     def __str__(self) -> str:
-        named = "+".join(_named(spec) for spec in self.encoders)
+        named = "+".join(map(str, self.encoders))
         return f"{named} [{self.post}]" if self.post else named
-
-
-def _named(spec: EncoderSpec) -> str:
-    revision = f"@{spec.revision.removeprefix('sha256:')[:7]}" if spec.revision else ""
-    precision = f" ({spec.precision})" if spec.kind == "transformer" else ""
-    return f"{spec.model}{revision}{precision}"
 
 
 @dataclass

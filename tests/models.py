@@ -88,7 +88,7 @@ def write_sentence_config(
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": hidden, **flags}))
     if dense is not None:
-        from sentence_transformers.models import Dense
+        from sentence_transformers.base.modules import Dense
 
         (folder / "2_Dense").mkdir()
         Dense(hidden, dense).save(str(folder / "2_Dense"))

@@ -153,7 +153,9 @@ def paid(tmp_path, monkeypatch):
     with OpenAIServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", server.key)
-        build("human", encoder="ada", name="paid", source=str(write_ncbi(tmp_path / "ncbi")), root=tmp_path)
+        build(
+            "human", encoder="ada", name="paid", source=str(write_ncbi(tmp_path / "ncbi")), root=tmp_path, confirm=True
+        )
         server.received.clear()
         yield server, tmp_path
 
@@ -163,24 +165,30 @@ def test_a_paid_encoder_is_asked_about_and_sent_each_sentence_once(paid):
     adata, priors = retina(GeneIndex.open("human/paid", root=root), root)
     asked = []
 
-    def confirm(spec, missing):
-        asked.append(list(missing.values()))
+    def confirm(cost):
+        asked.append(cost)
+        return True
 
     def explained(**options):
         return explain(adata, priors, "kind", index="human/paid", n_genes=3, root=root, **options).sentences
 
-    with pytest.raises(CostLimit, match=r"sentences would be sent to text-embedding-ada-002.*confirm="):
+    with pytest.raises(CostLimit, match=r"texts would be sent to text-embedding-ada-002.*confirm="):
         explained()
 
-    def refuse(spec, missing):
+    def refuse(cost):
         raise CostLimit("too dear")
 
     with pytest.raises(CostLimit, match="too dear"):
         explained(confirm=refuse)
+    with pytest.raises(CostLimit, match="not confirmed"):
+        explained(confirm=lambda cost: False)
+    with pytest.raises(CostLimit, match=r"allowed are \$0.00"):
+        explained(confirm=True, max_cost=0)
     assert server.texts == []
     first = explained(confirm=confirm)
     assert len(first)
-    assert set(first["sentence"]) == set(asked[0]) >= set(server.texts)
+    assert set(first["sentence"]) == set(server.texts)
+    assert asked[0].texts == len(server.texts)
     n_sent = len(server.texts)
     assert n_sent == len(set(server.texts)) > 0
     pd.testing.assert_frame_equal(explained(), first)
@@ -191,7 +199,7 @@ def test_an_encoder_that_fails_is_an_error_and_not_an_empty_table(paid, monkeypa
     _, root = paid
     adata, priors = retina(GeneIndex.open("human/paid", root=root), root)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
-    options = {"index": "human/paid", "n_genes": 3, "root": root, "confirm": lambda spec, missing: None}
+    options = {"index": "human/paid", "n_genes": 3, "root": root, "confirm": True}
     with pytest.raises(EncoderError, match="key"):
         explain(adata, priors, "kind", **options)
     monkeypatch.delenv("OPENAI_API_KEY")

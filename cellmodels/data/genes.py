@@ -15,7 +15,7 @@ log = logging.getLogger("genetext")
 _PLAUSIBLE = 0.8
 
 if TYPE_CHECKING:
-    from genetext.names.matching import Matched
+    from genetext.names import MatchReport
     from genetext.priors import GenePriors
 
 
@@ -30,15 +30,15 @@ class Coverage:
     names
         `(n_genes,) object`: the genes as the model calls them.
     by
-        How they were found: `var_names`, or `NCBI GeneID` of the names of another column or species.
-    matched
+        What they were compared by: `var_names`, or `NCBI GeneID` of the names of another column or species.
+    report
         What became of the names of the data, where they were resolved; None where `var_names` sufficed.
     """
 
     columns: NDArray[np.int64]
     names: NDArray[np.object_]
     by: str
-    matched: "Matched | None" = None
+    report: "MatchReport | None" = None
 
     @property
     def share(self) -> float:
@@ -51,11 +51,11 @@ class Coverage:
         return [str(name) for name in self.names[self.columns < 0]]
 
     def __str__(self) -> str:
-        there = int((self.columns >= 0).sum())
-        told = f"{there:,} of the model's {len(self.columns):,} genes found by {self.by}"
+        n_present = int((self.columns >= 0).sum())
+        message = f"{n_present:,} of the model's {len(self.columns):,} genes found by {self.by}"
         if self.missing:
-            told += f"; absent: {first_ten(self.missing)}"
-        return told if self.matched is None else f"{told}\n{self.matched}"
+            message += f"; absent: {first_ten(self.missing)}"
+        return message if self.report is None else f"{message}\n{self.report}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +146,10 @@ class Genes:
         from genetext.names.matching import match
 
         try:
-            matched = match(adata, to=self.species or None, root=root)
+            report = match(adata, to=self.species or None, root=root)
         except ResolveError:
             return None
-        ids = matched.report.gene_id
-        known = np.flatnonzero(ids)
-        # Of several names of one gene none is surer: the model gets the first, as `var` has it.
-        _, first = np.unique(ids[known], return_index=True)
-        place = pd.Series(known[first], index=ids[known][first])
-        found = place.reindex(self.gene_ids).fillna(-1).to_numpy(np.int64)
-        found[self.gene_ids == 0] = -1
-        return Coverage(np.where(columns >= 0, columns, found), self.names, "NCBI GeneID", matched)
+        # Of several names of one gene the surest counts, as everywhere.
+        surest = {gene: rows[0] for gene, rows in report.shared_rows.items()}
+        by_id = np.array([surest.get(gene, -1) for gene in self.gene_ids.tolist()], np.int64)
+        return Coverage(np.where(columns >= 0, columns, by_id), self.names, "NCBI GeneID", report)

@@ -10,7 +10,6 @@ import importlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,43 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genetext.bench import tasks
-from genetext.errors import BenchError, CellsError, first_ten
+from genetext.errors import CellsError, first_ten
+from genetext.gene_sets import GeneSets, read_gene_sets
 
 log = logging.getLogger("genetext")
 
-GeneSets = Mapping[str, Collection[str]] | str | Path
-"""Gene sets by name, or a file of them: GMT, or a table with the columns term and gene, plain or gzipped."""
-
 _MANY_TIES = 0.05
-
-
-def read_gene_sets(source: GeneSets) -> dict[str, tuple[str, ...]]:
-    """Return gene sets by name, each gene once and as it is written.
-
-    Parameters
-    ----------
-    source
-        A mapping, a GMT (term, description, genes, with tabs between), or a table with the columns term and gene; files
-        plain or gzipped.
-
-    Raises
-    ------
-    CellsError
-        The file cannot be read as gene sets, or there are none.
-    """
-    if isinstance(source, Mapping):
-        sets = {str(term): tuple(dict.fromkeys(str(gene) for gene in genes)) for term, genes in source.items()}
-    else:
-        try:
-            rows, _ = tasks.read_terms(Path(source))
-        except BenchError as error:
-            raise CellsError(f"no gene sets: {error}") from error
-        members = rows[rows["label"]].groupby("term", sort=False)["gene"]
-        sets = {str(term): tuple(dict.fromkeys(genes)) for term, genes in members}
-    if not any(sets.values()):
-        raise CellsError("there are no gene sets with genes: give a mapping from names to genes, or a GMT")
-    return sets
 
 
 def over_representation(
@@ -103,7 +71,7 @@ def over_representation(
 
     names, place = _background(genes)
     tops = _tops(topics, place)
-    terms, members = _within(read_gene_sets(gene_sets), place, min_size, max_size)
+    terms, members = _within(read_gene_sets(gene_sets, error=CellsError), place, min_size, max_size)
     inside = _incidence(members, len(names))
     drawn = _incidence(list(tops.values()), len(names))
     overlap = np.asarray((drawn @ inside.T).todense()).round().astype(np.int64)
@@ -191,7 +159,7 @@ def prerank(
         raise CellsError(f"{len(labels):,} names for {len(rows):,} topics: give one each")
     if flat := [labels[row] for row in np.flatnonzero(np.ptp(rows, axis=1) == 0)]:
         raise CellsError(f"topics that weigh all genes the same have no ranking: {first_ten(flat)}")
-    terms, members = _within(read_gene_sets(gene_sets), place, min_size, max_size)
+    terms, members = _within(read_gene_sets(gene_sets, error=CellsError), place, min_size, max_size)
     gseapy = _gseapy()
     # gseapy takes names apart: it turns them to upper case, to numbers, or adds digits. Codes keep them as they are.
     codes = [f"G{number}" for number in range(len(background))]

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.eval.enrichment import GeneSets, read_gene_sets
 from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
+from genetext.gene_sets import GeneSets, read_gene_sets
 from genetext.vectors import unit_rows
 
 Topics = Sequence[Sequence[str]]
@@ -96,7 +96,9 @@ def coherence_in_sets(
     tops = _tops(topics)
     column = _columns(tops)
     sets = {
-        term: genes for term, genes in read_gene_sets(gene_sets).items() if max_size is None or len(genes) <= max_size
+        term: genes
+        for term, genes in read_gene_sets(gene_sets, error=CellsError).items()
+        if max_size is None or len(genes) <= max_size
     }
     if not sets:
         raise CellsError(f"no gene set has {max_size:,} genes or fewer: raise max_size")

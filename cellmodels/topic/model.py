@@ -24,7 +24,7 @@ from cellmodels.train.loop import Trainer
 from genetext.errors import ModelError
 
 if TYPE_CHECKING:
-    from cellmodels.eval.enrichment import GeneSets
+    from genetext.gene_sets import GeneSets
     from genetext.index import GeneIndex
     from genetext.priors import GenePriors
     from genetext.progress import Progress

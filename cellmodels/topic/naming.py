@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellmodels.eval.enrichment import over_representation, read_gene_sets
-from genetext.errors import ModelError
+from cellmodels.eval.enrichment import over_representation
+from genetext.errors import CellsError, ModelError
+from genetext.gene_sets import read_gene_sets
 from genetext.vectors import unit_rows
 
 if TYPE_CHECKING:
     from cellmodels.data.genes import Genes
-    from cellmodels.eval.enrichment import GeneSets
+    from genetext.gene_sets import GeneSets
     from genetext.index import GeneIndex
 
 Floats = NDArray[np.float64]
@@ -99,7 +100,7 @@ def describe(
         table["texts"] = _nearest(points, vectors, words, n_words)
         table["text_z"] = coherence_z(weights, vectors, position, seed=seed)
     if gene_sets is not None:
-        sets = read_gene_sets(gene_sets)
+        sets = read_gene_sets(gene_sets, error=CellsError)
         tops = {row: names[best] for row, best in enumerate(falling[:, :n_named])}
         tested = over_representation(tops, list(names), sets)
         enriched = tested[tested["fdr"] < _SIGNIFICANT]

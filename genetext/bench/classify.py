@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.bench.tasks import HOLDOUT, Task
+from genetext.bench.tasks import Task
 from genetext.errors import BenchError
+from genetext.gene_sets import HOLDOUT
 
 C_VALUES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 _Rows = NDArray[np.int64]

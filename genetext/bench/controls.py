@@ -28,6 +28,7 @@ import pandas as pd
 
 from genetext import disk
 from genetext.bench.methods import Method, of_arrays
+from genetext.encoding.paid import Payment
 from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.text.compose import Template, compose
@@ -141,7 +142,9 @@ def variants(template: Template) -> dict[str, Template]:
     return changed
 
 
-def reencoded(index: GeneIndex, texts: Texts, *, root: Path, progress: Progress | None = None) -> Iterator[Method]:
+def reencoded(
+    index: GeneIndex, texts: Texts, *, root: Path, progress: Progress | None = None, payment: Payment
+) -> Iterator[Method]:
     """Yield an index's own encoder on the texts of each variant that changes any; its vectors come from the store.
 
     Each is an index of its own under `<root>/bench/indices`, so that the next run opens it.
@@ -162,6 +165,9 @@ def reencoded(index: GeneIndex, texts: Texts, *, root: Path, progress: Progress 
             output=root / "bench" / "indices" / f"{index.path.name}-{template.digest[:12]}",
             root=root,
             progress=progress,
+            confirm=payment.confirm,
+            max_cost=payment.max_cost,
+            batch_api=payment.batch_api,
         )
         priors = GenePriors.open(built.index, root=root)
         yield Method(f"{shown}, {label}", priors, priors.fingerprint, control=True)

@@ -1,4 +1,4 @@
-"""The table as a figure: one dot per term, the mean and its interval per method."""
+"""The table as a figure: one dot per term, the mean and its interval per method. And what all figures share."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from genetext import disk
 from genetext.bench.report import Benchmark
 from genetext.errors import BenchError
+from genetext.escape import printable
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -22,26 +23,35 @@ def require(path: Path) -> None:
         raise BenchError('figures need matplotlib: pip install "genetext[plots]"')
 
 
+def literal(text: object) -> str:
+    """Return text from data as matplotlib draws it letter by letter, equations between dollar signs too."""
+    return printable(str(text)).replace("$", r"\$")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure to `path` in the form that its suffix tells."""
+    with disk.atomic_file(path) as handle:
+        figure.savefig(handle, format=path.suffix[1:], dpi=150)
+
+
 def draw(benchmark: Benchmark, path: Path) -> None:
     """Draw a benchmark and write it to `path` (png, pdf, svg)."""
     from matplotlib.figure import Figure
 
     require(path)
-    table, wide = benchmark.table, benchmark.wide
+    table, wide, about = benchmark.table, benchmark.wide, benchmark.about
     figure = Figure(figsize=(8, 1.2 + 0.38 * len(table)), layout="constrained")
     axes: Any = figure.add_subplot()
     jitter = np.random.default_rng(benchmark.seed).uniform(-0.22, 0.22, size=len(wide))
-    for row, one in enumerate(table.itertuples()):
-        colour = "#888888" if one.control else "#1f6fb4"
-        axes.scatter(wide[one.method], row + jitter, s=7, color=colour, alpha=0.45, linewidths=0)
-        axes.plot([one.low, one.high], [row, row], color="black", linewidth=2.4, solid_capstyle="butt")
-        axes.plot([one.auroc], [row], marker="o", markersize=5, color="black")
-        axes.annotate(f"{one.auroc:.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    for y, row in enumerate(table.itertuples()):
+        colour = "#888888" if row.control else "#1f6fb4"
+        axes.scatter(wide[row.method], y + jitter, s=7, color=colour, alpha=0.45, linewidths=0)
+        axes.plot([row.low, row.high], [y, y], color="black", linewidth=2.4, solid_capstyle="butt")
+        axes.plot([row.auroc], [y], marker="o", markersize=5, color="black")
+        axes.annotate(f"{row.auroc:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(0.5, color="#bbbbbb", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(table)), [f"{one.method} ({one.dim})" for one in table.itertuples()], fontsize=8)
+    axes.set_yticks(range(len(table)), [f"{literal(row.method)} ({row.dim})" for row in table.itertuples()], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("AUROC on held-out genes\none dot per term; mean and 95 % interval")
-    about = benchmark.about
-    axes.set_title(f"{about['tasks']}: {about['n_terms']:,} terms, {about['n_genes']:,} genes", fontsize=10)
-    with disk.atomic_file(path) as handle:
-        figure.savefig(handle, format=path.suffix[1:], dpi=150)
+    axes.set_title(f"{literal(about['tasks'])}: {about['n_terms']:,} terms, {about['n_genes']:,} genes", fontsize=10)
+    save(figure, path)

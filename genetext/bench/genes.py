@@ -17,9 +17,11 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
 from genetext.bench.tasks import GeneTasks, Limits, Task
+from genetext.encoding.paid import Payment
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
 from genetext.progress import Progress
+from genetext.provenance import library_versions, source_digest
 from genetext.species import Species
 
 Missing = Literal["drop", "mean"]
@@ -41,6 +43,7 @@ def bench_genes(
     jobs: int = 1,
     root: Path | None = None,
     progress: Progress | None = None,
+    payment: Payment | None = None,
 ) -> Benchmark:
     """Score vectors of genes, and every control beside them, on terms whose members are known.
 
@@ -75,6 +78,8 @@ def bench_genes(
         The cache root.
     progress
         Callback, see `Progress`; it counts scores as `bench`.
+    payment
+        What a paid encoder may be sent for `reencode`. Default: nothing.
 
     Raises
     ------
@@ -110,7 +115,7 @@ def bench_genes(
         if texts.snapshot is None:
             not_measured[f"{index.path.name} on other texts"] = texts.lacking
         else:
-            rows += controls.reencoded(index, texts, root=root, progress=progress)
+            rows += controls.reencoded(index, texts, root=root, progress=progress, payment=payment or Payment())
 
     coverage = [np.intersect1d(asked.gene_ids, row.gene_ids) for row in rows]
     every_one = reduce(np.intersect1d, coverage)
@@ -120,7 +125,7 @@ def bench_genes(
     if not chosen:
         some = [f"{term}: {why}" for term, why in left_out.items()]
         raise BenchError(f"no term of {tasks.name} can be asked: {first_ten(some) or 'it has none'}")
-    decided = {**protocol.to_json(given_splits=asked.given_splits), "missing": missing, "sklearn": _sklearn()}
+    decided = {**protocol.to_json(given_splits=asked.given_splits), "missing": missing}
     scores = _scored(rows, chosen, protocol, decided, jobs=jobs, root=root, progress=progress)
     in_tasks = np.unique(np.concatenate([task.gene_ids for task in chosen]))
     about = {
@@ -142,7 +147,7 @@ def bench_genes(
         "not_measured": not_measured,
     }
     without = [len(asked.gene_ids) - len(one) for one in coverage]
-    return Benchmark(_long(rows, chosen, scores), _listed(rows, without), about, seed)
+    return Benchmark(_long(rows, chosen, scores), about, _listed(rows, without), seed)
 
 
 def _refuse(methods: Sequence[str], *, every: int, control_seeds: int, missing: str) -> None:
@@ -173,13 +178,12 @@ def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
 
 def _resolver(whose: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
     """Return a resolver by the snapshot that an index was built from, else by the newest one."""
-    from genetext.names import Resolver
-    from genetext.names.species_guess import default_snapshot
+    from genetext.names import Resolver, snapshots
 
     snapshot = None
     if indices and whose.tax_id == of_species.tax_id:
         snapshot = controls.Texts.of(indices[0], root=root).snapshot
-    return Resolver(snapshot or default_snapshot(whose, root=root), root=root)
+    return Resolver(snapshot or snapshots.default(whose, root=root), root=root)
 
 
 def _scored(
@@ -196,7 +200,15 @@ def _scored(
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
     by_vectors = {method.fingerprint: method for method in methods}
-    ledgers = {fingerprint: Ledger(root, fingerprint, decided) for fingerprint in by_vectors}
+    conditions = {
+        "protocol": decided,
+        "code": source_digest("genetext"),
+        "libraries": library_versions("numpy", "scipy", "scikit-learn"),
+    }
+    ledgers = {
+        fingerprint: Ledger(root, {**conditions, "vectors": fingerprint}, decode=Score.from_json)
+        for fingerprint in by_vectors
+    }
     open_tasks = {
         fingerprint: [task for task in tasks if task.digest not in ledger.scores]
         for fingerprint, ledger in ledgers.items()
@@ -211,6 +223,11 @@ def _scored(
                     yield delayed(_one)(fingerprint, task, vectors(task.gene_ids), protocol)
 
     waiting: dict[str, dict[str, Score]] = {fingerprint: {} for fingerprint in by_vectors}
+
+    def keep(fingerprint: str) -> None:
+        ledgers[fingerprint].add({digest: score.to_json() for digest, score in waiting[fingerprint].items()})
+        waiting[fingerprint] = {}
+
     try:
         for fingerprint, digest, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work()):
             waiting[fingerprint][digest] = found
@@ -218,12 +235,11 @@ def _scored(
             if progress is not None:
                 progress("bench", done, total)
             if len(waiting[fingerprint]) == len(open_tasks[fingerprint]):
-                ledgers[fingerprint].add(waiting[fingerprint])
-                waiting[fingerprint] = {}
+                keep(fingerprint)
     finally:
         # What a run that was stopped has finished is there for the next one.
-        for fingerprint, scores in waiting.items():
-            ledgers[fingerprint].add(scores)
+        for fingerprint in waiting:
+            keep(fingerprint)
     return [ledgers[method.fingerprint].scores for method in methods]
 
 
@@ -263,9 +279,3 @@ def _listed(methods: Sequence[Method], without: Sequence[int]) -> pd.DataFrame:
         for method, lacking in zip(methods, without, strict=True)
     ]
     return pd.DataFrame(rows).drop_duplicates("method", ignore_index=True)
-
-
-def _sklearn() -> str:
-    from importlib.metadata import version
-
-    return version("scikit-learn")

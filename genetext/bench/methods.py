@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.errors import BenchError
 from genetext.priors import GenePriors
-from genetext.priors.core import fingerprint_of
+from genetext.priors.base import fingerprint_of
 from genetext.vectors import unit_rows
 
 JOIN, POST, WEIGHT = "++", "@", "*"

@@ -1,13 +1,4 @@
-"""Tasks: which genes belong to a term, and which do not.
-
-Three forms are read, plain or gzipped:
-
-=====================  =================================================================================================
-GMT                    `term <tab> description <tab> gene <tab> gene ...`
-table                  columns `term` and `gene` (others are ignored), or two columns without a header
-table with splits      columns `term`, `split`, `gene`, `result`: negatives (`result` 0) and folds are given; the split
-                       called `holdout` is the one that no choice sees
-=====================  =================================================================================================
+"""Tasks: which genes belong to a term, and which do not; from the files that `genetext.gene_sets` reads.
 
 Where a file gives members only, the other genes of the file (the union of its terms) are the negatives: genes that
 somebody annotated with something, so that being studied at all is not what tells them apart.
@@ -17,7 +8,6 @@ where it came first with the folds before the holdout, so that no held-out gene 
 out of a term is left out of it.
 """
 
-import gzip
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,16 +20,11 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.errors import BenchError, first_ten
+from genetext.gene_sets import HOLDOUT, read_terms
 
 if TYPE_CHECKING:
     from genetext.names import MatchReport, Resolver
     from genetext.species import Species
-
-HOLDOUT = -1
-"""In `Task.splits`: held out."""
-
-_HOLDOUT_NAMES = ("holdout", "test")
-_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +164,7 @@ class GeneTasks:
         once = frame.drop_duplicates(["term", "gene_id"]).sort_index().drop(columns="late")
         return cls(
             name=path.name,
-            frame=once.reset_index(drop=True).assign(taken=lambda one: one["term"].isin(taken)),
+            frame=once.reset_index(drop=True).assign(taken=lambda rows: rows["term"].isin(taken)),
             given_splits=given_splits,
             report=report,
             limits=limits or Limits(),
@@ -270,71 +255,3 @@ def _unfit(task: Task) -> str:
         if of_fold.all() or not of_fold.any():
             return f"{'the holdout' if fold == HOLDOUT else f'fold {fold + 1}'} has usable genes of one kind only"
     return ""
-
-
-def read_terms(path: Path) -> tuple[pd.DataFrame, bool]:
-    """Read a file into columns `term`, `gene`, `label`, `split`, and say whether splits were given."""
-    lines = _lines(path)
-    if not lines:
-        raise BenchError(f"{path} is empty: give a GMT, or a table with the columns term and gene")
-    if ".gmt" in path.suffixes[-2:]:
-        return _of_gmt(lines, path), False
-    mark = "\t" if "\t" in lines[0] else ","
-    fields = [[cell.strip() for cell in line.split(mark)] for line in lines]
-    header = [cell.lower().lstrip("#") for cell in fields[0]]
-    width = len(header)
-    if {"term", "gene"} <= set(header):
-        if wrong := [number for number, row in enumerate(fields, 1) if len(row) != width]:
-            raise BenchError(
-                f"{path} has {width} columns, and another number of them in line {first_ten(wrong)}: mend the table"
-            )
-        table = pd.DataFrame(fields[1:], columns=header, dtype=object)
-        if {"split", "result"} <= set(header):
-            return _with_splits(table, path), True
-        return table[["term", "gene"]].assign(label=True, split=0), False
-    if all(len(row) == 2 for row in fields):
-        return pd.DataFrame(fields, columns=["term", "gene"], dtype=object).assign(label=True, split=0), False
-    if mark == "\t" and all(len(row) >= 3 for row in fields):
-        return _of_gmt(lines, path), False
-    raise BenchError(
-        f"{path} is no file of terms: its first line is {lines[0][:80]!r}; give a GMT, a table with the columns term "
-        f"and gene, or one with term, split, gene and result"
-    )
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes()
-        if content.startswith(_MAGIC):
-            content = gzip.decompress(content)
-        text = content.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BenchError(f"cannot read terms from {path}: {error}") from error
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _of_gmt(lines: list[str], path: Path) -> pd.DataFrame:
-    rows, wrong = [], []
-    for number, line in enumerate(lines, 1):
-        term, *rest = line.split("\t")
-        if not rest:
-            wrong.append(number)
-        rows += [(term.strip(), gene.strip()) for gene in rest[1:] if gene.strip()]
-    if wrong or not rows:
-        raise BenchError(f"{path} is no GMT (term, description, genes, with tabs between): see line {first_ten(wrong)}")
-    return pd.DataFrame(rows, columns=["term", "gene"], dtype=object).assign(label=True, split=0)
-
-
-def _with_splits(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    results, splits = table["result"], table["split"]
-    if odd := sorted(set(results) - {"0", "1"}):
-        raise BenchError(f"{path}: result is 1 for a gene of the term and 0 for another, not {first_ten(odd)}")
-    folds = sorted(set(splits) - set(_HOLDOUT_NAMES))
-    if len(folds) == splits.nunique() or len(folds) < 2:
-        raise BenchError(
-            f"{path}: split has to name two folds or more, and a 'holdout'; it has {first_ten(sorted(set(splits)))}"
-        )
-    numbers = {**{fold: number for number, fold in enumerate(folds)}, **dict.fromkeys(_HOLDOUT_NAMES, HOLDOUT)}
-    return table[["term", "gene"]].assign(
-        label=(results == "1").to_numpy(), split=splits.map(numbers).to_numpy(np.int16)
-    )

@@ -5,6 +5,7 @@ usage, found before any work starts.
 """
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -59,4 +60,7 @@ def main() -> None:
     """Run the command line; print an error as one sentence and leave with its exit status."""
     from genetext.cli import console
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names that the terminal's encoding lacks are written out
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(console.run(app, debug="--debug" in sys.argv))

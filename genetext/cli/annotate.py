@@ -118,4 +118,4 @@ def register(app: typer.Typer) -> None:
             console.note(f"{count:>9,} {name}{spoke}", quiet=quiet)
         without = f"{done.n_abstained:,} without a label, " if done.n_abstained else ""
         console.note(f"{adata.n_obs:,} cells, {without}in obs[{key_added}]", quiet=quiet)
-        typer.echo(output)
+        console.line(output)

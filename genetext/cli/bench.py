@@ -1,5 +1,6 @@
 """`genetext bench`: whether the text helps, with controls."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +71,8 @@ def register(app: typer.Typer) -> None:
             int, typer.Option("--control-seeds", min=1, help="Draws of permuted and of random vectors.")
         ] = 3,
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws, negatives and intervals.")] = 0,
+        yes: console.Yes = False,
+        max_cost: console.MaxCost = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
         as_json: console.Json = False,
         tsv: Annotated[
@@ -98,9 +101,10 @@ def register(app: typer.Typer) -> None:
         from genetext.bench.classify import Protocol
         from genetext.bench.genes import bench_genes
         from genetext.bench.tasks import Limits
+        from genetext.encoding.paid import Payment
 
         with console.progress(quiet=quiet) as progress:
-            found = bench_genes(
+            benchmark = bench_genes(
                 tasks,
                 index or [choose(None)],
                 species=species,
@@ -110,6 +114,7 @@ def register(app: typer.Typer) -> None:
                 terms=term,
                 missing=missing,  # type: ignore[arg-type]
                 reencode=reencode,
+                payment=Payment(confirm=console.confirm_cost(yes=yes), max_cost=max_cost),
                 control_seeds=control_seeds,
                 seed=seed,
                 jobs=jobs,
@@ -117,34 +122,26 @@ def register(app: typer.Typer) -> None:
             )
         if tsv is not None:
             with disk.atomic_file(tsv) as handle:
-                handle.write(found.to_tsv().encode())
+                handle.write(benchmark.to_tsv().encode())
         if figure is not None:
-            drawing.draw(found, figure)
-        _show(found, as_json=as_json, quiet=quiet)
+            drawing.draw(benchmark, figure)
+        _show(benchmark, as_json=as_json, quiet=quiet)
 
 
-def _show(found: "Benchmark", *, as_json: bool, quiet: bool) -> None:
+def _show(benchmark: "Benchmark", *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        console.emit(found.to_json())
+        console.emit(benchmark.to_json())
         return
-    console.note(str(found), quiet=quiet)
+    console.note(benchmark, quiet=quiet)
     console.table(
-        found.table,
+        benchmark.table,
         {
             "method": str,
             "dim": str,
-            "auroc": _number,
-            "sd": _number,
-            "low": _number,
-            "high": _number,
-            "fold_auroc": _number,
-            "difference": lambda value: "" if value != value else f"{value:+.3f}",
-            "p": lambda value: "" if value != value else f"{value:.2g}",
-            "n_without": lambda value: f"{value:,}",
+            **dict.fromkeys(("auroc", "sd", "low", "high", "fold_auroc"), console.number),
+            "difference": partial(console.number, form="+.3f"),
+            "p": partial(console.number, form=".2g"),
+            "n_without": "{:,}".format,
             "note": str,
         },
     )
-
-
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.3f}"

@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter("--post changes a prior: name it with --priors")
         default = _QUICK if quick else _FULL
         numbers = default["m"] if m is None else _numbers(m)
-        chosen = [one.strip() for one in models.split(",") if one.strip()]
+        chosen = [name for part in models.split(",") if (name := part.strip())]
         settings = _settings(chosen, setting or [])
         if figure is not None:
             from genetext.bench import figure as drawing
@@ -105,7 +105,7 @@ def register(app: typer.Typer) -> None:
             if priors is not None:
                 opened = GenePriors.open(priors)
                 opened = opened.transform(post) if post else opened
-            found = bench_cells(
+            benchmark = bench_cells(
                 read_h5ad(data),
                 labels,
                 priors=opened,
@@ -128,32 +128,21 @@ def register(app: typer.Typer) -> None:
             )
         if tsv is not None:
             with disk.atomic_file(tsv) as handle:
-                handle.write(found.to_tsv().encode())
+                handle.write(benchmark.to_tsv().encode())
         if figure is not None:
             from cellmodels.eval.bench.figure import draw
 
-            draw(found, figure)
-        _show(found, as_json=as_json, quiet=quiet)
+            draw(benchmark, figure)
+        _show(benchmark, as_json=as_json, quiet=quiet)
 
 
-def _show(found: "CellsBenchmark", *, as_json: bool, quiet: bool) -> None:
+def _show(benchmark: "CellsBenchmark", *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        console.emit(found.to_json())
+        console.emit(benchmark.to_json())
         return
-    console.table(
-        found.table,
-        {
-            "method": str,
-            "control": str,
-            "measure": str,
-            "at": str,
-            "mean": _number,
-            "sd": _number,
-            "low": _number,
-            "high": _number,
-        },
-    )
-    console.note(str(found), quiet=quiet)
+    words = dict.fromkeys(("method", "control", "measure", "at"), str)
+    console.table(benchmark.table, {**words, **dict.fromkeys(("mean", "sd", "low", "high"), console.number)})
+    console.note(benchmark, quiet=quiet)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -178,16 +167,12 @@ def _settings(models: list[str], pairs: list[str]) -> dict[str, dict[str, Any]]:
         if not dot or model not in models:
             raise typer.BadParameter(f"--set {pair}: MODEL.NAME=VALUE, with a model of {', '.join(models)}")
         given.setdefault(model, []).append(rest)
-    found = {}
-    for model, own in given.items():
+    settings = {}
+    for model, assignments in given.items():
         kind = Known(model).entry.load()
         try:
-            found[model] = parse(kind.Config, own)
-            kind(**found[model])
+            settings[model] = parse(kind.Config, assignments)
+            kind(**settings[model])
         except ModelError as error:
             raise typer.BadParameter(f"--set {model}: {error}") from error
-    return found
-
-
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.3f}"
+    return settings

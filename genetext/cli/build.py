@@ -1,6 +1,5 @@
 """`genetext build-index`: from a species to a searchable index, in one command."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +9,7 @@ from genetext.cli import console
 from genetext.cli.fetch import Genes, Offline, Source, Species, gene_list
 
 if TYPE_CHECKING:
-    from genetext.build import Built, Confirm
-    from genetext.encoders.base import EncoderSpec
+    from genetext.build import Built
     from genetext.text.compose import Template
 
 
@@ -67,10 +65,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
         output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the index to this folder.")] = None,
         offline: Offline = False,
-        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")] = False,
-        max_cost: Annotated[
-            float | None, typer.Option("--max-cost", help="Stop before paid calls that would cost more, in USD.")
-        ] = None,
+        yes: console.Yes = False,
+        max_cost: console.MaxCost = None,
         batch_api: Annotated[
             bool,
             typer.Option("--batch-api", help="Paid encoders through the batch service: half the price, up to a day."),
@@ -118,7 +114,8 @@ def register(app: typer.Typer) -> None:
                 output=output,
                 offline=offline,
                 progress=progress,
-                confirm=_ask(yes=yes, max_cost=max_cost, batch_api=batch_api),
+                confirm=console.confirm_cost(yes=yes),
+                max_cost=max_cost,
                 batch_api=batch_api,
                 device=device,
             )
@@ -126,7 +123,7 @@ def register(app: typer.Typer) -> None:
             console.emit(_facts(built))
         else:
             console.note(report(built), quiet=quiet)
-            typer.echo(built.index.path)
+            console.line(built.index.path)
 
 
 def report(built: "Built") -> str:
@@ -184,32 +181,3 @@ def _template(sections: str | None, facts: str | None, ranking: str | None, *, d
     if ranking is not None:
         chosen["ranking"] = tuple(ranking.split(","))
     return Template(**chosen)
-
-
-def _ask(*, yes: bool, max_cost: float | None, batch_api: bool) -> "Confirm":
-    """Return the callback that shows what a paid encoder would cost, and asks."""
-
-    def confirm(spec: "EncoderSpec", missing: dict[str, str]) -> None:
-        from genetext.encoders import openai, openai_batch
-        from genetext.errors import CostLimit, EncoderError
-
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise EncoderError(
-                f"{spec.model} is paid, and OPENAI_API_KEY is not set: put your key there; nothing was sent"
-            )
-        cost = openai.estimate(spec, list(missing.values()), max_cost=max_cost, batch_api=batch_api)
-        console.note(str(cost))
-        waiting = set() if batch_api else openai_batch.under_way(spec.fingerprint) & set(missing)
-        if waiting:
-            console.note(
-                f"{len(waiting):,} of these texts are in a batch that is under way and would be paid twice: "
-                "--batch-api waits for it"
-            )
-        try:
-            agreed = yes or typer.confirm("Go on?", err=True)
-        except typer.Abort:
-            agreed = False
-        if not agreed:
-            raise CostLimit("nothing was sent; pass --yes to go on without the question")
-
-    return confirm

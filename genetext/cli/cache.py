@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         """Print the folder of the cache ($GENETEXT_CACHE, else the platform's)."""
         from genetext.disk import cache_dir
 
-        typer.echo(cache_dir())
+        console.line(cache_dir())
 
     @group.command("list")
     def list_command(as_json: console.Json = False) -> None:
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
         removed = run(dry_run=dry_run)
         for line in removed:
-            typer.echo(line)
+            console.line(line)
         console.note(f"{len(removed)} {'would be ' if dry_run else ''}removed")
 
     @group.command()

@@ -4,17 +4,28 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genetext import escape
+from genetext.escape import json_text, printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from genetext.encoders import Cost
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", help="Stop before paid calls that would cost more, in USD.")
+]
 
 _COUNTED = {
     "encode": "texts",
@@ -25,70 +36,113 @@ _COUNTED = {
     "bench": "scores",
     "fits": "fits",
 }  # everything else is counted in bytes
+# Typer has a Click of its own in some versions: its errors are known by what Typer exports.
+_ClickError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended; Typer leaves with it too
 _STOPPED = "Stopped. What was finished, if anything, is kept: run the same command again to go on from there."
 _WRONG_USAGE = ("SpeciesError", "TextError")
 
 
 def run(app: typer.Typer, *, debug: bool) -> int:
-    """Run `app`; return 0, or 1 after an error, or 2 after wrong usage."""
+    """Run `app`; return its exit status: 0, or 1 after an error, or 2 after wrong usage, each told in one sentence."""
     from genetext.errors import GenetextError
 
     try:
-        app(standalone_mode=True)
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-        if status == _INTERRUPTED:
-            _say(_STOPPED)
-        return status
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _ClickError as error:
+        error.message = printable(str(error.message))
+        error.show()
+        return int(error.exit_code)
     except GenetextError as error:
         if debug:
             raise
         _say(f"Error: {error}")
         return 2 if type(error).__name__ in _WRONG_USAGE else 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _say(_STOPPED)
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if debug:
+    except (OSError, SystemExit) as error:
+        # Typer turns a broken pipe into an exit.
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if isinstance(cause, BrokenPipeError):
+            _discard_stdout()  # its reader (head, less) has seen enough
+            return 0
+        if debug or isinstance(error, SystemExit):
             raise
-        _say(f"Error: {error.strerror or error}: {error.filename}" if error.filename else f"Error: {error}")
+        _discard_stdout()
+        where = f": {error.filename}" if error.filename else " (writing or reading; is the disk of the output full?)"
+        _say(f"Error: {error.strerror or error}{where}")
         return 1
-    return 0
+    if status == _INTERRUPTED:
+        _say(_STOPPED)
+    return status if isinstance(status, int) else 0
 
 
 def emit(value: Any) -> None:
     """Print a JSON value on stdout."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
+    typer.echo(json_text(json.dumps(value, indent=1, ensure_ascii=False, default=_plain)))
 
 
-def table(frame: "pd.DataFrame", columns: dict[str, Callable[[Any], str]]) -> None:
+def line(value: object) -> None:
+    """Print a path or a sentence on stdout; a path that a program reads is printed as it is."""
+    as_is = isinstance(value, Path) and not sys.stdout.isatty()
+    typer.echo(str(value) if as_is else printable(str(value)))
+
+
+def tsv(frame: "pd.DataFrame") -> None:
+    """Print a frame on stdout as tab-separated lines with a header."""
+    typer.echo(escape.tsv(frame), nl=False)
+
+
+def table(frame: "pd.DataFrame", columns: Mapping[str, Callable[[Any], str]]) -> None:
     """Print some columns of a frame on stdout: a table for people on a terminal, tab-separated lines for programs."""
     rows = [[show(row[column]) for column, show in columns.items()] for _, row in frame.iterrows()]
     if not sys.stdout.isatty():
-        typer.echo("\t".join(columns))
-        for row in rows:
-            typer.echo("\t".join(row))
+        for row in [list(columns), *rows]:
+            typer.echo("\t".join(map(escape.cell, row)))
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(Text(column), overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(printable(value)) for value in row))
     Console().print(drawn)
 
 
-def note(text: str, *, quiet: bool = False) -> None:
+def number(value: float, form: str = ".3f") -> str:
+    """Return a number for a table; nothing for NaN."""
+    return "" if value != value else format(value, form)
+
+
+def note(text: object, *, quiet: bool = False) -> None:
     """Say something on stderr, unless quiet."""
     if not quiet:
-        _say(text)
+        _say(str(text))
+
+
+def confirm_cost(*, yes: bool) -> "Callable[[Cost], bool]":
+    """Return a function that shows what a paid encoder would cost, and asks unless `yes`; no answer means no."""
+
+    def confirm(cost: "Cost") -> bool:
+        from genetext.errors import CostLimit
+
+        _say(str(cost))
+        if cost.under_way:
+            _say("--batch-api waits for the batch that is under way")
+        try:
+            agreed = yes or typer.confirm("Go on?", err=True)
+        except typer.Abort:
+            agreed = False
+        if not agreed:
+            raise CostLimit("nothing was sent; pass --yes to go on without the question")
+        return True
+
+    return confirm
 
 
 @contextmanager
@@ -110,9 +164,9 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
             yield _lines()
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as bars:
@@ -120,14 +174,14 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
 
             def report(name: str, done: int, total: int | None) -> None:
                 if name not in tasks:
-                    tasks[name] = bars.add_task(name, total=total, completed=done, rate="")
+                    tasks[name] = bars.add_task(printable(name), total=total, completed=done, rate="")
                 bars.update(tasks[name], completed=done, total=total)
                 speed = bars.tasks[tasks[name]].speed or 0.0
                 bars.update(tasks[name], rate=_rate(name, done, total, speed))
 
             def note_beside(name: str, text: str) -> None:
                 if name in tasks:
-                    bars.update(tasks[name], description=f"{name}, {text}")
+                    bars.update(tasks[name], description=printable(f"{name}, {text}"))
 
             with _beside(note_beside):
                 yield report
@@ -194,7 +248,13 @@ def _logging(*, quiet: bool) -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
+
+
+def _discard_stdout() -> None:
+    """Let what is still to be written to stdout go nowhere, so that Python does not fail on it when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(value: Any) -> Any:

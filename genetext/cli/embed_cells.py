@@ -127,4 +127,4 @@ def register(app: typer.Typer) -> None:
             f"in obsm[X_{key_added}]",
             quiet=quiet,
         )
-        typer.echo(done.path)
+        console.line(done.path)

@@ -43,4 +43,4 @@ def register(app: typer.Typer) -> None:
         """Download an encoder's weights, so that builds work offline later."""
         from genetext import encoders
 
-        typer.echo(encoders.pull(name))
+        console.line(encoders.pull(name))

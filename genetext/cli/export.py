@@ -37,4 +37,4 @@ def register(app: typer.Typer) -> None:
         written = run(opened, path, format=chosen, key=key)
         console.note(f"{len(opened):,} vectors of dimension {opened.dim}")
         for file in written:
-            typer.echo(file)
+            console.line(file)

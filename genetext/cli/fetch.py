@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
             f"{counts['go']:,} GO annotations, {counts['orthologs']:,} ortholog pairs, from {facts['source']['kind']}",
             quiet=quiet,
         )
-        typer.echo(snapshot.path)
+        console.line(snapshot.path)
 
 
 def gene_list(genes: str | None) -> list[str] | None:

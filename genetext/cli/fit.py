@@ -102,7 +102,7 @@ def register(app: typer.Typer) -> None:
         if n_without:
             console.note(f"{n_without:,} cells without a label", quiet=quiet)
         console.note(f"{adata.n_obs:,} cells in obsm[X_{name}]", quiet=quiet)
-        typer.echo(output)
+        console.line(output)
 
 
 class _Models(TyperGroup):
@@ -270,7 +270,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
             f"obs[{name}_cluster], the model in {folder}",
             quiet=quiet,
         )
-        typer.echo(output)
+        console.line(output)
 
     signature = inspect.signature(command)
     shared = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]

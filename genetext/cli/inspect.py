@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
                 raise typer.Exit(1)
             return
         for problem in problems:
-            typer.echo(problem)
+            console.line(problem)
         if problems:
             console.note(f"{len(problems)} problems in {checked} places: build what is damaged again")
             raise typer.Exit(1)

@@ -57,13 +57,13 @@ def register(app: typer.Typer) -> None:
         if as_json and as_tsv:
             raise typer.BadParameter("choose one of --json and --tsv")
         from genetext.errors import TooFewMatched
-        from genetext.names import columns as names
-        from genetext.names.matching import Matched
-        from genetext.names.matching import match as run
+        from genetext.names import MatchReport
+        from genetext.names import match as match_names
+        from genetext.names.columns import read
 
         try:
-            found = run(
-                names.read(data),
+            report = match_names(
+                read(data),
                 species,
                 column=column,
                 to=to,
@@ -74,14 +74,14 @@ def register(app: typer.Typer) -> None:
         except TooFewMatched as error:
             # What a program asked for comes out all the same: it says which names to look at.
             if as_json or as_tsv:
-                assert isinstance(error.report, Matched)
-                _print(error.report if as_json else error.report.report, as_json=as_json)
+                assert isinstance(error.report, MatchReport)
+                _print(error.report, as_json=as_json)
             raise
         if as_json or as_tsv:
-            _print(found if as_json else found.report, as_json=as_json)
-            console.note(str(found), quiet=quiet)
+            _print(report, as_json=as_json)
+            console.note(str(report), quiet=quiet)
         else:
-            typer.echo(str(found))
+            console.line(str(report))
 
     @app.command("priors")
     def priors_command(
@@ -116,12 +116,12 @@ def register(app: typer.Typer) -> None:
         if missing not in ("mask", "zero", "mean", "error"):
             raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
         seeded = parse_control(control)
-        from genetext.names import columns as names
+        from genetext.names.columns import read
         from genetext.priors import GenePriors
         from genetext.priors.anndata import write_h5ad
 
         priors = GenePriors.open(choose(index)).align(
-            names.read(data),
+            read(data),
             missing=missing,  # type: ignore[arg-type]
             orthologs=orthologs,
             species=species,
@@ -143,19 +143,19 @@ def register(app: typer.Typer) -> None:
             written = priors.save(output)
         if as_json:
             console.emit(
-                {**report.to_json(), "description": priors.description, "files": [str(one) for one in written]}
+                {**report.to_json(), "description": priors.description, "files": [str(path) for path in written]}
             )
             return
         console.note(f"{report}\n{priors.description}", quiet=quiet)
         for path in written:
-            typer.echo(path)
+            console.line(path)
 
 
 def _print(report: Any, *, as_json: bool) -> None:
     if as_json:
         console.emit(report.to_json())
     else:
-        typer.echo(report.to_frame().to_csv(sep="\t", index=False, lineterminator="\n"), nl=False)
+        console.tsv(report.to_frame())
 
 
 def parse_control(text: str | None) -> tuple[str, int] | None:

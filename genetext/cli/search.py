@@ -53,27 +53,18 @@ def choose(name: str | None) -> str:
     from genetext.errors import GeneIndexError, first_ten
     from genetext.index import list_indices
 
-    there = list_indices()
-    if not there:
+    indices = list_indices()
+    if not indices:
         raise GeneIndexError("no index was built yet: genetext build-index --species human")
-    whole = [path for path in there if "-genes-" not in path.name] or there
+    whole = [path for path in indices if "-genes-" not in path.name] or indices
     if len(whole) > 1:
         names = [f"{path.parent.name}/{path.name}" for path in whole]
         raise GeneIndexError(f"there are several indices: say which with --index ({first_ten(names)})")
     return str(whole[0])
 
 
-def _show(found: "pd.DataFrame", *, as_json: bool) -> None:
+def _show(genes: "pd.DataFrame", *, as_json: bool) -> None:
     if as_json:
-        console.emit(found.to_dict(orient="records"))
+        console.emit(genes.to_dict(orient="records"))
         return
-    console.table(
-        found,
-        {
-            "symbol": str,
-            "gene_id": str,
-            "score": lambda score: f"{score:.3f}",
-            "source": str,
-            "name": str,
-        },
-    )
+    console.table(genes, {"symbol": str, "gene_id": str, "score": console.number, "source": str, "name": str})

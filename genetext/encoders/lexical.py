@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genetext import disk
-from genetext.encoders.base import WHOLE, Encoded, Encoder, EncoderSpec
+from genetext.encoders.base import WHOLE, Encoded, Encoder, EncoderSpec, Preset
 from genetext.errors import EncoderError, NoDirection, first_ten
 
 #: What may stand in `EncoderSpec.options`, with its defaults.
@@ -41,11 +41,10 @@ OPTIONS: Mapping[str, int] = {
     "iterations": 4,
     "seed": 0,
 }
-PRESETS: Mapping[str, EncoderSpec] = {
-    "lexical": EncoderSpec(
-        kind="lexical", model="tfidf-svd", pooling="none", normalize=True, max_tokens=None, options=dict(OPTIONS)
-    )
-}
+SPEC = EncoderSpec(
+    kind="lexical", model="tfidf-svd", pooling="none", normalize=True, max_tokens=None, options=dict(OPTIONS)
+)
+"""The preset `lexical`."""
 
 _VOCABULARY, _IDF, _COMPONENTS = "vocabulary.json", "idf.npy", "components.npy"
 _BATCH = 1024
@@ -115,9 +114,20 @@ class LexicalEncoder(Encoder):
         The spec asks for something else than this encoder has.
     """
 
-    corpus_bound: ClassVar[bool] = True
+    corpus_bound = True
 
-    def __init__(self, spec: EncoderSpec = PRESETS["lexical"]) -> None:
+    @classmethod
+    def presets(cls) -> Sequence[Preset]:
+        """Return the one that there is."""
+        note = "fitted on the texts of each index; dim is the most it has, fewer where texts are few"
+        return [Preset(name="lexical", spec=SPEC, dim=OPTIONS["dims"], note=note)]
+
+    @classmethod
+    def options(cls, spec: EncoderSpec) -> tuple[str, ...]:  # noqa: ARG003
+        """Return the names in `OPTIONS`."""
+        return tuple(OPTIONS)
+
+    def __init__(self, spec: EncoderSpec = SPEC) -> None:
         if spec.kind != "lexical":
             raise EncoderError(f"the lexical encoder got a spec of kind {spec.kind!r}")
         if unknown := sorted(set(spec.options) - set(OPTIONS)):

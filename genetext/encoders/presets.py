@@ -1,8 +1,8 @@
 """The encoders that the field uses for gene text, each with the pooling that its own authors document."""
 
-from dataclasses import dataclass
+from typing import Any
 
-from genetext.encoders.base import EncoderSpec
+from genetext.encoders.base import EncoderSpec, Preset
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of the weights, as published on the hub."""
@@ -23,170 +23,102 @@ MINILM_FILES = {
 """Of the configuration and tokenizer files, as of the one release of the package (`MINILM_PACKAGE`)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A named transformer encoder.
-
-    Attributes
-    ----------
-    name
-        What is given to `--encoder`.
-    spec
-        The encoder; its `revision` and `precision` are resolved when it is asked for.
-    dim
-        Length of a vector.
-    licence
-        Licence of the weights as their publisher states it.
-    size_mb
-        Download size of the weights in MB (float32).
-    source
-        Where the pooling comes from.
-    note
-        What a user should know before choosing it.
-    """
-
-    name: str
-    spec: EncoderSpec
-    dim: int
-    licence: str
-    size_mb: int
-    source: str
-    note: str = ""
-
-
 _BGE_QUERY = "Represent this sentence for searching relevant passages: "
 _MASKED_LM = "a masked language model without a sentence head: attention-masked mean of the last layer"
 _ST_CONFIG = "sentence-transformers configuration in the repository (modules.json, 1_Pooling)"
+_CENTER = "raw vectors share a large common part: consider --post center"
+
+
+def _preset(
+    name: str,
+    model: str,
+    licence: str,
+    *,
+    dim: int = 768,
+    size_mb: int = 438,
+    source: str = _ST_CONFIG,
+    note: str = "",
+    **spec: Any,
+) -> Preset:
+    made = EncoderSpec(kind="transformer", model=model, **spec)
+    return Preset(name=name, spec=made, dim=dim, licence=licence, size_mb=size_mb, source=source, note=note)
+
 
 _ALL = (
-    Preset(
-        name="minilm",
-        spec=EncoderSpec(
-            kind="transformer",
-            model="sentence-transformers/all-MiniLM-L6-v2",
-            revision=f"sha256:{MINILM_SHA256}",
-            pooling="mean",
-            normalize=True,
-            max_tokens=256,
-        ),
+    _preset(
+        "minilm",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Apache-2.0",
+        revision=f"sha256:{MINILM_SHA256}",
+        normalize=True,
+        max_tokens=256,
         dim=384,
-        licence="Apache-2.0",
         size_mb=91,
-        source=_ST_CONFIG,
         note='works without a hub: pip install "genetext[minilm]"',
     ),
-    Preset(
-        name="biobert",
-        spec=EncoderSpec(kind="transformer", model="dmis-lab/biobert-base-cased-v1.2", pooling="mean"),
-        dim=768,
-        licence="Apache-2.0",
+    _preset(
+        "biobert",
+        "dmis-lab/biobert-base-cased-v1.2",
+        "Apache-2.0",
         size_mb=436,
         source=_MASKED_LM,
-        note="raw vectors share a large common part: consider --post center",
+        note=_CENTER,
     ),
-    Preset(
-        name="scibert",
-        spec=EncoderSpec(kind="transformer", model="allenai/scibert_scivocab_uncased", pooling="mean"),
-        dim=768,
-        licence="Apache-2.0",
+    _preset(
+        "scibert",
+        "allenai/scibert_scivocab_uncased",
+        "Apache-2.0",
         size_mb=442,
         source=_MASKED_LM,
-        note="raw vectors share a large common part: consider --post center",
+        note=_CENTER,
     ),
-    Preset(
-        name="biomedbert",
-        spec=EncoderSpec(
-            kind="transformer", model="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext", pooling="mean"
-        ),
-        dim=768,
-        licence="MIT",
+    _preset(
+        "biomedbert",
+        "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        "MIT",
         size_mb=440,
         source=_MASKED_LM,
-        note="raw vectors share a large common part: consider --post center",
+        note=_CENTER,
     ),
-    Preset(
-        name="pubmedbert",
-        spec=EncoderSpec(kind="transformer", model="NeuML/pubmedbert-base-embeddings", pooling="mean"),
-        dim=768,
-        licence="Apache-2.0",
-        size_mb=438,
-        source=_ST_CONFIG,
-        note="PubMedBERT tuned on sentence pairs",
-    ),
-    Preset(
-        name="medcpt",
-        spec=EncoderSpec(
-            kind="transformer",
-            model="ncbi/MedCPT-Article-Encoder",
-            pooling="cls",
-            query_model="ncbi/MedCPT-Query-Encoder",
-            options={"query_max_tokens": 64},
-        ),
-        dim=768,
-        licence="public domain",
-        size_mb=438,
+    _preset("pubmedbert", "NeuML/pubmedbert-base-embeddings", "Apache-2.0", note="PubMedBERT tuned on sentence pairs"),
+    _preset(
+        "medcpt",
+        "ncbi/MedCPT-Article-Encoder",
+        "public domain",
+        pooling="cls",
+        query_model="ncbi/MedCPT-Query-Encoder",
+        options={"query_max_tokens": 64},
         source="model card: last_hidden_state[:, 0, :], articles and queries by two encoders",
         note="queries go through an encoder of their own; an index compares by cosine, the authors by inner product",
     ),
-    Preset(
-        name="sapbert",
-        spec=EncoderSpec(kind="transformer", model="cambridgeltl/SapBERT-from-PubMedBERT-fulltext", pooling="cls"),
-        dim=768,
-        licence="MIT",
-        size_mb=438,
+    _preset(
+        "sapbert",
+        "cambridgeltl/SapBERT-from-PubMedBERT-fulltext",
+        "MIT",
+        pooling="cls",
         source="authors' README: [CLS] of the last layer, before the pooler",
         note="trained on entity names of up to 25 tokens, not on summaries",
     ),
-    Preset(
-        name="biolord",
-        spec=EncoderSpec(kind="transformer", model="FremyCompany/BioLORD-2023", pooling="mean"),
-        dim=768,
-        licence="UMLS and SNOMED CT terms (ihtsdo-and-nlm-licences)",
-        size_mb=438,
-        source=_ST_CONFIG,
+    _preset(
+        "biolord",
+        "FremyCompany/BioLORD-2023",
+        "UMLS and SNOMED CT terms (ihtsdo-and-nlm-licences)",
         note="check the terms of its training data before redistributing vectors",
     ),
-    Preset(
-        name="mpnet",
-        spec=EncoderSpec(
-            kind="transformer",
-            model="sentence-transformers/all-mpnet-base-v2",
-            pooling="mean",
-            normalize=True,
-            max_tokens=384,
-        ),
-        dim=768,
-        licence="Apache-2.0",
-        size_mb=438,
-        source=_ST_CONFIG,
-    ),
-    Preset(
-        name="bge-small",
-        spec=EncoderSpec(
-            kind="transformer",
-            model="BAAI/bge-small-en-v1.5",
+    _preset("mpnet", "sentence-transformers/all-mpnet-base-v2", "Apache-2.0", normalize=True, max_tokens=384),
+    *(
+        _preset(
+            f"bge-{size}",
+            f"BAAI/bge-{size}-en-v1.5",
+            "MIT",
+            dim=dim,
+            size_mb=size_mb,
             pooling="cls",
             normalize=True,
             query_prefix=_BGE_QUERY,
-        ),
-        dim=384,
-        licence="MIT",
-        size_mb=133,
-        source=_ST_CONFIG + "; the query instruction from the model card",
-    ),
-    Preset(
-        name="bge-base",
-        spec=EncoderSpec(
-            kind="transformer",
-            model="BAAI/bge-base-en-v1.5",
-            pooling="cls",
-            normalize=True,
-            query_prefix=_BGE_QUERY,
-        ),
-        dim=768,
-        licence="MIT",
-        size_mb=438,
-        source=_ST_CONFIG + "; the query instruction from the model card",
+            source=_ST_CONFIG + "; the query instruction from the model card",
+        )
+        for size, dim, size_mb in (("small", 384, 133), ("base", 768, 438))
     ),
 )
 

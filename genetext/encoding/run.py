@@ -6,7 +6,8 @@ one finds that plan and goes on with the same batches, not with a new division o
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.base import Encoded, Encoder
+from genetext.encoding import batches
+from genetext.encoding.paid import Payment, require
 from genetext.encoding.store import VectorStore
 from genetext.errors import StoreError, first_ten
 from genetext.progress import Progress
+
+_log = logging.getLogger("genetext")
 
 _ROWS_PER_WRITE = 512
 
@@ -44,7 +49,8 @@ def encode(
     digests: Sequence[str],
     *,
     store: VectorStore,
-    journals: Path,
+    root: Path,
+    payment: Payment | None = None,
     progress: Progress | None = None,
 ) -> Encoding:
     """Return the vectors of distinct texts: from the store where it has them, else encoded and stored.
@@ -57,47 +63,78 @@ def encode(
         Distinct, non-empty texts and their sha256.
     store
         Where vectors are kept by (text digest, encoder fingerprint).
-    journals
-        Folder for plans of runs that are under way.
+    root
+        The cache root, for plans of runs and ledgers of batches that are under way.
+    payment
+        What a paid encoder may be sent. Default: nothing.
     progress
         Told `("encode", texts done, texts in all)`.
+
+    Raises
+    ------
+    CostLimit
+        The encoder is paid, texts have no vector yet, and `payment` does not allow to send them.
     """
     if encoder.corpus_bound:
         return _encode_corpus(encoder, texts, progress)
     fingerprint = encoder.spec.fingerprint
     store.note(fingerprint, encoder.spec.to_json())
-    journal = journals / f"{disk.sha256_json([fingerprint, *sorted(digests)])}.json"
-    position = {digest: row for row, digest in enumerate(digests)}
     # Read, not just looked up: a vector that was damaged on the disk counts as missing, and is made again.
     stored = store.read(fingerprint, digests)
-    found, n_made = stored.found, 0
-    if not found.all():
-        done = int(found.sum())
-        batches = [
-            np.array([position[digest] for digest in batch], np.int64)
-            for batch in _planned(encoder, texts, digests, found, journal)
-        ]
-        open_batches = [batch for batch in batches if not found[batch].all()]
-        if not encoder.batch_matters:
-            open_batches = [batch[~found[batch]] for batch in open_batches]
-        _tell(progress, done, len(texts))
-        for rows, encoded in _gathered(encoder.stream(texts, open_batches), 1 if encoder.paid else _ROWS_PER_WRITE):
-            store.write(
-                fingerprint,
-                [digests[row] for row in rows.tolist()],
-                encoded.vectors,
-                encoded.n_tokens,
-                encoded.cut,
-            )
-            n_made += len(rows)
-            done += int((~found[rows]).sum())
-            _tell(progress, done, len(texts))
+    n_missing = int((~stored.found).sum())
+    if n_missing and encoder.paid:
+        payment = payment or Payment()
+        _gate(encoder, texts, digests, stored.found, root, payment)
+        if payment.batch_api:
+            batches.fill(encoder, texts, digests, store=store, root=root, progress=progress)
+            stored = store.read(fingerprint, digests)
+    if not stored.found.all():
+        _encode_missing(encoder, texts, digests, stored.found, store, root, progress)
         stored = store.read(fingerprint, digests)
         if not stored.found.all():
             lost = [digests[row][:12] for row in np.flatnonzero(~stored.found).tolist()]
             raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
-        journal.unlink(missing_ok=True)
-    return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_made)
+    return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_missing)
+
+
+def _gate(
+    encoder: Encoder,
+    texts: Sequence[str],
+    digests: Sequence[str],
+    stored: NDArray[np.bool_],
+    root: Path,
+    payment: Payment,
+) -> None:
+    missing = np.flatnonzero(~stored).tolist()
+    waiting = set() if payment.batch_api else batches.under_way(encoder.spec.fingerprint, root=root)
+    n_waiting = sum(digests[row] in waiting for row in missing)
+    require(encoder, [texts[row] for row in missing], payment, under_way=n_waiting)
+
+
+def _encode_missing(
+    encoder: Encoder,
+    texts: Sequence[str],
+    digests: Sequence[str],
+    stored: NDArray[np.bool_],
+    store: VectorStore,
+    root: Path,
+    progress: Progress | None,
+) -> None:
+    """Encode by plan what is not stored, and store each piece of it as soon as it is there."""
+    fingerprint = encoder.spec.fingerprint
+    journal = root / "journals" / f"{disk.sha256_json([fingerprint, *sorted(digests)])}.json"
+    plan = [batch for batch in _planned(encoder, texts, digests, stored, journal) if not stored[batch].all()]
+    if not encoder.batch_matters:
+        plan = [batch[~stored[batch]] for batch in plan]
+    done = int(stored.sum())
+    _tell(progress, done, len(texts))
+    for rows, encoded in _gathered(encoder.stream(texts, plan), 1 if encoder.paid else _ROWS_PER_WRITE):
+        store.write(
+            fingerprint, [digests[row] for row in rows.tolist()], encoded.vectors, encoded.n_tokens, encoded.cut
+        )
+        done += int((~stored[rows]).sum())
+        _tell(progress, done, len(texts))
+    journal.unlink(missing_ok=True)
 
 
 def _gathered(
@@ -131,19 +168,33 @@ def _together(parts: Sequence[tuple[NDArray[np.int64], Encoded]]) -> tuple[NDArr
 
 
 def _planned(
-    encoder: Encoder, texts: Sequence[str], digests: Sequence[str], found: NDArray[np.bool_], journal: Path
-) -> list[list[str]]:
-    """Return the batches, as digests, of this run or of the killed one that it continues."""
+    encoder: Encoder, texts: Sequence[str], digests: Sequence[str], stored: NDArray[np.bool_], journal: Path
+) -> list[NDArray[np.int64]]:
+    """Return the batches, as rows, of this run or of the killed one that it continues."""
+    missing = np.flatnonzero(~stored).tolist()
     if journal.exists():
-        batches: list[list[str]] = json.loads(journal.read_text())
-        planned = {digest for batch in batches for digest in batch}
-        if all(digest in planned for digest, there in zip(digests, found, strict=True) if not there):
-            return batches
-    missing = np.flatnonzero(~found).tolist()
-    plan = encoder.plan([texts[row] for row in missing])
-    batches = [[digests[missing[member]] for member in batch.tolist()] for batch in plan]
-    disk.write_json(journal, batches)
-    return batches
+        plan = _read_journal(journal, {digest: row for row, digest in enumerate(digests)})
+        if set(missing) <= {row for batch in plan for row in batch.tolist()}:
+            return plan
+    plan = [np.array(missing, np.int64)[batch] for batch in encoder.plan([texts[row] for row in missing])]
+    disk.write_json(journal, [[digests[row] for row in batch.tolist()] for batch in plan])
+    return plan
+
+
+def _read_journal(path: Path, position: Mapping[str, int]) -> list[NDArray[np.int64]]:
+    """Read the plan of a killed run; one that is damaged is named and set aside, and what is left is planned anew."""
+    try:
+        batches = json.loads(path.read_text(encoding="utf-8"))
+        plan = [np.array([position[digest] for digest in batch], np.int64) for batch in batches if batch]
+        if sum(map(len, plan)) == len({row for batch in plan for row in batch.tolist()}):
+            return plan
+        reason = "a text stands in it twice"
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    _log.warning("%s, the plan of an earlier run, is damaged (%s): set aside as %s", path, reason, aside.name)
+    return []
 
 
 def _encode_corpus(encoder: Encoder, texts: Sequence[str], progress: Progress | None) -> Encoding:

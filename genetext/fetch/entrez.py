@@ -180,6 +180,7 @@ class _Search:
         self.records: dict[int, Record] = {}
         self.ensembl: dict[int, list[str]] = {}
         self.not_found: dict[str, str] = {}
+        self.cased: dict[str, list[str]] = {}  # name that nobody has -> what NCBI has in another letter case
         self.retired: dict[int, tuple[int, str]] = {}  # old GeneID -> what took its place, and its symbol
 
     def batch(self, names: Sequence[str]) -> None:
@@ -235,10 +236,13 @@ class _Search:
     def by_symbol(self, names: Sequence[str]) -> None:
         left = self._match(names, "Preferred Symbol", lambda record: (record.symbol,))
         left = self._match(left, "Gene Name", lambda record: record.synonyms)
-        self.not_found |= {name: "unknown name" for name in left if name not in self.not_found}
+        for name in left:
+            cased = self.cased.get(name)
+            reason = f"letter case: differs in letter case from {first_ten(cased)}" if cased else "unknown name"
+            self.not_found.setdefault(name, reason)
 
     def _match(self, names: Sequence[str], in_field: str, names_of: Callable[[Record], Sequence[str]]) -> list[str]:
-        """Take the names that exactly one gene has in a field (letter case decides only where it must)."""
+        """Take the names that exactly one gene has in a field, in their letter case, which NCBI's search disregards."""
         asked = [name for name in names if name not in self.not_found and _quotable(name)]
         terms = [f'"{_quotable(name)}"[{in_field}]' for name in asked]
         if not terms:
@@ -246,11 +250,7 @@ class _Search:
         found = self.search(f"({' OR '.join(terms)})")
         left = []
         for name in names:
-            hits = [uid for uid, record in found.items() if name in names_of(record)] or [
-                uid
-                for uid, record in found.items()
-                if name.casefold() in {other.casefold() for other in names_of(record)}
-            ]
+            hits = [uid for uid, record in found.items() if name in names_of(record)]
             if len(hits) == 1:
                 self.records[hits[0]] = found[hits[0]]
             elif hits:
@@ -258,6 +258,8 @@ class _Search:
                 self.not_found[name] = f"ambiguous: {told}"
             else:
                 left.append(name)
+                known = [other for record in found.values() for other in names_of(record)]
+                self.cased.setdefault(name, []).extend(o for o in known if o.casefold() == name.casefold())
         return left
 
     def search(self, term: str, *, tax_id: int | None = None) -> dict[int, Record]:

@@ -4,8 +4,10 @@ Symbols, former symbols, synonyms, Ensembl gene ids and GeneIDs may stand mixed 
 network: what a snapshot of the species says is what counts.
 """
 
+from genetext.names.matching import match
+from genetext.names.options import NameOptions
 from genetext.names.report import MatchReport
 from genetext.names.resolver import Resolver, Resolvers, resolve
 from genetext.names.tables import STATUSES
 
-__all__ = ["STATUSES", "MatchReport", "Resolver", "Resolvers", "resolve"]
+__all__ = ["STATUSES", "MatchReport", "NameOptions", "Resolver", "Resolvers", "match", "resolve"]

@@ -1,9 +1,9 @@
-"""Where people keep the names of genes: `var_names`, a column of `var`, or the `var` of `.raw`.
+"""Where people keep the names of genes: `var_names`, a column of `var`, the `var` of `.raw`, or a text file.
 
 This module only finds lists of names. Which of them means genes is for the resolver to tell.
 """
 
-import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from genetext.errors import ResolveError, first_ten
+from genetext.names import rules, textfile
 
 COLUMNS = (
     *("gene_symbols", "gene_symbol", "feature_name", "gene_name", "gene_names", "gene_short_name"),
@@ -27,6 +28,8 @@ _NUMBERED = frozenset(column for column in COLUMNS if column.startswith(("ncbi",
 _SMALL = 100_000
 # So many small numbers in order are no accident in a column, and so many in any order none anywhere.
 _RUN, _MANY = 10, 20
+# What R and Python call columns and rows that have no names.
+_COUNTED = re.compile(r"(?:(?P<prefix>X|V|gene|feature|row|var)[-_. ]?)?(?P<number>\d+)(?:\.0+)?", re.ASCII | re.I)
 
 
 @dataclass(frozen=True)
@@ -77,23 +80,23 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
     else:
         if column is not None:
             raise ResolveError(f"a list of names has no column {column!r}")
-        given = strings(data)
-        if _is_counter(given, run=None):
+        names = strings(data)
+        if is_counter(names, run=None):
             raise ResolveError(
-                f"the names are the numbers {_range(given)} in order: they count genes and are no names. If they are "
+                f"the names are the numbers {_range(names)} in order: they count genes and are no names. If they are "
                 f"NCBI GeneIDs all the same, write them as GeneID:1"
             )
-        return [NameColumn("names", given)]
+        return [NameColumn("names", names)]
     if column is not None:
         return [_named(var, column)]
-    found = list(_of_frame(var, ""))
+    columns = list(_of_frame(var, ""))
     if raw is not None:
-        found += _of_raw(raw.var, var)
-    usable = [one for one in found if not _is_counter(one.names, run=_run(one))]
+        columns += _of_raw(raw.var, var)
+    usable = [column for column in columns if not is_counter(column.names, run=_run(column))]
     if usable or not len(var):
         return usable or [NameColumn("var_names", [])]
     raise ResolveError(
-        f"var_names are the numbers {_range(strings(var.index))}, which may only count the genes, and var has no "
+        f"var_names are the numbers {_range(columns[0].names)}, which may only count the genes, and var has no "
         f"column with names (it has {first_ten(list(var.columns)) or 'none'}): put the names into var_names, or say "
         f"which column has them (column='var_names' if these are NCBI GeneIDs)"
     )
@@ -112,8 +115,8 @@ def read(path: Path) -> Any:
     Parameters
     ----------
     path
-        `.h5ad` or `.zarr`: a stand-in for the AnnData with `var`, `var_names` and `raw`; anything else: text with a
-        gene name first on each line, in quotes or not (what stands after a tab or a comma is not read).
+        `.h5ad` or `.zarr`: a stand-in for the AnnData with `var`, `var_names` and `raw`; anything else: text as
+        `textfile.read` takes it, a list of names or a table with a header.
 
     Raises
     ------
@@ -123,14 +126,7 @@ def read(path: Path) -> Any:
     if not path.exists():
         raise ResolveError(f"there is no {path}")
     if path.suffix not in {".h5ad", ".zarr"}:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (UnicodeDecodeError, OSError) as error:
-            raise ResolveError(f"{path} is neither h5ad nor zarr nor a text of gene names: {error}") from error
-        try:
-            return [_first_field(line) for line in lines if line.strip()]
-        except csv.Error as error:
-            raise ResolveError(f"{path} is no text of gene names: {error}") from error
+        return textfile.read(path, is_name_column=lambda name: name.lower() in COLUMNS, is_counter=_counts_rows)
     from anndata.io import read_elem
 
     try:
@@ -171,28 +167,30 @@ class _Named:
 def _of_frame(var: pd.DataFrame, prefix: str) -> Iterator[NameColumn]:
     if not prefix:
         yield NameColumn("var_names", strings(var.index))
-    by_lower = {str(column).lower(): column for column in reversed(var.columns)}
-    for known in COLUMNS:
-        if known in by_lower:
-            column = by_lower[known]
-            yield NameColumn(f"{prefix}var[{column!r}]", strings(var[column]), known in _NUMBERED)
+    labels = [str(label) for label in var.columns]
+    first = {label.lower(): place for place, label in reversed(list(enumerate(labels)))}
+    for name in COLUMNS:
+        if name in first:
+            place = first[name]
+            yield NameColumn(f"{prefix}var[{labels[place]!r}]", strings(var.iloc[:, place]), name in _NUMBERED)
 
 
 def _of_raw(raw_var: pd.DataFrame, var: pd.DataFrame) -> list[NameColumn]:
     """Return the columns of `.raw` that say more of the genes in `var`, put into the order of `var`."""
     if not raw_var.index.is_unique or not var.index.isin(raw_var.index).all():
         return []
-    there = {str(column).lower() for column in var.columns}
-    extra = raw_var.loc[var.index, [column for column in raw_var.columns if str(column).lower() not in there]]
+    known = {str(column).lower() for column in var.columns}
+    extra = raw_var.loc[var.index, [str(column).lower() not in known for column in raw_var.columns]]
     return list(_of_frame(extra, "raw."))
 
 
 def _named(var: pd.DataFrame, column: str) -> NameColumn:
     if column == "var_names":
         return NameColumn(column, strings(var.index))
-    if column not in var.columns:
+    places = np.flatnonzero(np.asarray(var.columns, object) == column)
+    if not len(places):
         raise ResolveError(f"var has no column {column!r}: it has {first_ten(list(var.columns)) or 'none'}")
-    return NameColumn(f"var[{column!r}]", strings(var[column]), str(column).lower() in _NUMBERED)
+    return NameColumn(f"var[{column!r}]", strings(var.iloc[:, places[0]]), str(column).lower() in _NUMBERED)
 
 
 def _run(column: NameColumn) -> int | None:
@@ -202,35 +200,56 @@ def _run(column: NameColumn) -> int | None:
     return 2 if column.label == "var_names" else _RUN
 
 
-def _is_counter(names: Sequence[str], *, run: int | None) -> bool:
-    """Whether the names may only count the genes, or some of them; most small numbers would pass for NCBI GeneIDs."""
-    plain = [name.removesuffix(".0") for name in names]
-    if not plain or not all(name.isascii() and name.isdigit() for name in plain):
+def is_counter(names: Sequence[str], *, run: int | None) -> bool:
+    """Whether names may only count the genes, or some of them; most small numbers would pass for NCBI GeneIDs.
+
+    Parameters
+    ----------
+    names
+        Missing values among them do not matter, nor do suffixes that made them unique, nor `X`, `V`, `gene` and the
+        like before each number.
+    run
+        So many small numbers in order, with gaps, are a counter too. None: only numbers without gaps from 0, or ten of
+        them from 1.
+    """
+    given = dict.fromkeys(name for name in names if not rules.is_missing(name))
+    matches = [_COUNTED.fullmatch(name) for name in given if rules.without_suffix(name) not in given]
+    if not matches or None in matches or len(prefixes := {match["prefix"] for match in matches if match}) > 1:
         return False
     # Not as numbers of a fixed size: a digit string may have any length.
-    numbers = [int(name) if len(name) < 10 else _SMALL for name in plain]
-    first = numbers[0]
-    if numbers == list(range(first, first + len(numbers))) and (first == 0 or (first == 1 and len(numbers) >= _RUN)):
-        return True
-    if run is None or max(numbers) >= _SMALL:
+    numbers = [int(match["number"]) if len(match["number"]) < 10 else _SMALL for match in matches if match]
+    distinct = list(dict.fromkeys(numbers))
+    first, n = distinct[0], len(distinct)
+    if distinct == list(range(first, first + n)) and (first == 0 or (first == 1 and n >= _RUN)):
+        return prefixes == {None} or n >= _RUN
+    if run is None or prefixes != {None} or max(distinct) >= _SMALL:
         return False
-    in_order = all(one < other for one, other in pairwise(numbers))
-    return len(numbers) >= (run if in_order else _MANY)
+    in_order = all(number < following for number, following in pairwise(distinct))
+    return n >= (run if in_order else _MANY)
+
+
+def _counts_rows(names: Sequence[str]) -> bool:
+    """Whether a column of a table beside others counts its rows: then even two numbers do."""
+    numbers = [name.removesuffix(".0") for name in names]
+    first = next(iter(numbers), "")
+    if first not in {"0", "1"}:
+        return False
+    return numbers == [str(number) for number in range(int(first), int(first) + len(numbers))]
 
 
 def _range(names: Sequence[str]) -> str:
-    numbers = [int(float(name)) for name in names]
+    numbers = [int(match["number"]) for name in names if (match := _COUNTED.fullmatch(name))]
     return f"{min(numbers):,} to {max(numbers):,}"
-
-
-def _first_field(line: str) -> str:
-    """Return what stands before the first tab, else comma; a line at a time, since a stray quote may open any."""
-    return next(csv.reader([line], delimiter="\t" if "\t" in line else ","))[0].strip()
 
 
 def _string(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.decode(errors="replace").strip()
+        return value.decode(errors="backslashreplace").strip()
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+        value = int(value)
+    try:
+        text = str(value).strip()
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return hex(value)
+    # Halves of a character have no place in any file.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

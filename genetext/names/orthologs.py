@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from genetext.errors import ResolveError
-from genetext.names import species_guess as guess
+from genetext.names import snapshots
 from genetext.species import HUMAN, Species
 from genetext.text.snapshot import Snapshot
 
@@ -29,7 +30,9 @@ class Orthologs:
     several: Mapping[int, tuple[Gene, ...]]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, to: Species, *, target: Snapshot | None = None) -> "Orthologs":
+    def of(
+        cls, snapshot: Snapshot, to: Species, *, target: Snapshot | None = None, root: Path | None = None
+    ) -> "Orthologs":
         """Read the orthologs from the species of a snapshot to another species.
 
         Parameters
@@ -40,6 +43,8 @@ class Orthologs:
             Human; or any species with a snapshot, where `snapshot` is human.
         target
             The snapshot of `to`. Default: the newest one, else the facts.
+        root
+            The cache root. Default: `disk.cache_dir()`.
 
         Raises
         ------
@@ -51,10 +56,10 @@ class Orthologs:
             pairs = snapshot.frame("orthologs", columns=columns)
             genes, others, symbols = pairs["gene_id"], pairs["human_gene_id"], pairs["human_symbol"]
         elif snapshot.species.tax_id == HUMAN.tax_id:
-            there = target or guess.default_snapshot(to)
-            pairs = there.frame("orthologs", columns=columns)
+            target = target or snapshots.default(to, root=root)
+            pairs = target.frame("orthologs", columns=columns)
             genes, others = pairs["human_gene_id"], pairs["gene_id"]
-            symbols = others.map(there.genes.set_index("gene_id")["symbol"])
+            symbols = others.map(target.genes.set_index("gene_id")["symbol"])
         else:
             raise ResolveError(
                 f"there are no orthologs from {snapshot.species.name} to {to.name}: NCBI relates each species to human "
@@ -65,11 +70,11 @@ class Orthologs:
                 f"the snapshot holds no orthologs between {snapshot.species.name} and {to.name}: fetch the species "
                 f"from NCBI with gene_orthologs.gz"
             )
-        table = pd.DataFrame({"gene": genes, "other": others, "symbol": symbols, "one": pairs["one_to_one"]})
+        table = pd.DataFrame({"gene": genes, "other": others, "symbol": symbols, "single": pairs["one_to_one"]})
         single: dict[int, Gene] = {}
         several: dict[int, tuple[Gene, ...]] = {}
-        for gene, other, symbol, one in zip(*(table[column].tolist() for column in table), strict=True):
-            if one:
+        for gene, other, symbol, is_single in zip(*(table[column].tolist() for column in table), strict=True):
+            if is_single:
                 single[gene] = (other, symbol)
             else:
                 several[gene] = (*several.get(gene, ()), (other, symbol))

@@ -1,11 +1,12 @@
-"""Names that are not in the tables as they are written: what they were before something happened to them."""
+"""Names that are not in the tables as they are written: what they were before something happened to them.
+
+Everything here goes by the letters of a name alone; what needs the names of a species is in `lookup`.
+"""
 
 import datetime
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-
-from genetext.names.tables import PREVIOUS, SYMBOL, Tables, fold
 
 #: Ensembl's prefixes of gene ids, by species (Ensembl's list of species, and FlyBase's and WormBase's ids).
 ENSEMBL_PREFIXES = {
@@ -27,34 +28,98 @@ ENSEMBL_PREFIXES = {
     "FBgn": "fruit-fly",
     "WBGene": "worm",
 }
-_GENOMES = {
-    **dict.fromkeys(("grch", "hg"), "human"),
-    **dict.fromkeys(("grcm", "mm"), "mouse"),
-    **dict.fromkeys(("mratbn", "rnor", "rn"), "rat"),
-    **dict.fromkeys(("grcz", "danrer"), "zebrafish"),
-    **dict.fromkeys(("bdgp", "dm"), "fruit-fly"),
+# How the names of assemblies begin, and of which species they are.
+_ASSEMBLIES = {
+    r"GRCh3[78]|hg(?:1[6-9]|38)": "human",
+    r"GRCm3[89]|mm(?:[89]|10|39)": "mouse",
+    r"mRatBN7|Rnor_?6|rn[4-7]": "rat",
+    r"GRCz1[01]|danRer\d\d?": "zebrafish",
+    r"BDGP\d\d?|dm[36]": "fruit-fly",
 }
-_GENOME = re.compile(
-    r"(?P<genome>(?P<kind>grch|hg|grcm|mm|mratbn|rnor|rn|grcz|danrer|bdgp|dm)[\d.]+\w*?)_+(?P<rest>.+)", re.I
+_GENOMES = tuple(
+    # Seurat writes a dash for each underscore: `mm10___Trp53` is `mm10---Trp53` there.
+    (re.compile(rf"(?P<genome>(?:{begin})(?:\.\d+|\.?p\d+)?)[-_]+(?P<rest>.+)", re.IGNORECASE), species)
+    for begin, species in _ASSEMBLIES.items()
 )
 _LABELLED_ID = re.compile(r"(?:gene_?id|entrez(?:_?id)?|ncbi_?gene|ncbi)[:_ ]\s*(\d+)", re.I)
 _DECIMAL_ID = re.compile(r"(\d+)\.0+")
 _LOC = re.compile(r"LOC(\d+)")
+_ENSEMBL_ID = r"(?:ENS[A-Z]{0,6}?G|FBgn|WBGene)\d{5,}"
 _ENSEMBL = re.compile(r"(?P<prefix>ENS[A-Z]{0,6}?G|FBgn|WBGene)(?P<digits>\d{5,})(?P<version>\.\d+)?(?P<par>_PAR_Y)?")
-_ENSEMBL_PRODUCT = re.compile(r"ENS[A-Z]{0,6}?(?P<kind>[TPE])\d{11}(\.\d+)?")
-_SPIKE_IN = re.compile(r"ERCC-\d{5}")
+_ENSEMBL_ON_Y = re.compile(r"ENSGR(\d{10})(?:\.\d+)?")
 _SUFFIX = re.compile(r"(?P<base>.+?)[-.](?P<number>\d{1,2})")
-_CLONE = re.compile(
-    r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
-    r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+|(?:BC|AI|AK)\d{6}"
-    r"|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+"
-)
 _SEPARATOR = re.compile(r"\s*(?:///|[|;,])\s*")
-_R_FORBIDS = re.compile(r"[^A-Za-z0-9._]")
-_SCIENTIFIC = re.compile(r"\d(?:\.\d+)?E\+\d+", re.I)
+_SYMBOL_AND_ID = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"(?P<first>{_ENSEMBL_ID}(?:\.\d+)?)[-_:/ ]+(?P<second>.+)",
+        rf"(?P<first>.+?)[-_:/ ]+(?P<second>{_ENSEMBL_ID}(?:\.\d+)?)",
+        rf"(?P<first>.+?)\s*\((?P<second>{_ENSEMBL_ID}(?:\.\d+)?|(?:[A-Za-z_]+[: ] ?)?\d+)\)",
+    )
+)
+_LONGEST = 100  # of a symbol and an id in one name
+
+# Null as Python, R, Julia, SQL, VCF and spreadsheets write it, made unique or not (`NA.1`, `nan-2`).
+_MISSING = re.compile(
+    r"(?:na|n/a|#n/a|nan|(?-i:NaT)|none|null|nil|<na>|missing|nothing|[?]+|#(?:name|ref|value|div/0|num|null)[?!])?"
+    r"[-._]*(?:[-._]\d+)*",
+    re.IGNORECASE,
+)
+_MISSING_BEGIN, _MISSING_LENGTH = frozenset("nNmM-._?#<"), 20
+
+# Names that are no genes by their form: the reason, the form, and what it is in a sentence. The first one counts.
+_FORMS = tuple(
+    (reason, re.compile(pattern, flags), note)
+    for reason, pattern, flags, note in (
+        ("spike-in", r"ERCC[-_.]\d{5}", 0, "an ERCC spike-in control, no gene"),
+        ("spreadsheet number", r"\d(?:\.\d+)?E\+\d+", re.I, "a number that a spreadsheet made of the name of a clone"),
+        (
+            "no gene id",
+            r"ENS[A-Z]{0,6}?[TPE]R?\d{10,11}(?:\.\d+)?",
+            0,
+            "an Ensembl id of a transcript, protein or exon: give ids of genes",
+        ),
+        (
+            "no gene id",
+            r"[NX][MRP]_\d{6,9}(?:\.\d+)?",
+            0,
+            "a RefSeq id of a transcript or protein: give symbols or ids of genes",
+        ),
+        (
+            "other database",
+            r"(?:HGNC|MGI|RGD|OMIM|MIM|VGNC|Xenbase|FlyBase|UniProt(?:KB)?)[:_].+|ZDB-GENE-[\d-]+|ILMN_\d+"
+            r"|\d+_(?:[a-z]_)?at|[OPQ]\d[A-Z\d]{3}\d(?:-\d+)?|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2}",
+            0,
+            "an id of another database or a microarray: give symbols, Ensembl ids or NCBI GeneIDs",
+        ),
+        (
+            "control probe",
+            r"neg(?:ative)?[-_ .]?(?:prb|probe|control|ctrl).*|negative[-_ .]?\d+|antisense[-_].+"
+            r"|(?:blank|falsecode|system[-_ .]?control|unassignedcodeword|deprecatedcodeword|intergenic[-_ .]?region)"
+            r"(?:[-_ .\d].*)?",
+            re.I,
+            "a control of a spatial assay, no gene",
+        ),
+        (
+            "antibody or hashtag",
+            r".+[-_ .]total[-_ ]?seq[-_ ]?[a-d]?\d*|(?:adt|hto|ab|prot|protein|antibody|anti)[-_:.].+"
+            r"|.+[-_.:](?:adt|hto|prot|protein|antibody)|hash(?:tag)?(?:[-_ .\d].*)?|cmo\d{3}",
+            re.I,
+            "a tag of an antibody or a sample, no transcript",
+        ),
+        (
+            "clone or placeholder",
+            r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
+            r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+"
+            r"|(?:BC|AI|AK)\d{6}|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+",
+            0,
+            "the name of a clone or prediction; Ensembl ids last longer",
+        ),
+    )
+)
 
 # A month as a spreadsheet shows it, and how gene symbols that it takes for that month begin.
-_MONTHS = {
+MONTHS = {
     "jan": ("JAN",),
     "feb": ("FEB",),
     "mar": ("MARCH", "MARC", "MAR"),
@@ -90,108 +155,87 @@ class Rewritten(NamedTuple):
     genome: str = ""
 
 
+def is_missing(name: str) -> bool:
+    """Whether a name is empty or a missing value written as text (`NA`, `nan`, `None`, `#N/A`, `-`, `NA.1`)."""
+    if not name:
+        return True
+    return name[0] in _MISSING_BEGIN and len(name) <= _MISSING_LENGTH and _MISSING.fullmatch(name) is not None
+
+
 def rewritten(name: str) -> Iterator[Rewritten]:
     """Yield the ways of writing a name that say the same without doubt, the nearest first."""
-    if found := _GENOME.fullmatch(name):
-        note = f"the prefix {found['genome']} of a reference of several genomes was left out"
-        yield Rewritten(found["rest"], note, _GENOMES[found["kind"].lower()])
-    if found := _LABELLED_ID.fullmatch(name):
-        yield Rewritten(found[1].lstrip("0"), "")
-    if found := _DECIMAL_ID.fullmatch(name):
-        yield Rewritten(found[1], "a GeneID that was read as a number with decimals")
-    if (found := _ENSEMBL.fullmatch(name)) and (found["version"] or found["par"]):
-        yield Rewritten(found["prefix"] + found["digits"], "")
-    if found := _LOC.fullmatch(name):
+    for pattern, species in _GENOMES:
+        if match := pattern.fullmatch(name):
+            note = f"the prefix {match['genome']} of a reference of several genomes was left out"
+            yield Rewritten(match["rest"], note, species)
+    if match := _LABELLED_ID.fullmatch(name):
+        yield Rewritten(match[1].lstrip("0"), "")
+    if match := _DECIMAL_ID.fullmatch(name):
+        yield Rewritten(match[1], "a GeneID that was read as a number with decimals")
+    if (match := _ENSEMBL.fullmatch(name)) and (match["version"] or match["par"]):
+        yield Rewritten(match["prefix"] + match["digits"], "")
+    if match := _ENSEMBL_ON_Y.fullmatch(name):
+        yield Rewritten(
+            f"ENSG0{match[1]}", "the copy on Y of a gene of the pseudoautosomal regions, as Ensembl wrote it"
+        )
+    if match := _LOC.fullmatch(name):
         # By NCBI's convention such a placeholder is LOC and the GeneID.
-        yield Rewritten(found[1], f"the placeholder of GeneID {found[1]}")
+        yield Rewritten(match[1], f"the placeholder of GeneID {match[1]}")
 
 
 def ensembl_species(name: str) -> str | None:
     """Return the species of an Ensembl gene id, `""` for one of a species without a name here, None for no such id."""
-    found = _ENSEMBL.fullmatch(name)
-    return ENSEMBL_PREFIXES.get(found["prefix"], "") if found else None
+    match = _ENSEMBL.fullmatch(name)
+    return ENSEMBL_PREFIXES.get(match["prefix"], "") if match else None
 
 
-def ensembl_product(name: str) -> str:
-    """Return `transcript`, `protein` or `exon` for such an Ensembl id, else `""`."""
-    found = _ENSEMBL_PRODUCT.fullmatch(name)
-    return {"T": "transcript", "P": "protein", "E": "exon"}[found["kind"]] if found else ""
-
-
-def is_spike_in(name: str) -> bool:
-    """Whether this is one of the ERCC spike-in controls (`ERCC-00002`), not the repair genes (`ERCC1`)."""
-    return _SPIKE_IN.fullmatch(name) is not None
-
-
-def is_placeholder(name: str) -> bool:
-    """Whether this names a clone or a prediction (`RP11-34P13.7`, `AC012345.1`, `Gm1992`), not a described gene."""
-    return _CLONE.fullmatch(name) is not None
-
-
-def is_scientific(name: str) -> bool:
-    """Whether a spreadsheet may have read a clone such as `2310009E13` as a number (`2.31E+19`)."""
-    return _SCIENTIFIC.fullmatch(name) is not None
+def form(name: str) -> tuple[str, str]:
+    """Return why a name is no gene by its form (`spike-in`, `control probe` ...), and a sentence on it, else `""`."""
+    return next(((reason, note) for reason, pattern, note in _FORMS if pattern.fullmatch(name)), ("", ""))
 
 
 def parts(name: str) -> list[str]:
     """Return the names in a field that holds several (`7982|93655`), else nothing."""
-    found = list(filter(None, _SEPARATOR.split(name)))
-    return found if len(found) > 1 else []
+    names = list(filter(None, _SEPARATOR.split(name)))
+    return names if len(names) > 1 else []
 
 
-def known_to_r_as(tables: Tables, name: str) -> list[str]:
-    """Return the known names that R's `make.names` writes like this: `HLA-A` for `HLA.A`, `0610Rik` for `X0610Rik`.
+def symbol_and_id(name: str) -> tuple[str, ...]:
+    """Return the halves of a symbol joined with an id (`TP53_ENSG00000141510`, `TP53 (7157)`), else nothing."""
+    if len(name) > _LONGEST:
+        return ()
+    return next((match.group("first", "second") for match in (p.fullmatch(name) for p in _SYMBOL_AND_ID) if match), ())
 
-    The best kind only: where a current symbol is written so, synonyms are left out.
-    """
-    bare = name[1:] if len(name) > 1 and name[0] == "X" and name[1].isdigit() else name
-    if bare == name and "." not in name:
-        return []
-    found = [
-        known for known in tables.folded.get(fold(bare), ()) if known != name and _R_FORBIDS.sub(".", known) == bare
-    ]
-    best = min(map(tables.rank, found), default=0)
-    return [known for known in found if tables.rank(known) == best]
+
+def as_r_writes(name: str) -> str:
+    """Return a name as R's `make.names` writes it, but for the `X` before digits: `HLA.A` for `HLA-A`."""
+    return re.sub(r"[^A-Za-z0-9._]", ".", name)
 
 
 def without_suffix(name: str) -> str:
     """Return the name before `-1` or `.1`, which tools append to make names unique; `""` where there is none."""
-    found = _SUFFIX.fullmatch(name)
-    return found["base"] if found else ""
+    match = _SUFFIX.fullmatch(name)
+    return match["base"] if match else ""
 
 
 def date_of(name: str) -> tuple[tuple[str, int], ...]:
     """Return (month, day) for each way of reading a name as a spreadsheet's date; none where it is no date."""
     for pattern in _DATES:
-        if found := pattern.fullmatch(name):
-            return _valid((found["month"][:3].lower(), int(found["day"])))
-    months = list(_MONTHS)
-    if (found := _ISO_DATE.fullmatch(name)) and 1 <= int(found["month"]) <= 12:
+        if match := pattern.fullmatch(name):
+            return _valid((match["month"][:3].lower(), int(match["day"])))
+    months = list(MONTHS)
+    if (match := _ISO_DATE.fullmatch(name)) and 1 <= int(match["month"]) <= 12:
         # SEPT2 typed as "Sep-02" becomes September 2002: then the day is the first and the year tells the number.
-        month, year = months[int(found["month"]) - 1], int(found["year"])
-        by_year = (month, year % 100) if int(found["day"]) == 1 and 2000 <= year < 2032 else (month, 0)
-        return _valid((month, int(found["day"])), by_year)
-    if found := _SLASHED.fullmatch(name):
-        first, second = int(found["first"]), int(found["second"])
+        month, year = months[int(match["month"]) - 1], int(match["year"])
+        by_year = (month, year % 100) if int(match["day"]) == 1 and 2000 <= year < 2032 else (month, 0)
+        return _valid((month, int(match["day"])), by_year)
+    if match := _SLASHED.fullmatch(name):
+        first, second = int(match["first"]), int(match["second"])
         return _valid(*((months[m - 1], day) for m, day in ((first, second), (second, first)) if 1 <= m <= 12))
     if _SERIAL.fullmatch(name):
         date = _EPOCH + datetime.timedelta(days=int(name))
         return _valid((months[date.month - 1], date.day))
     return ()
-
-
-def genes_of_date(tables: Tables, dates: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
-    """Return the genes with a name that a spreadsheet takes for one of these dates (`1-Mar`: MARCH1, now MARCHF1)."""
-    names = [
-        name
-        for month, day in dates
-        for begin in _MONTHS[month]
-        for name in (f"{begin}{day}", f"{begin.capitalize()}{day}", f"{begin}-{day}")
-        if name in tables.exact
-    ]
-    # Official symbols, current or former, stood in the tables that spreadsheets spoilt; a synonym is a last resort.
-    official = [name for name in names if tables.kind(name) in {SYMBOL, PREVIOUS}]
-    return tuple(dict.fromkeys(place for name in official or names for place in tables.places(name)))
 
 
 def _valid(*dates: tuple[str, int]) -> tuple[tuple[str, int], ...]:

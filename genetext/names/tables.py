@@ -12,17 +12,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from genetext.errors import first_ten
+from genetext.names import rules
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
 STATUSES = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog", "ambiguous", "unknown")
-"""How a name ends: six ways of being a gene, and two of not being one."""
+"""How a name ends: six ways of being a gene, the surest first, and two of not being one."""
 GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STATUSES
 
 CONTESTED = "name of others too"
 """In a report's `reason`: matched, although other genes have the name too; `note` says which."""
-
-_NO_NAMES = {"", "-"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +62,21 @@ class Tables:
     def of(cls, snapshot: Snapshot) -> "Tables":
         """Read the tables of a snapshot."""
         columns = ["gene_id", "id_tax_id", "symbol", "gene_type", "synonyms", "previous", "ensembl_ids"]
-        genes = snapshot.table("genes", columns=columns)
-        species = snapshot.species
+        history = snapshot.table("history", columns=["old_gene_id", "gene_id"])
+        return cls.build(snapshot.species, snapshot.digest, snapshot.table("genes", columns=columns), history)
+
+    @classmethod
+    def build(cls, species: Species, digest: str, genes: pa.Table, history: pa.Table) -> "Tables":
+        """Make the dictionary of names out of the tables `genes` and `history` of a snapshot."""
         gene_ids = genes["gene_id"].to_numpy()
         borrowed = genes["id_tax_id"].to_numpy() != species.tax_id
         symbols = np.array(genes["symbol"].to_pylist(), dtype=object)
         places = np.arange(len(gene_ids))
-        history = snapshot.frame("history", columns=["old_gene_id", "gene_id"])
-        of_id = dict(zip(gene_ids[~borrowed].tolist(), places[~borrowed].tolist(), strict=True))
+        place_of_id = dict(zip(gene_ids[~borrowed].tolist(), places[~borrowed].tolist(), strict=True))
         retired, withdrawn = {}, set()
-        for old, new in zip(history["old_gene_id"].tolist(), history["gene_id"].tolist(), strict=True):
-            if new in of_id:
-                retired[str(old)] = of_id[new]
+        for old, new in zip(history["old_gene_id"].to_pylist(), history["gene_id"].to_pylist(), strict=True):
+            if new in place_of_id:
+                retired[str(old)] = place_of_id[new]
             else:
                 withdrawn.add(str(old))
 
@@ -82,18 +84,19 @@ class Tables:
         several: list[tuple[int, ...]] = []
 
         def add(names: pd.DataFrame) -> None:
-            one, more = _one_or_several(names)
-            exact.update(zip(one["name"].tolist(), (one["gene"] * len(STATUSES) + one["status"]).tolist(), strict=True))
-            for name, many in more.items():
+            single, shared = _single_and_shared(names)
+            codes = single["gene"] * len(STATUSES) + single["status"]
+            exact.update(zip(single["name"].tolist(), codes.tolist(), strict=True))
+            for name, genes_of_name in shared.items():
                 exact[name] = -1 - len(several)
-                several.append(many)
+                several.append(genes_of_name)
 
         # What is added later wins: a current symbol over somebody else's former one, a former symbol over synonyms
         # (docs/resolve.md has the evidence), a GeneID over everything. Within a kind nobody wins.
         add(_flat(genes["synonyms"], SYNONYM))
-        before = _flat(genes["previous"], PREVIOUS)
-        synonyms = {name: _places(exact[name], several) for name in before["name"] if name in exact}
-        add(before)
+        former = _flat(genes["previous"], PREVIOUS)
+        synonyms = {name: _places(exact[name], several) for name in former["name"] if name in exact}
+        add(former)
         contested = {}
         for name, others in synonyms.items():
             if exact[name] >= 0 and (rest := set(others) - set(_places(exact[name], several))):
@@ -106,13 +109,16 @@ class Tables:
                 rest = set(several[-1 - code]) - {main}
                 contested[name] = f"NCBI gives this Ensembl id to {first_ten(sorted(symbols[list(rest)]))} too"
         add(_named(symbols.tolist(), places, SYMBOL))
+        # XK was called NA, and SCN11A is called NaN, but in data these are missing values.
+        for name in [name for name in exact if rules.is_missing(name)]:
+            del exact[name]
         add(_named(list(retired), np.array(list(retired.values()), dtype=np.int64), PREVIOUS))
         add(_named(gene_ids[~borrowed].astype(str).tolist(), places[~borrowed], GENE_ID))
         weak = {STATUSES.index(PREVIOUS), STATUSES.index(ENSEMBL)}
-        contested = {name: note for name, note in contested.items() if exact[name] % len(STATUSES) in weak}
-        return cls(
-            species, snapshot.digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn), contested
-        )
+        contested = {
+            name: note for name, note in contested.items() if name in exact and exact[name] % len(STATUSES) in weak
+        }
+        return cls(species, digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn), contested)
 
     def places(self, name: str) -> tuple[int, ...]:
         """Return the genes that a name means, exactly as it is written: none, one or several."""
@@ -127,13 +133,13 @@ class Tables:
     @cached_property
     def folded(self) -> Mapping[str, tuple[str, ...]]:
         """Names by what is left of them without letter case and punctuation; current symbols come first."""
-        found: dict[str, list[str]] = {}
+        by_fold: dict[str, list[str]] = {}
         for name, code in self.exact.items():
             if code < 0 or code % len(STATUSES) in _WORDS:
-                found.setdefault(fold(name), []).append(name)
+                by_fold.setdefault(fold(name), []).append(name)
         return {
             key: tuple(sorted(names, key=lambda name: (self.rank(name), name))) if len(names) > 1 else tuple(names)
-            for key, names in found.items()
+            for key, names in by_fold.items()
         }
 
     def rank(self, name: str) -> int:
@@ -163,11 +169,10 @@ class Glance:
     def of(cls, snapshot: Snapshot) -> "Glance":
         """Read symbols and GeneIDs of a snapshot."""
         genes = snapshot.table("genes", columns=["gene_id", "id_tax_id", "symbol"])
-        own = pc.equal(genes["id_tax_id"], snapshot.species.tax_id)
-        ids = genes.filter(own)
+        ids = genes.filter(pc.equal(genes["id_tax_id"], snapshot.species.tax_id))
         return cls(
             snapshot.species,
-            frozenset(genes["symbol"].to_pylist()) - _NO_NAMES,
+            frozenset(filter(None, genes["symbol"].to_pylist())),
             dict(zip(map(str, ids["gene_id"].to_pylist()), ids["symbol"].to_pylist(), strict=True)),
         )
 
@@ -202,7 +207,7 @@ _WORDS = {STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM)}
 def _named(names: Iterable[str], places: NDArray[Any], status: str) -> pd.DataFrame:
     frame = pd.DataFrame({"name": pd.Series(list(names), dtype=object), "gene": places})
     frame["status"] = STATUSES.index(status)
-    return frame[~frame["name"].isin(_NO_NAMES) & frame["name"].notna()]
+    return frame[frame["name"].notna() & (frame["name"] != "")]
 
 
 def _flat(column: pa.ChunkedArray, status: str) -> pd.DataFrame:
@@ -211,10 +216,11 @@ def _flat(column: pa.ChunkedArray, status: str) -> pd.DataFrame:
     return _named(names, places.astype(np.int64), status)
 
 
-def _one_or_several(names: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[int, ...]]]:
+def _single_and_shared(names: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[int, ...]]]:
+    """Part the names of one gene each from those of several, and list the genes of these."""
     names = names.drop_duplicates(["name", "gene"])
     twice = names["name"].duplicated(keep=False)
-    more: dict[str, list[int]] = {}
+    shared: dict[str, list[int]] = {}
     for name, gene in zip(names.loc[twice, "name"], names.loc[twice, "gene"], strict=True):
-        more.setdefault(name, []).append(int(gene))
-    return names[~twice], {name: tuple(sorted(genes)) for name, genes in sorted(more.items())}
+        shared.setdefault(name, []).append(int(gene))
+    return names[~twice], {name: tuple(sorted(genes)) for name, genes in sorted(shared.items())}

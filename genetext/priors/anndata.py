@@ -11,14 +11,15 @@ import pandas as pd
 from genetext import disk
 from genetext.errors import PriorsError, first_ten
 from genetext.keys import Keys
-from genetext.priors.core import NO_GENE, GenePriors
+from genetext.names.report import NO_GENE, nullable
+from genetext.priors.base import Priors
 
 PART = "priors"
 MATCHED = ("gene_id", "symbol", "ensembl", "previous", "synonym", "ortholog", "name")
 """Values of `status` with which a gene has a vector."""
 
 
-def facts(priors: GenePriors) -> dict[str, Any]:
+def facts(priors: Priors) -> dict[str, Any]:
     """Return everything about priors but the arrays, as JSON values that an h5ad file can hold."""
     import genetext
 
@@ -38,9 +39,9 @@ def facts(priors: GenePriors) -> dict[str, Any]:
     }
 
 
-def write(priors: GenePriors, adata: Any, *, key_added: str, copy: bool) -> Any:
+def write(priors: Priors, adata: Any, *, key_added: str, copy: bool) -> Any:
     """Write priors into `adata`; see `GenePriors.to_anndata`."""
-    _refuse_others(priors, adata)
+    refuse_others(priors, adata)
     target = adata.copy() if copy else adata
     keys = Keys(key_added)
     target.varm[keys.vectors] = np.array(priors.vectors, np.float32)
@@ -49,21 +50,19 @@ def write(priors: GenePriors, adata: Any, *, key_added: str, copy: bool) -> Any:
         target.var[column] = values
     if (priors.names.astype(str) != priors.owner_names.astype(str)).any():
         target.var[_name_key(keys)] = priors.names.astype(str)
-        there = _name_key(keys)
+        aligned_by = _name_key(keys)
     else:
-        there = ""
+        aligned_by = ""
         if keys.recorded(target, PART).get("names") == _name_key(keys) and _name_key(keys) in target.var:
             del target.var[_name_key(keys)]
-    keys.record(target, PART, {**facts(priors), "names": there})
+    keys.record(target, PART, {**facts(priors), "names": aligned_by})
     return target if copy else None
 
 
-def var_columns(priors: GenePriors, keys: Keys) -> dict[str, "pd.Series[Any]"]:
+def var_columns(priors: Priors, keys: Keys) -> dict[str, "pd.Series[Any]"]:
     """Return the columns of `var`: GeneIDs (nullable integers) and status (categories)."""
-    ids = pd.array(priors.gene_ids, dtype="Int64")
-    ids[priors.gene_ids == NO_GENE] = pd.NA
     status = pd.Categorical(priors.status.astype(str))
-    return {keys.gene_id: pd.Series(ids), keys.status: pd.Series(status)}
+    return {keys.gene_id: pd.Series(nullable(priors.gene_ids)), keys.status: pd.Series(status)}
 
 
 def _name_key(keys: Keys) -> str:
@@ -71,39 +70,39 @@ def _name_key(keys: Keys) -> str:
     return f"{keys.base}_aligned_by"
 
 
-def read(adata: Any, *, key: str) -> GenePriors:
-    """Read priors out of `adata`; see `GenePriors.from_anndata`."""
+def read(adata: Any, *, key: str) -> dict[str, Any]:
+    """Return the fields of the priors in `adata`, sharing no memory with it; see `GenePriors.from_anndata`."""
     keys = Keys(key)
     lacking = [
         where
-        for where, there in (
+        for where, present in (
             (f"varm[{keys.vectors!r}]", keys.vectors in adata.varm),
             (f"var[{keys.gene_id!r}]", keys.gene_id in adata.var),
             (f"var[{keys.status!r}]", keys.status in adata.var),
             (f"uns[{keys.uns!r}][{PART!r}]", bool(keys.recorded(adata, PART))),
         )
-        if not there
+        if not present
     ]
     if lacking:
         raise PriorsError(f"this AnnData holds no priors under {key!r}: it lacks {', '.join(lacking)}")
     recorded = keys.recorded(adata, PART)
-    vectors = np.asarray(adata.varm[keys.vectors], np.float32).reshape(adata.n_vars, -1)
-    status = adata.var[keys.status].astype(str).to_numpy(dtype=object)
-    var_names = adata.var_names.to_numpy(dtype=object)
+    vectors = np.array(adata.varm[keys.vectors], np.float32).reshape(adata.n_vars, -1)
+    status = np.array(adata.var[keys.status].astype(str), dtype=object)
+    var_names = np.array(adata.var_names, dtype=object)
     by_others = recorded.get("names") == _name_key(keys)
     if by_others and _name_key(keys) not in adata.var:
         raise PriorsError(
             f"the priors under {key!r} were aligned by the names in var[{_name_key(keys)!r}], which is gone"
         )
-    return GenePriors(
-        names=adata.var[_name_key(keys)].astype(str).to_numpy(dtype=object) if by_others else var_names,
-        var_names=var_names if by_others else None,
-        vectors=vectors,
-        mask=np.isin(status.astype(str), MATCHED) & (vectors.shape[1] > 0),
-        gene_ids=adata.var[keys.gene_id].astype("Int64").fillna(NO_GENE).to_numpy(np.int64),
-        status=status,
+    return {
+        "names": np.array(adata.var[_name_key(keys)].astype(str), dtype=object) if by_others else var_names,
+        "var_names": var_names if by_others else None,
+        "vectors": vectors,
+        "mask": np.isin(status.astype(str), MATCHED) & (vectors.shape[1] > 0),
+        "gene_ids": np.array(adata.var[keys.gene_id].astype("Int64").fillna(NO_GENE), dtype=np.int64),
+        "status": status,
         **from_facts(recorded),
-    )
+    }
 
 
 def from_facts(recorded: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +117,8 @@ def from_facts(recorded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_others(priors: GenePriors, adata: Any) -> None:
+def refuse_others(priors: Priors, adata: Any) -> None:
+    """Raise `PriorsError` where the genes of `adata` are not those that the priors are aligned to, in their order."""
     if adata.n_vars != len(priors):
         raise PriorsError(
             f"the priors are aligned to {len(priors):,} genes, the AnnData has {adata.n_vars:,}: align again, or "
@@ -127,14 +127,14 @@ def _refuse_others(priors: GenePriors, adata: Any) -> None:
     expected = priors.owner_names
     other = np.flatnonzero(adata.var_names.to_numpy(dtype=object).astype(str) != expected.astype(str))
     if len(other):
-        told = [f"{expected[row]} / {adata.var_names[row]}" for row in other]
+        pairs = [f"{expected[row]} / {adata.var_names[row]}" for row in other]
         raise PriorsError(
-            f"the priors are aligned to other genes, or in another order (priors / var_names): {first_ten(told)}. "
+            f"the priors are aligned to other genes, or in another order (priors / var_names): {first_ten(pairs)}. "
             f"Align again"
         )
 
 
-def write_h5ad(priors: GenePriors, source: Path, path: Path, *, key_added: str = "genetext") -> None:
+def write_h5ad(priors: Priors, source: Path, path: Path, *, key_added: str = "genetext") -> None:
     """Write a copy of an h5ad file with the priors in it; expression is copied as bytes and never read.
 
     Parameters

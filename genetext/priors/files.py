@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 
 from genetext import disk
 from genetext.errors import PriorsError
-from genetext.priors.anndata import facts, from_facts
-from genetext.priors.core import GenePriors, refuse_missing
+from genetext.names.report import NO_GENE
+from genetext.priors.anndata import facts, from_facts, refuse_others
+from genetext.priors.base import Priors, refuse_missing
 
 TENSOR = "vectors"
 
 
-def save(priors: GenePriors, path: Path) -> list[Path]:
+def save(priors: Priors, path: Path) -> list[Path]:
     """Write priors to `path`, in the form that its suffix names; return the files written.
 
     `.safetensors`
@@ -30,8 +31,8 @@ def save(priors: GenePriors, path: Path) -> list[Path]:
     return _of(path)[0](priors, path)
 
 
-def load(path: Path) -> GenePriors:
-    """Read what `save` wrote."""
+def load(path: Path) -> dict[str, Any]:
+    """Return the fields of the priors that `save` wrote."""
     if not path.is_file():
         raise PriorsError(f"there is no file {path}")
     try:
@@ -42,7 +43,7 @@ def load(path: Path) -> GenePriors:
         raise PriorsError(f"{path} holds no priors that genetext wrote: {error}") from error
 
 
-def to_scetm(priors: GenePriors, adata: Any, *, key: str = "gene_emb") -> None:
+def to_scetm(priors: Priors, adata: Any, *, key: str = "gene_emb") -> None:
     """Write `varm["gene_emb"] (n_vars, dim)`, which scETM fixes as a part of its gene embedding.
 
     scETM knows no mask, so every gene needs a row that means something.
@@ -53,17 +54,15 @@ def to_scetm(priors: GenePriors, adata: Any, *, key: str = "gene_emb") -> None:
         A gene has no vector, and the priors were not aligned with `missing="mean"` or `missing="zero"`; or the genes
         of `adata` are others.
     """
-    from genetext.priors.anndata import _refuse_others
-
     if priors.missing == "mask":
         refuse_missing(
             priors, why='scETM has no mask: align with missing="mean" or missing="zero", or leave these genes out'
         )
-    _refuse_others(priors, adata)
+    refuse_others(priors, adata)
     adata.varm[key] = np.array(priors.vectors, np.float32)
 
 
-def _save_safetensors(priors: GenePriors, path: Path) -> list[Path]:
+def _save_safetensors(priors: Priors, path: Path) -> list[Path]:
     from safetensors.numpy import save as pack
 
     named = priors.to_dict()
@@ -73,7 +72,7 @@ def _save_safetensors(priors: GenePriors, path: Path) -> list[Path]:
     if priors.missing == "mean" and len(missing) and priors.dim:
         tensors["missing"] = np.ascontiguousarray(missing[:1])
     sidecar = path.with_suffix(".json")
-    told: Mapping[str, Any] = {
+    recorded: Mapping[str, Any] = {
         **facts(priors),
         "format": "genetext-priors",
         "format_version": 1,
@@ -84,15 +83,15 @@ def _save_safetensors(priors: GenePriors, path: Path) -> list[Path]:
         "var_names": None if priors.var_names is None else [str(name) for name in priors.var_names],
         "has_vector": priors.mask.tolist(),
         "gene_ids": priors.gene_ids.tolist(),
-        "status": [str(one) for one in priors.status],
+        "status": priors.status.astype(str).tolist(),
     }
     with disk.atomic_file(path) as handle:
         handle.write(pack(tensors))
-    disk.write_json(sidecar, told)
+    disk.write_json(sidecar, recorded)
     return [path, sidecar]
 
 
-def _load_safetensors(path: Path) -> GenePriors:
+def _load_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -100,38 +99,38 @@ def _load_safetensors(path: Path) -> GenePriors:
         tensors = load_file(path)
     except SafetensorError as error:
         raise PriorsError(f"{path} is damaged: {error}") from error
-    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    packed, place = tensors[TENSOR], {key: row for row, key in enumerate(told["keys"])}
+    recorded = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    packed, place = tensors[TENSOR], {key: row for row, key in enumerate(recorded["keys"])}
     if packed.shape[0] != len(place):
         raise PriorsError(f"{path} has {packed.shape[0]:,} vectors, {path.with_suffix('.json')} {len(place):,} keys")
-    mask = np.array(told["has_vector"], bool)
+    mask = np.array(recorded["has_vector"], bool)
     vectors = np.zeros((len(mask), packed.shape[1]), np.float32)
-    vectors[mask] = packed[[place[name] for name, has in zip(told["names"], mask, strict=True) if has]]
+    vectors[mask] = packed[[place[name] for name, has in zip(recorded["names"], mask, strict=True) if has]]
     if "missing" in tensors:
         vectors[~mask] = tensors["missing"]
-    return GenePriors(
-        names=np.array(told["names"], object),
-        var_names=None if told.get("var_names") is None else np.array(told["var_names"], object),
-        vectors=vectors,
-        mask=mask,
-        gene_ids=np.array(told["gene_ids"], np.int64),
-        status=np.array(told["status"], object),
-        **from_facts(told),
-    )
+    return {
+        "names": np.array(recorded["names"], object),
+        "var_names": None if recorded.get("var_names") is None else np.array(recorded["var_names"], object),
+        "vectors": vectors,
+        "mask": mask,
+        "gene_ids": np.array(recorded["gene_ids"], np.int64),
+        "status": np.array(recorded["status"], object),
+        **from_facts(recorded),
+    }
 
 
-def _save_parquet(priors: GenePriors, path: Path) -> list[Path]:
+def _save_parquet(priors: Priors, path: Path) -> list[Path]:
     flat = pa.array(np.ascontiguousarray(priors.vectors).ravel())
     others = priors.var_names is not None and bool((priors.names.astype(str) != priors.var_names.astype(str)).any())
-    called = {"var_name": pa.array([str(name) for name in priors.owner_names], pa.string())} if others else {}
+    var_name = {"var_name": pa.array([str(name) for name in priors.owner_names], pa.string())} if others else {}
     table = pa.table(
         {
             "name": pa.array([str(name) for name in priors.names], pa.string()),
-            **called,
-            "gene_id": pa.array(priors.gene_ids, pa.int64(), mask=priors.gene_ids == 0),
-            "status": pa.array([str(one) for one in priors.status], pa.string()),
+            **var_name,
+            "gene_id": pa.array(priors.gene_ids, pa.int64(), mask=priors.gene_ids == NO_GENE),
+            "status": pa.array(priors.status.astype(str).tolist(), pa.string()),
             "has_vector": pa.array(priors.mask),
-            # A list of length 0 has no length to be told by.
+            # A list of length 0 has no length to be recorded by.
             "vector": pa.FixedSizeListArray.from_arrays(flat, priors.dim)
             if priors.dim
             else pa.array([[]] * len(priors), pa.list_(pa.float32())),
@@ -143,24 +142,24 @@ def _save_parquet(priors: GenePriors, path: Path) -> list[Path]:
     return [path]
 
 
-def _load_parquet(path: Path) -> GenePriors:
+def _load_parquet(path: Path) -> dict[str, Any]:
     table = pq.read_table(path)
-    told = json.loads((table.schema.metadata or {})[b"genetext"])
-    vectors = np.zeros((table.num_rows, told["dim"]), np.float32)
-    if told["dim"] and table.num_rows:
-        vectors[:] = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, told["dim"])
-    return GenePriors(
-        names=np.array(table["name"].to_pylist(), object),
-        var_names=np.array(table["var_name"].to_pylist(), object) if "var_name" in table.column_names else None,
-        vectors=vectors,
-        mask=np.array(table["has_vector"].to_pylist(), bool),
-        gene_ids=np.array([gene_id or 0 for gene_id in table["gene_id"].to_pylist()], np.int64),
-        status=np.array(table["status"].to_pylist(), object),
-        **from_facts(told),
-    )
+    recorded = json.loads((table.schema.metadata or {})[b"genetext"])
+    vectors = np.zeros((table.num_rows, recorded["dim"]), np.float32)
+    if recorded["dim"] and table.num_rows:
+        vectors[:] = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, recorded["dim"])
+    return {
+        "names": np.array(table["name"].to_pylist(), object),
+        "var_names": np.array(table["var_name"].to_pylist(), object) if "var_name" in table.column_names else None,
+        "vectors": vectors,
+        "mask": np.array(table["has_vector"].to_pylist(), bool),
+        "gene_ids": np.array([gene_id or 0 for gene_id in table["gene_id"].to_pylist()], np.int64),
+        "status": np.array(table["status"].to_pylist(), object),
+        **from_facts(recorded),
+    }
 
 
-_Form = tuple[Callable[[GenePriors, Path], list[Path]], Callable[[Path], GenePriors]]
+_Form = tuple[Callable[[Priors, Path], list[Path]], Callable[[Path], dict[str, Any]]]
 _FORMS: Mapping[str, _Form] = {
     ".safetensors": (_save_safetensors, _load_safetensors),
     ".parquet": (_save_parquet, _load_parquet),

@@ -1,21 +1,23 @@
 """What can be done to priors: post-processing of the vectors, and the controls that stand in for them."""
 
 import hashlib
-from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
+from genetext.encoders import postprocess
 from genetext.errors import PriorsError
-from genetext.priors.core import NO_GENE, GenePriors
+from genetext.names.report import NO_GENE
+from genetext.priors.base import Priors
+
+P = TypeVar("P", bound=Priors)
 
 
-def apply(priors: GenePriors, chain: str) -> GenePriors:
+def apply(priors: P, chain: str) -> P:
     """Fit `chain` to the distinct genes that have a vector, and apply it to them; see `GenePriors.transform`."""
-    from genetext.encoders import postprocess
-
     if not priors.dim:
         # A model that runs with a prior and without must be able to say `priors.center()` in both cases.
-        return replace(priors, steps=(*priors.steps, chain))
+        return priors.changed(steps=(*priors.steps, chain))
     rows, back = priors.distinct
     if not len(rows):
         raise PriorsError(f"{chain}: none of {len(priors):,} genes has a vector in {priors.source}: nothing to fit")
@@ -24,7 +26,7 @@ def apply(priors: GenePriors, chain: str) -> GenePriors:
     return priors.with_vectors(done[back], chain)
 
 
-def permuted(priors: GenePriors, seed: int) -> GenePriors:
+def permuted(priors: P, seed: int) -> P:
     """Deal the vectors out anew among the distinct genes; see `GenePriors.permuted`."""
     rows, back = priors.distinct
     order = np.random.Generator(np.random.PCG64(_seed(seed))).permutation(len(rows))
@@ -32,7 +34,7 @@ def permuted(priors: GenePriors, seed: int) -> GenePriors:
     return priors.with_vectors(priors.vectors[rows[order]][back], name, control=name)
 
 
-def random(priors: GenePriors, seed: int) -> GenePriors:
+def random(priors: P, seed: int) -> P:
     """Give every gene a Gaussian direction and the norm of its vector; see `GenePriors.random`."""
     _seed(seed)
     rows, back = priors.distinct

@@ -216,21 +216,23 @@ def test_an_index_that_is_not_there(cache, themes):
 
 
 def test_a_ledger_keeps_what_two_runs_wrote(tmp_path):
-    one, other = (Ledger(tmp_path, "fingerprint", {"c": [1]}) for _ in range(2))
-    one.add({"a": Score(0.5, 0.6, (1.0,))})
-    other.add({"b": Score(0.7, 0.8, (10.0,))})
-    assert set(Ledger(tmp_path, "fingerprint", {"c": [1]}).scores) == {"a", "b"}
-    assert Ledger(tmp_path, "fingerprint", {"c": [1, 10]}).scores == {}
-    assert Ledger(tmp_path, "another", {"c": [1]}).scores == {}
-    assert json.loads(one.path.read_text())["scores"]["a"] == {"auroc": 0.5, "fold_auroc": 0.6, "c": [1.0]}
+    one, other = (Ledger(tmp_path, {"c": [1]}, decode=float) for _ in range(2))
+    one.add({"a": 0.5})
+    other.add({"b": 0.7})
+    assert Ledger(tmp_path, {"c": [1]}, decode=float).scores == {"a": 0.5, "b": 0.7} == other.scores
+    assert Ledger(tmp_path, {"c": [1, 10]}, decode=float).scores == {}
+    assert json.loads(one.path.read_text())["conditions"] == {"c": [1]}
 
 
-def test_a_damaged_ledger_is_named(tmp_path):
-    ledger = Ledger(tmp_path, "fingerprint", {})
-    ledger.add({"a": Score(0.5, 0.6, (1.0,))})
-    ledger.path.write_text("{")
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "3", '{"scores": 1}', '{"scores": {"a": null}}', '{"scores": {"a": {}}}', "[" * 9999]
+)
+def test_a_damaged_ledger_is_named(tmp_path, content):
+    ledger = Ledger(tmp_path, {}, decode=Score.from_json)
+    ledger.add({"a": Score(0.5, 0.6, (1.0,)).to_json()})
+    ledger.path.write_text(content)
     with pytest.raises(DiskError, match=f"{ledger.path.name} is damaged"):
-        Ledger(tmp_path, "fingerprint", {})
+        Ledger(tmp_path, {}, decode=Score.from_json)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])

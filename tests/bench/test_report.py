@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from genetext.bench.report import Benchmark, holm, interval, signed_rank
+from genetext.bench.report import Benchmark
+from genetext.bench.statistics import holm, interval, signed_rank
 
 N = 20
 
@@ -51,7 +52,7 @@ def benchmark():
         },
         **{"unmatched": {"n": 3, "names": "A, B, C"}, "left_out": {"T99": "2 genes, fewer than 15"}},
     }
-    return Benchmark(scores, methods, about)
+    return Benchmark(scores, about, methods)
 
 
 def test_the_table(benchmark):

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genetext.bench.tasks import HOLDOUT, GeneTasks, Limits, Task
+from genetext.bench.tasks import GeneTasks, Limits, Task
 from genetext.errors import BenchError
+from genetext.gene_sets import HOLDOUT
 from genetext.names import Resolver
 from tests.bench.worlds import splits_file
 from tests.factory import write_ncbi, write_snapshot
@@ -156,7 +157,7 @@ def test_digests_tell_tasks_apart_but_not_their_names(tmp_path, resolver):
     [
         ("a.gmt", "", "is empty"),
         ("a.gmt", "no tabs here\n", "no GMT"),
-        ("a.txt", "just words\nmore of them\n", "no file of terms"),
+        ("a.txt", "just words\nmore of them\n", "its first line is .just words"),
         ("a.tsv", "term\tgene\nA\n", "line 2"),
         ("a.tsv", "term\tgene\tsplit\tresult\nA\tRHO\tfold1\tyes\n", "result is 1"),
         ("a.tsv", "term\tgene\tsplit\tresult\nA\tRHO\tfold1\t1\nA\tTP53\tfold2\t0\n", "and a 'holdout'"),
@@ -171,7 +172,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, resolver):
     (tmp_path / "cut.gmt.gz").write_bytes(gzip.compress(GMT.encode() * 50)[:60])
     (tmp_path / "latin.gmt").write_bytes("T\tx\t\xe4\n".encode("latin-1"))
     for name in ("none.gmt", "cut.gmt.gz", "latin.gmt"):
-        with pytest.raises(BenchError, match=f"cannot read terms from .*{name}"):
+        with pytest.raises(BenchError, match=f"no gene sets can be read from .*{name}: "):
             GeneTasks.read(tmp_path / name, resolver)
 
 

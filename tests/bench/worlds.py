@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from genetext.bench.methods import Method, of_arrays
-from genetext.bench.tasks import HOLDOUT, Task
+from genetext.bench.tasks import Task
+from genetext.gene_sets import HOLDOUT
 
 
 def task(n=240, *, positive=0.25, folds=3, seed=0, term="planted", given=True) -> Task:

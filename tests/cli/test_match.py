@@ -38,7 +38,7 @@ def h5ad(tmp_path):
 def test_match_says_where_the_names_are_and_what_became_of_them(h5ad):
     status, out, err = run("match", h5ad, "--species", "human")
     assert status == 0, err
-    assert "names from var_names (genes by other columns: var['gene_ids'] 1)" in out
+    assert "names from var_names (matched by other columns: var['gene_ids'] 1)" in out
     assert "5 names of human: 3 matched (60.0 %), 3 genes" in out
     assert "AIM1 (AURKB or SLC45A2)" in out
 
@@ -119,7 +119,7 @@ def test_priors_into_a_copy_of_the_h5ad(h5ad, tmp_path):
     )
     assert status == 0, err
     assert out.strip() == str(output)
-    assert "3 of 5 human genes (60.0%) have a vector in human/test" in err
+    assert "3 of 5 human genes (60.0 %) have a vector in human/test" in err
     before, after = anndata.read_h5ad(h5ad), anndata.read_h5ad(output)
     expected = GenePriors.open("human/test").align(before, species="human").center().random(3)
     written = GenePriors.from_anndata(after)
@@ -148,6 +148,9 @@ def test_priors_into_files_with_the_report_as_json(h5ad, tmp_path, suffix):
     status, out, _ = run("priors", h5ad, "-i", "human/test", "-s", "human", "-o", output, "--json")
     told = json.loads(out)
     assert status == 0
-    assert told["n_matched"] == 3
-    assert told["without_vector"] == {"ambiguous": ["AIM1"], "unknown": ["RP11-1A1.1"]}
+    assert told["matched"] == 3
+    assert {lost["name"]: lost["status"] for lost in told["unmatched"]} == {
+        "AIM1": "ambiguous",
+        "RP11-1A1.1": "unknown",
+    }
     assert GenePriors.load(told["files"][0]).n_matched == 3

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genetext.encoders.base import EncoderSpec
-from genetext.encoders.lexical import PRESETS, LexicalEncoder, words
+from genetext.encoders.lexical import SPEC, LexicalEncoder, words
 from genetext.errors import EncoderError
 
 CORPUS = [
@@ -27,7 +27,7 @@ CORPUS = [
 
 
 def fitted(texts: list[str] = CORPUS, **options: int) -> LexicalEncoder:
-    spec = PRESETS["lexical"].to_json() | {"options": options}
+    spec = SPEC.to_json() | {"options": options}
     encoder = LexicalEncoder(EncoderSpec.from_json(spec))
     encoder.fit(texts)
     return encoder

@@ -17,18 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genetext import encoders
-from genetext.encoders import tokens
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, EncoderSpec
-from genetext.encoders.openai import (
-    MAX_INPUTS,
-    MAX_TOKENS,
-    PRESETS,
-    OpenAIEncoder,
-    estimate,
-    pack,
-    share_out,
-)
-from genetext.encoders.openai_api import Retries
+from genetext.encoders.openai import tokens
+from genetext.encoders.openai.api import Retries
+from genetext.encoders.openai.encoder import OpenAIEncoder
+from genetext.encoders.openai.pieces import MAX_INPUTS, MAX_TOKENS, pack, share_out
+from genetext.encoding.paid import Payment, require
 from genetext.encoding.store import VectorStore
 from genetext.errors import CostLimit, EncoderError
 from tests.servers.openai import Fault, OpenAIServer, body, status, vector
@@ -49,6 +43,10 @@ QUICK = Retries(attempts=4, first=0.01, longest=0.05)
 
 def texts(n, start=0):
     return [f"Gene number {row} takes part in process {row % 7}." for row in range(start, start + n)]
+
+
+def estimate(spec, some, *, table=None, batch=False):
+    return OpenAIEncoder(spec, table=table).estimate(some, batch=batch)
 
 
 def digests(some):
@@ -107,7 +105,7 @@ def test_vectors_stand_in_their_texts_rows(server, make):
 
 
 def test_ada_is_not_asked_to_shorten(server, make):
-    got = make(PRESETS["ada"]).encode(texts(2))
+    got = make(encoders.spec("ada")).encode(texts(2))
     assert got.vectors.shape == (2, 1536)
     assert "dimensions" not in server.received[0].body
 
@@ -187,7 +185,7 @@ def test_another_servers_model_is_named_by_its_own_name(server, monkeypatch):
     assert before.dim == 10
     assert server.texts[-1] == "gene"
     before.close()
-    assert encoders.spec("openai:text-embedding-3-small") == PRESETS["openai-3-small"]
+    assert encoders.spec("openai:text-embedding-3-small") == encoders.spec("openai-3-small")
     for changes in ({"dimensions": 4}, {"options": {"dim": 4}}):
         assert encoders.load(encoders.spec("openai:nomic-embed-text", **changes)).dim == 4
     with pytest.raises(EncoderError, match="wants the name of a model"):
@@ -609,7 +607,7 @@ def test_a_failure_ends_the_waiting_of_the_others(make, server):
 def test_ctrl_c_gives_what_is_under_way_before_it_ends(make, server, monkeypatch):
     import concurrent.futures
 
-    from genetext.encoders import openai as module
+    from genetext.encoders.openai import encoder as module
 
     real, calls = concurrent.futures.wait, []
 
@@ -732,7 +730,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from genetext.encoders.base import EncoderSpec
-from genetext.encoders.openai import OpenAIEncoder
+from genetext.encoders.openai.encoder import OpenAIEncoder
+from genetext.encoding.paid import Payment, require
 from genetext.encoding.store import VectorStore
 from tests.encoders import test_openai as here
 with VectorStore(Path(sys.argv[1])) as store:
@@ -781,11 +780,11 @@ def test_queries_have_their_own_prefix(make, server):
 
 
 def test_a_cost_is_counted_where_there_is_a_table(server):
-    cost = estimate(PRESETS["openai-3-large"], [LONG, FITS], table=WORDS)
+    cost = estimate(encoders.spec("openai-3-large"), [LONG, FITS], table=WORDS)
     assert (cost.texts, cost.tokens, cost.exact) == (2, 38, True)
     assert cost.usd == pytest.approx(38 * 0.13 / 1e6)
     assert "counted with" in str(cost)
-    halved = estimate(PRESETS["openai-3-large"], [LONG, FITS], table=WORDS, batch_api=True)
+    halved = estimate(encoders.spec("openai-3-large"), [LONG, FITS], table=WORDS, batch=True)
     assert halved.usd == pytest.approx(cost.usd / 2)
     assert "Batch API" in str(halved)
 
@@ -797,7 +796,7 @@ def test_truncated_tokens_are_not_paid_for():
 
 def test_without_a_table_the_cost_is_a_bound_and_says_so(monkeypatch):
     monkeypatch.setattr(tokens, "load", lambda: None)
-    cost = estimate(PRESETS["ada"], ["αβ" * 1_000_000])
+    cost = estimate(encoders.spec("ada"), ["αβ" * 1_000_000])
     assert (cost.tokens, cost.exact) == (4_000_000, False)
     assert cost.usd == pytest.approx(0.4)
     assert "at most $0.40" in str(cost)
@@ -806,10 +805,10 @@ def test_without_a_table_the_cost_is_a_bound_and_says_so(monkeypatch):
 
 def test_a_limit_on_the_cost_is_kept():
     some = ["x" * 1000] * 1000
-    allowed = estimate(PRESETS["ada"], some, table=table(), max_cost=0.11)
-    assert allowed.usd == pytest.approx(0.1)
+    encoder = OpenAIEncoder(encoders.spec("ada"), api_key="sk-x", table=table())
+    require(encoder, some, Payment(max_cost=0.11))
     with pytest.raises(CostLimit, match=r"\$0\.10 .*allowed are \$0\.09"):
-        estimate(PRESETS["ada"], some, table=table(), max_cost=0.09)
+        require(encoder, some, Payment(max_cost=0.09))
 
 
 def test_an_unknown_price_is_never_within_a_limit():
@@ -817,9 +816,9 @@ def test_an_unknown_price_is_never_within_a_limit():
     assert estimate(spec, texts(1), table=WORDS).usd is None
     assert "not known" in str(estimate(spec, texts(1), table=WORDS))
     with pytest.raises(CostLimit, match="not known"):
-        estimate(spec, texts(1), table=WORDS, max_cost=100)
+        require(OpenAIEncoder(spec, api_key="sk-x", table=WORDS), texts(1), Payment(max_cost=100))
 
 
 def test_the_official_client_is_not_imported_before_it_is_needed():
-    code = "import sys, genetext.encoders.openai; assert not {'openai', 'tiktoken'} & set(sys.modules)"
+    code = "import sys, genetext.encoders.openai.encoder; assert not {'openai', 'tiktoken'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

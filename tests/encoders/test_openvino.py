@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genetext import encoders
-from genetext.encoders import precision
+from genetext.encoders.transformer import precision
 from genetext.errors import EncoderError
 from tests import models
 
@@ -96,7 +96,7 @@ def test_bfloat16_is_near_the_exact_one(bert, converted):
 
 
 def test_bfloat16_is_refused_where_openvino_would_use_float32(bert, converted, monkeypatch):
-    from genetext.encoders import openvino
+    from genetext.encoders.transformer import openvino
 
     compiled = openvino._compile
     monkeypatch.setattr(
@@ -109,7 +109,7 @@ def test_bfloat16_is_refused_where_openvino_would_use_float32(bert, converted, m
 
 
 def test_a_model_is_converted_once_and_kept_without_pickle(bert, own_cache, monkeypatch):
-    from genetext.encoders import openvino
+    from genetext.encoders.transformer import openvino
 
     texts = models.texts(5)
     first = encode(bert, "float32/openvino", texts=texts)
@@ -121,7 +121,7 @@ def test_a_model_is_converted_once_and_kept_without_pickle(bert, own_cache, monk
 
 
 def test_two_that_start_at_once_convert_once(bert, monkeypatch):
-    from genetext.encoders import openvino
+    from genetext.encoders.transformer import openvino
 
     count, convert = [], openvino._convert
 
@@ -148,7 +148,7 @@ def test_a_model_that_does_not_survive_tracing_is_refused(bert, own_cache):
     import torch
     from transformers import BertModel
 
-    from genetext.encoders.openvino import OpenVinoLayers
+    from genetext.encoders.transformer.openvino import OpenVinoLayers
 
     class Fickle(BertModel):
         """Treats long texts otherwise: the tracer sees one of two ways."""

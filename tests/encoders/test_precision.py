@@ -2,7 +2,7 @@
 
 import pytest
 
-from genetext.encoders import precision
+from genetext.encoders.transformer import precision
 from genetext.errors import EncoderError
 
 

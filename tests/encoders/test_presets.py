@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from genetext import encoders
-from genetext.encoders import EncoderSpec, stack, weights
+from genetext.encoders import EncoderSpec, weights
 from genetext.encoders.presets import MINILM_SHA256, PRESETS
+from genetext.encoders.transformer import configuration
 from genetext.errors import EncoderError
 from tests import models
 
@@ -41,7 +42,7 @@ def test_every_preset_is_as_documented():
 
 def test_minilm_agrees_with_its_own_configuration():
     spec = PRESETS["minilm"].spec
-    recipe = stack.recipe(weights.find(spec.model, spec.revision).folder)
+    recipe = configuration.recipe(weights.find(spec.model, spec.revision).folder)
     assert (recipe.pooling, recipe.normalize, recipe.max_tokens) == (spec.pooling, spec.normalize, spec.max_tokens)
     assert (recipe.prefix, recipe.query_prefix) == (spec.prefix, spec.query_prefix)
 

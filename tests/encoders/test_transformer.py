@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from genetext import encoders
-from genetext.encoders import EncoderSpec, stack, transformer, weights
+from genetext.encoders import EncoderSpec, weights
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED
 from genetext.encoders.presets import PRESETS
+from genetext.encoders.transformer import configuration
+from genetext.encoders.transformer import encoder as transformer
 from genetext.errors import EncoderError, MissingWeights
 from tests import models
 
@@ -326,6 +328,55 @@ def test_an_activation_that_is_none_of_torch_is_refused(activation, tmp_path):
         encoders.spec(str(folder))
 
 
+@pytest.mark.parametrize("path", ["", "."])
+def test_code_is_refused_wherever_a_module_lies(path, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder)
+    marker = tmp_path / "ran"
+    (tmp_path / "planted.py").write_text(f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nTanh = object\n")
+    config = json.loads((folder / "config.json").read_text())
+    dense = {"in_features": 32, "out_features": 8, "bias": True, "activation_function": "planted.Tanh"}
+    (folder / "config.json").write_text(json.dumps({**config, **dense}))
+    listed = json.loads((folder / "modules.json").read_text())
+    listed.insert(2, {"idx": 2, "name": "2", "path": path, "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(listed))
+    code = (
+        "import sys; from genetext import encoders; sys.path.insert(0, sys.argv[2])\n"
+        "encoders.load(encoders.spec(sys.argv[1], precision='float32'), device='cpu').encode(['a gene'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, folder, tmp_path], capture_output=True, text=True)
+    assert "wants the activation planted.Tanh, which is code of its own" in ran.stderr
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/tmp", "a/../../b", "..", "..\\b"])
+def test_a_module_outside_of_the_folder_is_refused(path, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder)
+    listed = json.loads((folder / "modules.json").read_text())
+    listed[1]["path"] = path
+    (folder / "modules.json").write_text(json.dumps(listed))
+    with pytest.raises(EncoderError, match="module outside of it"):
+        encoders.spec(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["SentenceTransformer", "models.WeightedLayerPooling", "util.import_from_string"])
+def test_other_parts_of_the_library_are_not_run(kind, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder, module=f"sentence_transformers.{kind}")
+    with pytest.raises(EncoderError, match="after a transformer, Pooling, Dense, Normalize"):
+        encoders.spec(str(folder))
+
+
+@pytest.mark.parametrize("content", ["{", "7", "[7]", '[{"path": ""}]', '[{"type": null, "path": 3}]', "[" * 100_000])
+def test_a_configuration_that_makes_no_sense_is_one_sentence(content, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    models.write_sentence_config(folder)
+    (folder / "modules.json").write_text(content)
+    with pytest.raises(EncoderError):
+        encoders.spec(str(folder))
+
+
 def test_a_choice_of_routes_is_refused(tmp_path):
     folder = models.write_bert(tmp_path / "model")
     models.write_sentence_config(folder, module="sentence_transformers.models.Router")
@@ -348,11 +399,11 @@ def test_bfloat16_stays_close_to_float32(folder):
 
 
 def test_results_are_the_same_without_packed_layers(folder, monkeypatch):
-    from genetext.encoders import runtime
+    from genetext.encoders.transformer import runtime
 
     texts = models.texts(30)
     packed = load(folder).encode(texts).vectors
-    monkeypatch.setattr(runtime, "can_pack", lambda: False)
+    monkeypatch.setattr(runtime, "can_pack", lambda dtype: False)
     np.testing.assert_allclose(load(folder).encode(texts).vectors, packed, rtol=0, atol=1e-5)
     fast = load(folder, precision="bfloat16").encode(texts).vectors
     assert centred(fast, packed).min() > 0.99
@@ -362,8 +413,8 @@ def test_memory_does_not_grow_with_the_number_of_different_batches():
     """A kernel is compiled, and kept, for every number of rows that oneDNN meets; it meets few."""
     code = """
 import resource, torch
-from genetext.encoders.packed import PackedLinear, can_pack
-if not can_pack():
+from genetext.encoders.transformer.packed import PackedLinear, can_pack
+if not can_pack(torch.float32):
     raise SystemExit(print(0))
 layer = PackedLinear(torch.nn.Linear(384, 1536), torch.float32)
 with torch.inference_mode():
@@ -427,7 +478,7 @@ def test_every_preset_agrees_with_its_repository(name):
     except MissingWeights as error:
         pytest.skip(str(error))
     transformer.compare_with_repository(preset.spec, folder)
-    assert stack.dimension(folder, pooling=preset.spec.pooling) == preset.dim
+    assert configuration.dimension(folder, pooling=preset.spec.pooling) == preset.dim
     if not (folder / "modules.json").is_file():
         assert "sentence-transformers configuration" not in preset.source
 

@@ -51,7 +51,7 @@ def digests_of(texts):
 
 def run(encoder, root, texts=TEXTS, progress=None):
     with VectorStore(root / "vectors") as store:
-        return encode(encoder, texts, digests_of(texts), store=store, journals=root / "journals", progress=progress)
+        return encode(encoder, texts, digests_of(texts), store=store, root=root, progress=progress)
 
 
 def test_vectors_stand_in_the_order_of_the_texts(tmp_path):

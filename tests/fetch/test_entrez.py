@@ -46,7 +46,7 @@ def rows(found, name):
 
 
 def test_names_of_mixed_kinds(eutils):
-    found = fetch_genes(["OPN4", "7157", "ENSG00000012048.23", "SEPT2", "ROR1", "rho"], HUMAN, eutils=eutils)
+    found = fetch_genes(["OPN4", "7157", "ENSG00000012048.23", "SEPT2", "ROR1", "RHO"], HUMAN, eutils=eutils)
     assert found.not_found == {}
     assert [row["symbol"] for row in rows(found, "genes")] == ["BRCA1", "SEPTIN2", "ROR1", "RHO", "TP53", "OPN4"]
     assert {name: table.schema for name, table in parse.tables_of(found).items()} == dict(SCHEMAS)

@@ -149,7 +149,7 @@ def test_text_files(tmp_path):
     assert names.read(path) == ["TP53", "RHO"]
     # As R's write.csv and write.table leave it.
     path.write_text('"","x"\n"TP53",1\n"NKX2,5",2\n\'RHO,3\n"PAX6\n')
-    assert names.read(path) == ["", "TP53", "NKX2,5", "'RHO", "PAX6"]
+    assert names.read(path).index.tolist() == ["TP53", "NKX2,5", "'RHO", "PAX6"]
     path.write_text('"TP53"\t"a, b"\nRHO\t"open\nPAX6\t3\n')
     assert names.read(path) == ["TP53", "RHO", "PAX6"]
     path.write_text("x" * 200_000)

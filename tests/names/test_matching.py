@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 
 from genetext.errors import ResolveError, TooFewMatched
-from genetext.names import Resolver
-from genetext.names import species_guess as guess
-from genetext.names.matching import Matched, match
+from genetext.names import MatchReport, Resolver, match, snapshots
 from genetext.names.tables import Tables
 
 
@@ -42,31 +40,31 @@ def counted(monkeypatch, own_cache):
         monkeypatch.setattr(owner, name, counting)
 
     count(Tables, "of", "tables")
-    count(guess, "known_glances", "glances")
-    count(Resolver, "resolve", "lists")
+    count(snapshots, "glances", "glances")
+    count(Resolver, "report", "lists")
     return times
 
 
 def test_the_best_column_and_what_was_considered(adata, own_cache):
-    found = match(adata)
-    assert found.column == "var['symbol']"
-    assert found.considered == {"var_names": 2, "var['symbol']": 3, "var['gene_ids']": 2}
-    assert found.report.gene_id.tolist() == [7157, 94233, 6010]
+    report = match(adata)
+    assert report.column == "var['symbol']"
+    assert report.considered == {"var_names": 2, "var['symbol']": 3, "var['gene_ids']": 2}
+    assert report.gene_id.tolist() == [7157, 94233, 6010]
 
 
 @pytest.mark.parametrize("species", [None, "human"])
 def test_columns_share_what_is_read(adata, counted, species):
     match(adata, species)
-    assert counted == {"tables": 1, "glances": 0 if species else 1, "lists": 3}
+    assert counted == {"tables": 1, "glances": 1, "lists": 3}
 
 
 def test_min_match_resolves_nothing_once_more_and_gives_the_whole_answer(adata, counted):
     with pytest.raises(TooFewMatched, match="2 of 3 names have a gene, and at least 90% must") as caught:
         match(adata, "human", column="gene_ids", min_match=0.9)
     assert counted["lists"] == 1
-    assert isinstance(caught.value.report, Matched)
+    assert isinstance(caught.value.report, MatchReport)
     assert caught.value.report.considered == {"var['gene_ids']": 2}
-    assert match(adata, "human", column="gene_ids", min_match=0.6).report.n_matched == 2
+    assert match(adata, "human", column="gene_ids", min_match=0.6).n_matched == 2
     with pytest.raises(ResolveError, match="0 to 1, not 50"):
         match(adata, "human", min_match=50)
 
@@ -84,5 +82,5 @@ def test_a_list_of_bare_numbers_needs_its_species(own_cache):
     numbers = ["7157", "94233", "6010"]
     with pytest.raises(ResolveError, match="bare numbers"):
         match(numbers)
-    assert match(numbers, "human").report.n_matched == 3
-    assert match(data(["a", "b", "c"], entrez_id=numbers)).report.species == "human"
+    assert match(numbers, "human").n_matched == 3
+    assert match(data(["a", "b", "c"], entrez_id=numbers)).species == "human"

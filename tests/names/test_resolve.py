@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import genetext.names
 from genetext.errors import ResolveError, TooFewMatched
 from genetext.names import STATUSES, MatchReport, Resolver, resolve
-from genetext.names import species_guess as guess
-from genetext.names.tables import CONTESTED
+from genetext.names.species_guess import species_of
+from genetext.names.tables import CONTESTED, Glance
 from genetext.text.facts import open_facts
 from genetext.text.snapshot import Snapshot
 from tests.factory import write_ncbi, write_snapshot
@@ -118,7 +118,7 @@ def test_a_synonym_of_several_genes_is_ambiguous_and_lists_all(human: Resolver) 
         ("Tp53", "letter case", "differs in letter case from TP53"),
         ("OPN1sw", "letter case", "differs in letter case from OPN1SW"),
         ("ENSG00000000999", "unknown Ensembl id", "retired by Ensembl"),
-        ("ENST00000269305.9", "no gene id", "an Ensembl transcript id"),
+        ("ENST00000269305.9", "no gene id", "an Ensembl id of a transcript"),
         ("900004", "withdrawn", "GeneID 900004 was withdrawn"),
         ("LOC900004", "withdrawn", "GeneID 900004 was withdrawn"),
         ("123456789", "unknown GeneID", "no gene of human has the GeneID 123456789"),
@@ -128,12 +128,8 @@ def test_a_synonym_of_several_genes_is_ambiguous_and_lists_all(human: Resolver) 
         ("RP11-34P13.7", "clone or placeholder", "clone or prediction"),
         ("AC012345.1", "clone or placeholder", "clone or prediction"),
         ("2.31E+19", "spreadsheet number", "a number that a spreadsheet made"),
-        ("", "no name", "empty or null"),
-        (None, "no name", "empty or null"),
-        (float("nan"), "no name", "empty or null"),
-        (pd.NA, "no name", "empty or null"),
-        ("   ", "no name", "empty or null"),
-        ("-", "not in the snapshot", ""),
+        *((null, "missing", "empty or null") for null in ("", None, float("nan"), pd.NA, "   ")),
+        *((text, "missing", "a missing value") for text in ("-", "NA", "NaN", "nan", "None", "<NA>", "#N/A", "NA.1")),
         ("TP53 gene", "not in the snapshot", ""),
     ],
 )
@@ -372,13 +368,13 @@ def test_the_report_as_text_frame_json_and_tsv(human: Resolver, tmp_path: Path) 
     assert str(report).splitlines() == [
         "7 names of human: 3 matched (42.9 %), 1 gene",
         "names by the snapshot human (from ncbi)",
-        "  symbol     2  TP53",
-        "  synonym    1  P53 (TP53)",
-        "  ambiguous  1  AIM1 (AURKB or SLC45A2)",
-        "  unknown    1  not in the snapshot: GAPDN (GAPDH or GAPD?)",
-        "  unknown    1  other species: Opn4 (OPN4?)",
-        "  unknown    1  spreadsheet date: 1-Mar (MARCHF1)",
-        "  several names of one gene: P53 = TP53",
+        "        2   28.6 %  symbol",
+        "        1   14.3 %  synonym: P53 (TP53)",
+        "        1   14.3 %  ambiguous: AIM1 (AURKB or SLC45A2)",
+        "        1   14.3 %  unknown (not in the snapshot): GAPDN (GAPDH or GAPD?)",
+        "        1   14.3 %  unknown (other species): Opn4 (OPN4?)",
+        "        1   14.3 %  unknown (spreadsheet date): 1-Mar (MARCHF1)",
+        "  2 names mean a gene that another name means too: P53 = TP53",
     ]
     frame = report.to_frame()
     assert frame["gene_id"].tolist()[:2] == [7157, 7157]
@@ -450,7 +446,7 @@ def test_only_genes_of_the_species_are_ever_given(snapshots: Snapshots, human: R
 
 
 def test_the_species_is_guessed_and_said(snapshots: Snapshots) -> None:
-    choice = [snapshots["human"], snapshots["mouse"], snapshots["zebrafish"]]
+    choice = [Glance.of(snapshots[of]) for of in ("human", "mouse", "zebrafish")]
     for names, species, told in (
         (["TP53", "OPN4", "RHO", "junk"], "human", "3 of 4 names are evidence (human: 3 symbols"),
         (["Trp53", "Opn4", "Rho"], "mouse", "many symbols of rat look the same"),
@@ -461,32 +457,32 @@ def test_the_species_is_guessed_and_said(snapshots: Snapshots) -> None:
         (["mm10_Actb", "mm10_Zzz"], "mouse", "2 names with the prefix of a genome"),
         (["ENSG00000141510", "ENSG00000111640", "TP53"], "human", "2 Ensembl ids, 1 symbols"),
     ):
-        found, evidence = guess.species_of(names, snapshots=choice)
+        found, evidence = species_of(names, choice)
         assert found.name == species
         assert told in evidence
 
 
 def test_bare_numbers_decide_no_species_unless_their_column_says_what_they_are(snapshots: Snapshots) -> None:
-    choice = [snapshots["human"], snapshots["mouse"]]
+    choice = [Glance.of(snapshots[of]) for of in ("human", "mouse")]
     with pytest.raises(ResolveError, match="name it .*; 2 are bare numbers"):
-        guess.species_of(["22059", "30044.0"], snapshots=choice)
+        species_of(["22059", "30044.0"], choice)
     with pytest.raises(ResolveError, match=r"only 1 of 4 names tell the species \(human: 1 symbols\)"):
-        guess.species_of(["22059", "30044", "30045", "TP53"], snapshots=choice)
-    found, evidence = guess.species_of(["22059", "30044"], gene_ids=True, snapshots=choice)
+        species_of(["22059", "30044", "30045", "TP53"], choice)
+    found, evidence = species_of(["22059", "30044"], choice, gene_ids=True)
     assert found.name == "mouse"
     assert "2 GeneIDs" in evidence
 
 
 def test_a_tie_or_too_little_evidence_asks(snapshots: Snapshots) -> None:
-    choice = [snapshots["human"], snapshots["mouse"]]
+    choice = [Glance.of(snapshots[of]) for of in ("human", "mouse")]
     with pytest.raises(ResolveError, match=r"could be of human or of mouse .*: name it"):
-        guess.species_of(["GRCh38_TP53", "GRCh38_OPN4", "mm10_Trp53", "mm10_Opn4"], snapshots=choice)
+        species_of(["GRCh38_TP53", "GRCh38_OPN4", "mm10_Trp53", "mm10_Opn4"], choice)
     with pytest.raises(ResolveError, match=r"none of the 2 names \(alpha, beta\) tells the species"):
-        guess.species_of(["alpha", "beta"], snapshots=choice)
+        species_of(["alpha", "beta"], choice)
     with pytest.raises(ResolveError, match="only 1 of 4 names tell the species"):
-        guess.species_of(["TP53", "a", "b", "c"], snapshots=choice)
+        species_of(["TP53", "a", "b", "c"], choice)
     with pytest.raises(ResolveError, match="none of the 0 names"):
-        guess.species_of([], snapshots=choice)
+        species_of([], choice)
 
 
 def test_resolve_by_what_ships_with_genetext() -> None:

@@ -49,22 +49,23 @@ def test_names_of_every_kind_in_one_list(human):
 def test_a_third_lost_is_said_in_words_numbers_and_names(human):
     report = human.align(MIXED, species="human").report
     text = str(report)
-    assert "5 of 10 human genes (50.0%) have a vector in human/test; names from names" in text
+    assert "5 of 10 human genes (50.0 %) have a vector in human/test\n" in text
     assert "no text (the index has protein-coding genes only): C9orf152" in text
     assert "unknown (not in the snapshot): nonsense" in text
-    assert "unknown (no name): (empty)" in text
+    assert "unknown (missing): (empty)" in text
     assert "unknown (other species): Opn4" in text
     assert report.counts["unknown"] == 3
     assert report.n_repeated == 1
     frame = report.to_frame()
     assert frame["gene_id"].isna().sum() == 4
     assert frame["has_vector"].sum() == report.n_matched == 5
-    assert report.to_json()["without_vector"] == {
-        "ambiguous": ["AIM1"],
-        "no text": ["C9orf152"],
-        "unknown": ["nonsense", "", "Opn4"],
+    assert {lost["name"]: lost["status"] for lost in report.to_json()["unmatched"]} == {
+        "AIM1": "ambiguous",
+        "C9orf152": "no text",
+        "nonsense": "unknown",
+        "": "unknown",
+        "Opn4": "unknown",
     }
-    assert report.to_tsv().splitlines()[0] == "name\tgene_id\tstatus\thas_vector"
 
 
 @pytest.mark.parametrize("policy", ["mask", "zero", "mean"])
@@ -215,10 +216,10 @@ def test_no_genes_give_no_rows(human, nothing):
 
 
 def test_min_match_stops_with_the_report(human):
-    with pytest.raises(TooFewMatched, match=r"(?s)50.0% of the genes .* asks for 60%.*: nonsense"):
+    with pytest.raises(TooFewMatched, match=r"(?s)5 of 10 names have a vector in human/test, .* least 60%.*: nonsense"):
         human.align(MIXED, species="human", min_match=0.6)
     assert human.align(MIXED, species="human", min_match=0.5).n_matched == 5
-    with pytest.raises(PriorsError, match="0 to 1"):
+    with pytest.raises(ResolveError, match="0 to 1"):
         human.align(MIXED, min_match=50)
 
 

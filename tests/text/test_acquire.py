@@ -359,16 +359,16 @@ def test_offline_works_on_a_cache_that_cannot_be_written(server):
 
 def test_a_handful_of_genes_through_eutils(server, caplog, request):
     options = {"patience": QUICK, "ncbi_url": server.url, "eutils_url": server.eutils_url}
-    few = fetch("human", genes=["OPN4", "TP53", "NOPE"], **options)
+    few = fetch("human", genes=["OPN4", "TP53", "NOSUCH"], **options)
     assert few.genes["symbol"].tolist() == ["TP53", "OPN4"]
     source = few.manifest["source"]
     assert (source["kind"], source["where"], source["files"]) == ("eutils", server.eutils_url, {})
-    assert (source["genes"], source["not_found"]) == (["NOPE", "OPN4", "TP53"], {"NOPE": "unknown name"})
+    assert (source["genes"], source["not_found"]) == (["NOSUCH", "OPN4", "TP53"], {"NOSUCH": "unknown name"})
     assert server.requests("gene_summary.gz") == []
-    assert fetch("human", genes=["TP53", "OPN4", "NOPE"], **options).path == few.path
+    assert fetch("human", genes=["TP53", "OPN4", "NOSUCH"], **options).path == few.path
     assert latest("human") is None  # a handful is not the species
     request.getfixturevalue("no_socket")
-    assert fetch("human", genes=["NOPE", "TP53", "OPN4"], offline=True).path == few.path
+    assert fetch("human", genes=["NOSUCH", "TP53", "OPN4"], offline=True).path == few.path
 
 
 def test_a_handful_leaves_everything_below_the_root(server, tmp_path):
@@ -402,7 +402,7 @@ def test_a_handful_out_of_a_folder(folder, caplog):
     assert few.summaries.equals(whole.summaries[whole.summaries["gene_id"].isin(wanted)].reset_index(drop=True))
     assert {name: few.table(name).schema for name in SCHEMAS} == dict(SCHEMAS)
     assert caplog.messages == [
-        "2 of 8 genes not found: rora (unknown name; Rora is written otherwise), Nope (unknown name)"
+        "2 of 8 genes not found: rora (letter case: differs in letter case from Rora), Nope (not in the snapshot)"
     ]
     assert get("mouse", folder, genes=["Opn4"]).path != few.path
     with pytest.raises(FetchError, match=r"none of the 2 genes asked for: AIM1 \(ambiguous: AURKB \(9212\), SLC45A2"):

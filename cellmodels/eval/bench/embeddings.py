@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellmodels import registry
 from cellmodels.data.inputs import read_cells
-from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
+from cellmodels.eval.bench.protocol import EXPRESSION, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
 from cellmodels.groups.pca import principal_components
 from genetext.errors import BenchError
+from genetext.provenance import source_digest
 
 if TYPE_CHECKING:
     from cellmodels.base import CellModel
@@ -23,6 +25,7 @@ Make = Callable[[int], "CellModel[Any, Any]"]
 
 _LABELS = "-labels"
 """Ends the name of a model that is fitted with the few labels themselves, to the few cells that have them."""
+_LIBRARIES = ("abc", "typing", "torch")
 WEIGHTING = "contrast"
 """Of the gene vectors where they stand alone: what a cell expresses more than others."""
 
@@ -69,17 +72,27 @@ class Known:
 
 
 def fingerprint(make: Make) -> dict[str, Any]:
-    """Return what tells a model with its hyper-parameters from another, as JSON values."""
+    """Return what tells a model, its code and its hyper-parameters from another, as JSON values.
+
+    A model whose code cannot be found, such as one that was written into a notebook, is like none before.
+    """
     model = make(0)
-    return {"model": f"{type(model).__module__}.{type(model).__qualname__}", "config": asdict(model.config)}
+    kind = type(model)
+    homes = {base.__module__.partition(".")[0] for base in kind.__mro__} - {"builtins", *_LIBRARIES}
+    try:
+        code = source_digest(*homes)
+    except ModuleNotFoundError:
+        code = f"unknown: {uuid4()}"
+    return {"model": f"{kind.__module__}.{kind.__qualname__}", "config": asdict(model.config), "code": code}
 
 
 def prior_of(arm: Arm, priors: "GenePriors | None") -> "GenePriors | None":
     """Return the prior of an arm; priors are aligned, so that permutations are among the genes of the data."""
-    if priors is None:
-        return None
-    made = {PRIOR: lambda: priors, PERMUTED: lambda: priors.permuted(arm.draw), RANDOM: lambda: priors.random(arm.seed)}
-    return priors.without() if arm.control == NONE else made[arm.control]()
+    if priors is None or arm.control == PRIOR:
+        return priors
+    if arm.control == PERMUTED:
+        return priors.permuted(arm.draw)
+    return priors.random(arm.seed) if arm.control == RANDOM else priors.without()
 
 
 def embed(
@@ -98,7 +111,7 @@ def embed(
     priors
         Aligned to the genes of `adata`.
     make
-        The model, where it is one.
+        The model; None where the method is one of `WITHOUT_MODEL`.
     device
         To train on.
 
@@ -106,22 +119,18 @@ def embed(
     -------
     `(n_cells, d) float64`, centred on the cells fitted to; cells without anything to embed are zeros.
     """
-    part = adata if len(fitted_on) == adata.n_obs else adata[fitted_on].copy()
     prior = prior_of(arm, priors)
-    if arm.method == EXPRESSION:
-        made = principal_components(read_cells(adata, needs="log").matrix, fitted_on=fitted_on)
-    elif arm.method == PRIORS:
-        made = _averaged(adata, part, prior)
+    if make is None:
+        embedding = WITHOUT_MODEL[arm.method](adata, fitted_on, prior, arm.seed)
     else:
         from cellmodels.train.loop import Trainer
 
-        assert make is not None
-        made = make(arm.seed).fit(part, prior, trainer=Trainer(device=device)).embed(adata)
-    values = np.asarray(made, np.float64)
-    there = np.flatnonzero(np.isfinite(values).all(axis=1))
-    centre = values[np.intersect1d(fitted_on, there)].mean(axis=0)
+        part = _cells(adata, fitted_on)
+        embedding = make(arm.seed).fit(part, prior, trainer=Trainer(device=device)).embed(adata)
+    values = np.asarray(embedding, np.float64)
+    embedded = np.flatnonzero(np.isfinite(values).all(axis=1))
     centred = np.zeros_like(values)
-    centred[there] = values[there] - centre
+    centred[embedded] = values[embedded] - values[np.intersect1d(fitted_on, embedded)].mean(axis=0)
     return centred
 
 
@@ -139,19 +148,29 @@ def embed_labelled(
     from cellmodels.train.loop import Trainer
 
     fit: Any = make(arm.seed).fit
-    how = Trainer(device=device)
-    model = fit(adata[train].copy(), prior_of(arm, priors), labels=list(labels[train]), trainer=how)
+    trainer = Trainer(device=device)
+    model = fit(adata[train].copy(), prior_of(arm, priors), labels=list(labels[train]), trainer=trainer)
     return np.asarray(model.embed(adata), np.float64)
 
 
-def _averaged(adata: Any, part: Any, priors: "GenePriors | None") -> NDArray[Any]:
+def components(adata: Any, fitted_on: NDArray[np.int64], _prior: "GenePriors | None", _seed: int) -> NDArray[Any]:
+    """Return principal components of expression alone."""
+    return principal_components(read_cells(adata, needs="log").matrix, fitted_on=fitted_on)
+
+
+def averaged(adata: Any, fitted_on: NDArray[np.int64], priors: "GenePriors | None", _seed: int) -> NDArray[Any]:
+    """Return the mean of the cells' gene vectors, weighted by what a cell expresses more than those fitted to."""
     from genetext.cells import embed as cells
     from genetext.cells import measure_background
 
     expression = "counts" if _has_counts(adata) else "log"
-    background = measure_background(part, expression=expression, threads=1)
+    background = measure_background(_cells(adata, fitted_on), expression=expression, threads=1)
     options = cells.Options(weighting=WEIGHTING, expression=expression)
     return cells.embed(cells.Job.of(adata, priors, options, background=background), threads=1).vectors
+
+
+def _cells(adata: Any, rows: NDArray[np.int64]) -> Any:
+    return adata if len(rows) == adata.n_obs else adata[rows].copy()
 
 
 def _has_counts(adata: Any) -> bool:
@@ -162,3 +181,7 @@ def _has_counts(adata: Any) -> bool:
     except CellsError:
         return False
     return True
+
+
+WITHOUT_MODEL: Mapping[str, Callable[..., NDArray[Any]]] = {EXPRESSION: components, PRIORS: averaged}
+"""Methods that are measured beside every model: `(adata, positions to fit to, prior, seed) -> (n_cells, d)`."""

@@ -50,17 +50,15 @@ class Protocol:
         Draws of permuted priors, dealt out over the seeds, each seed having one at least.
     neighbors
         That vote for a label.
-    clusters
-        Whether cells are grouped: into as many groups as there are types, and
     found_clusters
-        into as many as the stability of Leiden cuts tells.
+        Whether cells are grouped not only into as many groups as there are types, but also into as many as the
+        stability of Leiden cuts tells.
     """
 
     m: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
     seeds: int = 5
     permutations: int = 10
     neighbors: int = 5
-    clusters: bool = True
     found_clusters: bool = True
 
     def __post_init__(self) -> None:
@@ -68,8 +66,10 @@ class Protocol:
         if not self.m or min(self.m) < 1 or len(set(self.m)) < len(self.m):
             raise BenchError(f"m={self.m}: give numbers of cells per type, each once, 1 at least")
         if self.seeds < 1 or self.permutations < 1 or self.neighbors < 1:
-            told = f"seeds={self.seeds}, permutations={self.permutations}, neighbors={self.neighbors}"
-            raise BenchError(f"{told}: one at least of each")
+            raise BenchError(
+                f"seeds={self.seeds}, permutations={self.permutations}, neighbors={self.neighbors}: each has to be a "
+                f"whole number of at least 1"
+            )
 
     def arms(self, models: Sequence[str], *, prior: bool) -> Iterator[Arm]:
         """Yield what has to be made, one seed after the other, so that a run that is stopped has whole seeds."""
@@ -90,3 +90,7 @@ class Protocol:
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
         return {**asdict(self), "m": list(self.m)}
+
+    def scoring(self) -> dict[str, Any]:
+        """Return what decides the scores of one seed and draw, and not how many of these there are."""
+        return {name: value for name, value in self.to_json().items() if name not in ("seeds", "permutations")}

@@ -11,26 +11,24 @@ leave out 0, and the larger of the two p values stays below 0.05 after Holm's co
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, PRIORS, RANDOM
-from cellmodels.eval.bench.scores import GIVEN
-from genetext.bench.report import holm
+from cellmodels.eval.bench.registry import TASKS
+from cellmodels.eval.bench.task import MEAN
+from genetext.bench.report import Report
+from genetext.bench.statistics import holm, paired_t
 
-MEAN = "mean"
-"""Stands where a number of cells would: the mean over all of them."""
-HEADLINES = {"labelling": ("macro_f1", MEAN), "grouping": ("ari", GIVEN)}
-_NAMES = {"macro_f1": "macro-F1", "ari": "ARI"}
-_CONTROLS = (PRIOR, PERMUTED, RANDOM, NONE)
+_COMPARED = ((PRIOR, NONE), (PRIOR, PERMUTED), (PRIOR, RANDOM), (PERMUTED, NONE))
 
 
 @dataclass(frozen=True, eq=False)
-class CellsBenchmark:
+class CellsBenchmark(Report):
     """What came out.
 
     Attributes
@@ -39,43 +37,32 @@ class CellsBenchmark:
         One row per embedding and score: `method`, `control`, `seed`, `draw`, `measure`, `at` (cells of each type, or
         `K given`, `K found`), `value`.
     about
-        What was measured on what: data, types, priors, protocol, models; JSON values.
+        Data, types, priors, protocol, models.
     """
 
-    scores: pd.DataFrame
-    about: Mapping[str, Any]
-    _cache: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    TABLES = ("claims", "table", "differences", "scores")
 
-    @property
+    @cached_property
     def by_seed(self) -> pd.DataFrame:
         """Scores of each seed, draws averaged: index `method`, `control`, `measure`, `at`; a column per seed.
 
         The mean of macro-F1 and of accuracy over all numbers of cells is there too, at `mean`.
         """
-        if "by_seed" not in self._cache:
-            scores = self.scores
-            low = scores[scores["measure"].isin(["macro_f1", "accuracy"])]
-            keys = ["method", "control", "seed", "draw", "measure"]
-            means = low.groupby(keys, sort=False)["value"].mean().reset_index().assign(at=MEAN)
-            every = pd.concat([scores, means], ignore_index=True)
-            self._cache["by_seed"] = every.pivot_table(
-                index=["method", "control", "measure", "at"], columns="seed", values="value", sort=False
-            )
-        return self._cache["by_seed"]
+        averaged = [measure for task in TASKS.values() for measure in task.averaged]
+        keys = ["method", "control", "seed", "draw", "measure"]
+        means = self.scores[self.scores["measure"].isin(averaged)].groupby(keys, sort=False)["value"].mean()
+        scores = pd.concat([self.scores, means.reset_index().assign(at=MEAN)], ignore_index=True)
+        index = ["method", "control", "measure", "at"]
+        return scores.pivot_table(index=index, columns="seed", values="value", sort=False)
 
-    @property
+    @cached_property
     def table(self) -> pd.DataFrame:
         """One row per method, control and measure: `mean`, `sd` over seeds, `low`, `high` (95 %), `n_seeds`."""
-        if "table" not in self._cache:
-            rows = []
-            for key, values in self.by_seed.iterrows():
-                told = _paired(values.to_numpy(np.float64))
-                rows.append({**dict(zip(["method", "control", "measure", "at"], _key(key), strict=True)), **told})
-            frame = pd.DataFrame(rows).drop(columns="p").rename(columns={"difference": "mean"})
-            self._cache["table"] = frame
-        return self._cache["table"]
+        rows = [paired_t(values) for values in self.by_seed.to_numpy(np.float64)]
+        frame = pd.DataFrame(rows, index=self.by_seed.index).drop(columns="p").rename(columns={"difference": "mean"})
+        return frame.reset_index()
 
-    @property
+    @cached_property
     def differences(self) -> pd.DataFrame:
         """What the prior adds: one row per method, measure and `versus`.
 
@@ -83,30 +70,23 @@ class CellsBenchmark:
         prior, `none` is expression alone. `gain` is the prior's: `difference`, `sd`, `low`, `high` (95 %), `p`,
         `n_seeds`. Rows with `gain` = `permuted` are what permuted priors add over none.
         """
-        if "differences" not in self._cache:
-            by_seed, rows = self.by_seed, []
-            methods = [one for one in by_seed.index.unique("method") if one != EXPRESSION]
-            for method in methods:
-                own = by_seed.loc[method]
-                for measure, at in own.index.droplevel("control").unique():
-                    if measure == "n_clusters":
+        rows = []
+        for method in self.by_seed.index.unique("method").drop(EXPRESSION, errors="ignore"):
+            for measure, at in self.by_seed.loc[method].index.droplevel("control").unique():
+                if measure == "n_clusters":
+                    continue
+                for gain, versus in _COMPARED:
+                    first, second = (self._values(method, control, measure, at) for control in (gain, versus))
+                    if first is None or second is None:
                         continue
-                    for gain, versus in ((PRIOR, NONE), (PRIOR, PERMUTED), (PRIOR, RANDOM), (PERMUTED, NONE)):
-                        first, second = (
-                            self._values(method, gain, measure, at),
-                            self._values(method, versus, measure, at),
-                        )
-                        if first is None or second is None:
-                            continue
-                        told = _paired(np.asarray((first - second).dropna(), np.float64))
-                        rows.append(
-                            {"method": method, "measure": measure, "at": at, "gain": gain, "versus": versus, **told}
-                        )
-            columns = ["method", "measure", "at", "gain", "versus", *_paired(np.zeros(0))]
-            self._cache["differences"] = pd.DataFrame(rows, columns=columns)
-        return self._cache["differences"]
+                    paired = paired_t(np.asarray((first - second).dropna(), np.float64))
+                    rows.append(
+                        {"method": method, "measure": measure, "at": at, "gain": gain, "versus": versus, **paired}
+                    )
+        columns = ["method", "measure", "at", "gain", "versus", *paired_t(np.zeros(0))]
+        return pd.DataFrame(rows, columns=columns)
 
-    @property
+    @cached_property
     def claims(self) -> pd.DataFrame:
         """One row per method and task: whether the prior helps.
 
@@ -114,55 +94,46 @@ class CellsBenchmark:
         a loss), `p_holm`, `verdict`: `helps`, `harms` (is worse than no prior), `any vectors help` (permuted ones do
         too, and the prior no more), `not shown`, or `one seed` (nothing can be said).
         """
-        if "claims" not in self._cache:
-            rows = []
-            for method in self.differences["method"].unique():
-                for task, (measure, at) in HEADLINES.items():
-                    found = {versus: self.gain(method, measure, at, versus) for versus in (NONE, PERMUTED)}
-                    none, permuted = found[NONE], found[PERMUTED]
-                    if none is None or permuted is None:
-                        continue
-                    rows.append(
-                        {
-                            "method": method,
-                            "task": task,
-                            "over_none": none["difference"],
-                            "over_permuted": permuted["difference"],
-                            # A loss speaks for no benefit, however sure: it must not lighten the correction of others.
-                            "p": max(one["p"] if one["difference"] > 0 else 1.0 for one in (none, permuted)),
-                        }
-                    )
-            frame = pd.DataFrame(rows, columns=["method", "task", "over_none", "over_permuted", "p"])
-            frame["p_holm"] = holm(frame["p"].fillna(1).to_numpy(np.float64)) if len(frame) else []
-            frame["verdict"] = [self._verdict(row) for _, row in frame.iterrows()]
-            self._cache["claims"] = frame
-        return self._cache["claims"]
+        rows = []
+        for method in self.differences["method"].unique():
+            for task in TASKS.values():
+                none, permuted = (self.gain(method, task.measure, task.at, versus) for versus in (NONE, PERMUTED))
+                if none is None or permuted is None:
+                    continue
+                rows.append(
+                    {
+                        "method": method,
+                        "task": task.name,
+                        "over_none": none["difference"],
+                        "over_permuted": permuted["difference"],
+                        # A loss speaks for no benefit, however sure: it must not lighten the correction of others.
+                        "p": max(gain["p"] if gain["difference"] > 0 else 1.0 for gain in (none, permuted)),
+                    }
+                )
+        frame = pd.DataFrame(rows, columns=["method", "task", "over_none", "over_permuted", "p"])
+        frame["p_holm"] = holm(frame["p"].fillna(1).to_numpy(np.float64)) if len(frame) else []
+        frame["verdict"] = [self._verdict(row) for _, row in frame.iterrows()]
+        return frame
 
     def gain(self, method: str, measure: str, at: str, versus: str, *, of: str = PRIOR) -> dict[str, Any] | None:
         """Return a row of `differences`; None where it was not measured."""
         frame = self.differences
-        own = frame[
+        rows = frame[
             (frame["method"] == method)
             & (frame["measure"] == measure)
             & (frame["at"] == at)
             & (frame["gain"] == of)
             & (frame["versus"] == versus)
         ]
-        return None if own.empty else dict(own.iloc[0])
+        return None if rows.empty else dict(rows.iloc[0])
 
     def to_frame(self) -> pd.DataFrame:
         """Return `table`."""
         return self.table
 
-    def to_tsv(self) -> str:
-        """Return `scores`, a line for each."""
-        text: str = self.scores.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6f")
-        return text
-
     def to_json(self) -> dict[str, Any]:
-        """Return everything as one JSON object; NaN as null."""
-        frames = {"claims": self.claims, "table": self.table, "differences": self.differences, "scores": self.scores}
-        return {**self.about, "verdict": self.verdict(), **{name: _records(frame) for name, frame in frames.items()}}
+        """Return everything, the verdict too, as one JSON object; NaN as null."""
+        return {**super().to_json(), "verdict": self.verdict()}
 
     def verdict(self) -> str:
         """Say in words what the prior adds, for each method, with intervals, and whether that is owed to the text."""
@@ -192,12 +163,12 @@ class CellsBenchmark:
         key = (method, control, measure, at)
         if method == PRIORS and control == NONE:
             key = (EXPRESSION, NONE, measure, at)
-        found: Any = self.by_seed.loc
-        return found[key] if key in self.by_seed.index else None
+        rows: Any = self.by_seed.loc
+        return rows[key] if key in self.by_seed.index else None
 
     def _verdict(self, row: "pd.Series[Any]") -> str:
-        measure, at = HEADLINES[row["task"]]
-        none, permuted = (self.gain(row["method"], measure, at, versus) for versus in (NONE, PERMUTED))
+        task = TASKS[row["task"]]
+        none, permuted = (self.gain(row["method"], task.measure, task.at, versus) for versus in (NONE, PERMUTED))
         assert none is not None
         assert permuted is not None
         if np.isnan(none["low"]) or np.isnan(permuted["low"]):
@@ -206,49 +177,48 @@ class CellsBenchmark:
             return "helps"
         if none["high"] < 0:
             return "harms"
-        any_one = self.gain(row["method"], measure, at, NONE, of=PERMUTED)
-        if any_one is not None and none["low"] > 0 and any_one["low"] > 0 and permuted["low"] <= 0:
+        of_any = self.gain(row["method"], task.measure, task.at, NONE, of=PERMUTED)
+        if of_any is not None and none["low"] > 0 and of_any["low"] > 0 and permuted["low"] <= 0:
             return "any vectors help"
         return "not shown"
 
     def _expression(self) -> str:
         parts = []
-        for task, (measure, at) in HEADLINES.items():
-            found = self._values(EXPRESSION, NONE, measure, at)
-            if found is not None:
-                parts.append(f"{task} {_NAMES[measure]} {found.mean():.3f}")
+        for task in TASKS.values():
+            values = self._values(EXPRESSION, NONE, task.measure, task.at)
+            if values is not None:
+                parts.append(f"{task.name} {task.measure_name} {values.mean():.3f}")
         return f"Expression alone (50 principal components): {', '.join(parts) or 'not measured'}."
 
     def _sentence(self, row: "pd.Series[Any]") -> str:
-        method, task, verdict = row["method"], row["task"], row["verdict"]
-        measure, at = HEADLINES[task]
+        method, task, verdict = row["method"], TASKS[row["task"]], row["verdict"]
+        measure, at = task.measure, task.at
         base = "expression alone" if method == PRIORS else "no prior"
-        own, without = (self._values(method, control, measure, at) for control in (PRIOR, NONE))
-        assert own is not None
+        with_prior, without = (self._values(method, control, measure, at) for control in (PRIOR, NONE))
+        assert with_prior is not None
         assert without is not None
         lines = [
-            f"{method}, {task}: {_NAMES[measure]} {own.mean():.3f} with the prior, {without.mean():.3f} by {base}."
+            f"{method}, {task.name}: {task.measure_name} {with_prior.mean():.3f} with the prior, "
+            f"{without.mean():.3f} by {base}.",
+            f"  The prior adds {self._added(method, measure, at)} {task.measure_name}.",
         ]
-        lines.append(f"  The prior adds {self._added(method, measure, at)} {_NAMES[measure]}.")
-        if task == "labelling":
-            m = min(self.about["protocol"]["m"], key=lambda m: abs(m - 5))
-            cells = "cell" if m == 1 else "cells"
-            lines.append(f"  At {m} {cells} per type it adds {self._added(method, measure, str(m))}.")
-        permuted = self.gain(method, measure, at, PERMUTED)
+        if task.detail is not None:
+            place, words = task.detail(self.about)
+            lines.append(f"  {words} it adds {self._added(method, measure, place)}.")
+        permuted, prior = (self.gain(method, measure, at, versus) for versus in (PERMUTED, NONE))
         assert permuted is not None
-        prior = self.gain(method, measure, at, NONE)
         assert prior is not None
-        told = "No benefit is shown"
+        unshown = "No benefit is shown"
         if verdict == "not shown" and row["p"] < 0.05 and prior["low"] > 0 and permuted["low"] > 0:
-            told += " once corrected for the number of claims"
+            unshown += " once corrected for the number of claims"
         elif verdict == "not shown" and prior["low"] > 0:
-            told += f": it is better than {base}, and cannot be told from permuted priors"
+            unshown += f": it is better than {base}, and cannot be told from permuted priors"
         though = ", though better than permuted priors" if permuted["low"] > 0 else ""
         endings = {
             "helps": "The text helps.",
             "harms": f"It is worse than {base}{though}.",
             "any vectors help": "Vectors help, but not which gene has which text.",
-            "not shown": f"{told}.",
+            "not shown": f"{unshown}.",
             "one seed": "One seed tells nothing about chance.",
         }
         lines.append(f"  Beside permuted priors: {_signed(permuted)}. {endings[verdict]}")
@@ -256,39 +226,13 @@ class CellsBenchmark:
 
     def _added(self, method: str, measure: str, at: str) -> str:
         """Say what the prior adds to no prior, and what permuted ones do."""
-        prior, permuted = (self.gain(method, measure, at, NONE, of=one) for one in (PRIOR, PERMUTED))
+        prior, permuted = (self.gain(method, measure, at, NONE, of=gain) for gain in (PRIOR, PERMUTED))
         if prior is None or permuted is None:
             return "what was not measured"
         return f"{_signed(prior)}, a permuted prior {_signed(permuted)}"
-
-
-def _paired(values: NDArray[Any]) -> dict[str, Any]:
-    """Return the mean of differences of pairs, the 95 % interval and p of Student's t, two-sided; NaN for one pair."""
-    from scipy import stats
-
-    n = len(values)
-    mean = float(values.mean()) if n else float("nan")
-    if n < 2:
-        nothing = float("nan")
-        return {"difference": mean, "sd": nothing, "low": nothing, "high": nothing, "p": nothing, "n_seeds": n}
-    sd = float(values.std(ddof=1))
-    # Scores that differ by rounding alone do not differ.
-    error = max(sd, 1e-12) / np.sqrt(n)
-    reach = float(stats.t.ppf(0.975, n - 1)) * error
-    p = 1.0 if abs(mean) < 1e-12 else float(2 * stats.t.sf(abs(mean) / error, n - 1))
-    return {"difference": mean, "sd": sd, "low": mean - reach, "high": mean + reach, "p": p, "n_seeds": n}
 
 
 def _signed(row: Mapping[str, Any]) -> str:
     if np.isnan(row["low"]):
         return f"{row['difference']:+.3f}"
     return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-
-
-def _key(key: Any) -> tuple[str, ...]:
-    return tuple(map(str, key))
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict(orient="records")]

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from cellmodels.data.inputs import labels_of, read_cells
-from cellmodels.eval.bench import ledger
 from cellmodels.eval.bench.embeddings import (
-    WEIGHTING,
+    WITHOUT_MODEL,
     Known,
     Make,
     embed,
     embed_labelled,
     fingerprint,
 )
-from cellmodels.eval.bench.protocol import EXPRESSION, PRIORS, Arm, Protocol
+from cellmodels.eval.bench.protocol import Arm, Protocol
+from cellmodels.eval.bench.registry import TASKS
 from cellmodels.eval.bench.report import CellsBenchmark
-from cellmodels.eval.bench.scores import Score, Truth, grouping, labelling
+from cellmodels.eval.bench.task import Score, Truth
 from cellmodels.registry import BUILT_IN
 from genetext import disk
+from genetext.bench.ledger import Ledger
 from genetext.errors import BenchError, first_ten
 from genetext.progress import Progress
+from genetext.provenance import library_versions, source_digest
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
@@ -87,7 +90,7 @@ def bench_cells(
     jobs
         Processes, each fitting on one thread; -1: one per core.
     root
-        The cache root; what was scored before is read from its `bench/cells`.
+        The cache root; what was scored before is read from its `bench`.
     progress
         Told `("fits", done, total)`.
     name
@@ -107,15 +110,22 @@ def bench_cells(
     aligned = _aligned(adata, priors, **align)  # before cells are drawn: the report is of the data as they are
     adata = _drawn(adata, labels, max_cells)
     truth = _truth(adata, labels, groups)
-    what = {
+    models_used = {model: fingerprint(make) for model, make in makers.items()}
+    conditions = {
         "data": _digest(adata, truth),
         "priors": None if aligned is None else _digest_of_priors(aligned),
-        "protocol": protocol.to_json(),
-        "versions": _versions(),
+        "protocol": protocol.scoring(),
+        "device": device,
+        "code": source_digest("genetext", "cellmodels"),
+        "libraries": library_versions("torch", "numpy", "scipy", "scikit-learn", "pandas", "anndata", "igraph"),
     }
     world = _World(adata, truth, aligned, makers, protocol, device)
-    arms = list(protocol.arms(list(makers), prior=aligned is not None))
-    scores = _scored(world, arms, what, jobs=jobs, root=root or disk.cache_dir(), progress=progress)
+    keys = {
+        arm: disk.sha256_json([vars(arm), models_used.get(arm.method)])
+        for arm in protocol.arms(list(makers), prior=aligned is not None)
+    }
+    ledger = Ledger(root or disk.cache_dir(), conditions, decode=_scores)
+    scores = _scored(world, keys, ledger, jobs=jobs, progress=progress)
     known = [label for label in truth.labels if label is not None]
     about = {
         "data": name,
@@ -128,11 +138,11 @@ def bench_cells(
         "priors": "none" if aligned is None else aligned.description,
         "n_with_prior": 0 if aligned is None else aligned.n_matched,
         "protocol": protocol.to_json(),
-        "models": {one: fingerprint(make)["config"] for one, make in makers.items()},
+        "models": {model: used["config"] for model, used in models_used.items()},
         "quick": quick,
         "interval": "Student's t over seeds, paired, 95 %",
     }
-    return CellsBenchmark(_long(arms, scores), about)
+    return CellsBenchmark(_long(scores), about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,56 +173,49 @@ class _World:
         truth, protocol = self.truth, self.protocol
         make = self.makers.get(arm.method)
         if isinstance(make, Known) and make.labelled:
-            chosen = make
 
-            def fitted(train: Any, known: Any, seed: int) -> Any:
-                del seed  # the arm has it
-                return embed_labelled(arm, self.adata, train, known, self.priors, chosen, device=self.device)
+            def embedded(train: Any, known: Any, _: int) -> Any:
+                return embed_labelled(arm, self.adata, train, known, self.priors, make, device=self.device)
 
-            return labelling(fitted, truth, protocol, arm.seed)
+            tasks = [task for task in TASKS.values() if task.fits]
+            return [score for task in tasks for score in task.score(embedded, truth, protocol, arm.seed)]
         fitted_on = truth.fitted_on(protocol, arm.seed)
         embedding = embed(arm, self.adata, fitted_on, self.priors, make, device=self.device)
-        found = labelling(embedding, truth, protocol, arm.seed)
-        return found + grouping(embedding, truth, protocol, arm.seed) if protocol.clusters else found
+        return [score for task in TASKS.values() for score in task.score(embedding, truth, protocol, arm.seed)]
 
 
 def _scored(
-    world: _World,
-    arms: Sequence[Arm],
-    what: Mapping[str, Any],
-    *,
-    jobs: int,
-    root: Path,
-    progress: Progress | None,
+    world: _World, keys: Mapping[Arm, str], ledger: Ledger[list[Score]], *, jobs: int, progress: Progress | None
 ) -> dict[Arm, list[Score]]:
     """Return the scores of every arm: those known, and the others computed and written down one by one."""
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
-    told = {arm: {**what, "arm": vars(arm), "model": _model(world.makers, arm)} for arm in arms}
-    places = {arm: ledger.path_of(one, root=root) for arm, one in told.items()}
-    scores = {arm: found for arm in arms if (found := ledger.read(places[arm])) is not None}
-    waiting = [arm for arm in arms if arm not in scores]
-    done = len(scores)
+    waiting = [arm for arm, key in keys.items() if key not in ledger.scores]
+    done = len(keys) - len(waiting)
     if done:
-        log.info("%d of %d embeddings were scored before", done, len(arms))
-    work = (delayed(_one)(world, arm) for arm in waiting)
-    for arm, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-        ledger.write(places[arm], told[arm], found)
-        scores[arm] = found
+        log.info("%d of %d embeddings were scored before", done, len(keys))
+    for arm, scores in Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(_score)(world, arm) for arm in waiting
+    ):
+        ledger.add({keys[arm]: scores})
         done += 1
         if progress is not None:
-            progress("fits", done, len(arms))
-    return scores
+            progress("fits", done, len(keys))
+    return {arm: ledger.scores[key] for arm, key in keys.items()}
 
 
-def _one(world: _World, arm: Arm) -> tuple[Arm, list[Score]]:
+def _score(world: _World, arm: Arm) -> tuple[Arm, list[Score]]:
     return arm, world.score(arm)
+
+
+def _scores(entry: Any) -> list[Score]:
+    return [(str(measure), str(at), float(value)) for measure, at, value in entry]
 
 
 def _makers(
     models: Sequence[str] | Mapping[str, Make], settings: Mapping[str, Mapping[str, Any]], *, quick: bool
 ) -> dict[str, Make]:
-    taken = {EXPRESSION, PRIORS} & set(models)
+    taken = set(WITHOUT_MODEL) & set(models)
     if taken:
         raise BenchError(f"{', '.join(sorted(taken))} is measured in any case: name models alone")
     unknown = sorted(set(settings) - set(models))
@@ -263,20 +266,24 @@ def _truth(adata: Any, labels: str, groups: str | None) -> Truth:
     return Truth(names, adata.obs[groups].astype(str).to_numpy(object))
 
 
-def _model(makers: Mapping[str, Make], arm: Arm) -> Any:
-    if arm.method in makers:
-        return fingerprint(makers[arm.method])
-    return {"weighting": WEIGHTING} if arm.method == PRIORS else {}
-
-
 def _digest(adata: Any, truth: Truth) -> str:
-    cells = read_cells(adata, needs="log")
-    digest = hashlib.sha256()
-    for array in (cells.matrix.indptr, cells.matrix.indices, cells.matrix.data):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    named: list[Any] = [adata.var_names, truth.labels, [] if truth.groups is None else truth.groups]
-    for values in named:
-        digest.update("\n".join(map(str, values)).encode() + b"\0")
+    """Return the sha256 of everything in the data that a model, or a user's own one, may look at."""
+    read_cells(adata, needs="log")  # refuses what is no expression
+    matrices = [adata.X, *(adata.layers[name] for name in sorted(adata.layers))]
+    matrices += [adata.obsm[name] for name in sorted(adata.obsm)]
+    matrices += [] if adata.raw is None else [adata.raw.X]
+    digest = hashlib.sha256(disk.sha256_json([sorted(adata.layers), sorted(adata.obsm)]).encode())
+    for matrix in matrices:
+        parts = (matrix.indptr, matrix.indices, matrix.data) if sparse.issparse(matrix) else (matrix,)
+        for part in parts:
+            array = np.ascontiguousarray(part)
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            digest.update(array.tobytes())
+    for frame in (adata.obs, adata.var):
+        digest.update(repr(list(frame.columns)).encode())
+        digest.update(pd.util.hash_pandas_object(frame.astype(str)).to_numpy().tobytes())
+    groups = None if truth.groups is None else truth.groups.tolist()
+    digest.update(disk.sha256_json([truth.labels.tolist(), groups]).encode())
     return digest.hexdigest()
 
 
@@ -286,16 +293,7 @@ def _digest_of_priors(priors: "GenePriors") -> str:
     return digest.hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    # A model that was changed is another model, whatever the version says.
-    sources = sorted(Path(__file__).parents[1].glob("*.py"))
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    return {**{name: version(name) for name in ("genetext", "torch", "scikit-learn", "numpy")}, "code": code}
-
-
-def _long(arms: Sequence[Arm], scores: Mapping[Arm, Sequence[Score]]) -> pd.DataFrame:
+def _long(scores: Mapping[Arm, Sequence[Score]]) -> pd.DataFrame:
     columns = ["method", "control", "seed", "draw", "measure", "at", "value"]
-    rows = [(arm.method, arm.control, arm.seed, arm.draw, *score) for arm in arms for score in scores[arm]]
+    rows = [(arm.method, arm.control, arm.seed, arm.draw, *score) for arm, of_arm in scores.items() for score in of_arm]
     return pd.DataFrame(rows, columns=columns)

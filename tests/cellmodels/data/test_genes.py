@@ -89,7 +89,7 @@ def test_genes_absent_are_named_with_what_became_of_the_names(fitted):
     with pytest.raises(GenesMissing, match=r"(?s)absent: PAX6\n.*lack 1 of the 6 genes.*--min-covered 0\.83") as caught:
         model.embed(part)
     assert caught.value.report.missing == ["PAX6"]
-    assert caught.value.report.matched.report.n_matched == 5
+    assert caught.value.report.report.n_matched == 5
     assert model.embed(part, min_covered=0.83).shape == (12, 2)
 
 

@@ -1,5 +1,6 @@
 """Whether gene text helps on somebody's cells: the verdict is right where the answer is known."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -9,9 +10,11 @@ import pytest
 
 from cellmodels.data.inputs import labels_of
 from cellmodels.eval.bench import CellsBenchmark, Protocol, bench_cells
-from cellmodels.eval.bench.embeddings import Known, embed, prior_of
+from cellmodels.eval.bench.embeddings import Known, embed, fingerprint, prior_of
+from cellmodels.eval.bench.grouping import grouping
+from cellmodels.eval.bench.labelling import labelling
 from cellmodels.eval.bench.protocol import Arm
-from cellmodels.eval.bench.scores import Truth, grouping, labelling
+from cellmodels.eval.bench.task import Truth
 from genetext.errors import BenchError, CellsError, DiskError, ModelError
 from tests.cellmodels.planted import GuidedModel, faint_cells, ignorant, knowing
 
@@ -299,12 +302,59 @@ def test_what_was_scored_is_read_and_only_what_is_new_is_computed(tmp_path):
     changed.obs["cell_type"] = changed.obs["cell_type"].to_numpy()[::-1]
     bench_cells(changed, "cell_type", protocol=ONE, progress=lambda *what: told.append(what), **how)
     assert len(told) == 8
-    file = next(iter((tmp_path / "bench" / "cells").rglob("*.json")))
-    for path in (tmp_path / "bench" / "cells").rglob("*.json"):
+    file = next(iter((tmp_path / "bench").rglob("*.json")))
+    for path in (tmp_path / "bench").rglob("*.json"):
         path.write_text("{")
     with pytest.raises(DiskError, match="is damaged .*remove it"):
         bench_cells(adata, "cell_type", protocol=ONE, **how)
     assert file.exists()
+
+
+def test_more_seeds_and_permutations_find_the_scores_of_fewer(tmp_path):
+    adata = faint_cells(60)
+    told = []
+    how = {"priors": ignorant(adata), "models": {}, "root": tmp_path, "progress": lambda *what: told.append(what[1:])}
+    first = bench_cells(adata, "cell_type", protocol=ONE, **how)
+    told.clear()
+    second = bench_cells(adata, "cell_type", protocol=replace(ONE, seeds=2, permutations=2), **how)
+    assert told == [(5, 8), (6, 8), (7, 8), (8, 8)]
+    pd.testing.assert_frame_equal(second.scores[second.scores["seed"] == 0].reset_index(drop=True), first.scores)
+
+
+def test_scores_of_other_code_libraries_or_device_are_not_taken(tmp_path, monkeypatch):
+    adata = faint_cells(60)
+    told = []
+    how = {"models": {}, "protocol": ONE, "root": tmp_path, "progress": lambda *what: told.append(what)}
+    bench_cells(adata, "cell_type", **how)
+    for name, value in (("source_digest", lambda *_: "changed"), ("library_versions", lambda *_: {"torch": "0"})):
+        told.clear()
+        monkeypatch.setattr(f"cellmodels.eval.bench.run.{name}", value)
+        bench_cells(adata, "cell_type", **how)
+        assert told == [("fits", 1, 1)]
+    told.clear()
+    bench_cells(adata, "cell_type", **how)
+    assert told == []
+
+
+def test_a_model_of_somebody_is_known_by_its_own_code(tmp_path, monkeypatch):
+    """A module of a user that changes is another model, and a class without a file is like none before."""
+
+    def fingerprint_of(kind):
+        return fingerprint(lambda seed: kind(seed=seed))
+
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from tests.cellmodels.planted import GuidedModel\nclass Mine(GuidedModel): pass\n"
+    prints = []
+    for name, text in (("mine_a", source), ("mine_b", source), ("mine_c", f"{source}# changed\n")):
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        module = importlib.import_module(name)
+        made = fingerprint_of(module.Mine)
+        assert made == fingerprint_of(module.Mine)
+        prints.append(made["code"])
+    assert len(set(prints)) == 3
+    nowhere = type("Nowhere", (GuidedModel,), {"__module__": "no_such_notebook"})
+    assert fingerprint_of(nowhere)["code"] != fingerprint_of(nowhere)["code"]
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path):

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellmodels.eval.enrichment import enrichment_scores, over_representation, prerank, read_gene_sets
+from cellmodels.eval.enrichment import enrichment_scores, over_representation, prerank
 from cellmodels.eval.topic_metrics import top_genes
 from genetext.errors import CellsError
+from genetext.gene_sets import read_gene_sets
 
 GENES = [f"Gene{number}" for number in range(40)]
 SETS = {

@@ -22,6 +22,7 @@ _LEGACY = {
 # imports and calls it.
 _ACTIVATION = re.compile(r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z]\w*")
 _SEVERAL_ROUTES = ("Router", "Asym")
+_AFTER = ("Pooling", "Dense", "Normalize", "LayerNorm", "Dropout", "CNN")
 _DOCUMENT, _QUERY = ("document", "passage", "corpus"), ("query",)
 
 
@@ -46,7 +47,6 @@ class Recipe:
     max_tokens: int | None = None
     prefix: str = ""
     query_prefix: str = ""
-    modules: tuple[str, ...] = ()
 
 
 def recipe(folder: Path) -> Recipe:
@@ -55,8 +55,18 @@ def recipe(folder: Path) -> Recipe:
     Raises
     ------
     EncoderError
-        The configuration needs code that did not come with sentence-transformers, or is not for one text.
+        The configuration cannot be read, needs code that did not come with sentence-transformers, or is not for one
+        text.
     """
+    try:
+        return _recipe(folder)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise EncoderError(
+            f"the configuration in {folder} cannot be read ({type(error).__name__}: {error}): fetch it again"
+        ) from error
+
+
+def _recipe(folder: Path) -> Recipe:
     config = read_json(folder / "config.json")
     window = _window(config, read_json(folder / "tokenizer_config.json"))
     listed = read_json(folder / "modules.json", default=[])
@@ -72,22 +82,24 @@ def recipe(folder: Path) -> Recipe:
         raise EncoderError(f"{folder} starts with the module {kinds[0]}: only transformers are read")
     if routes := sorted(set(kinds) & set(_SEVERAL_ROUTES)):
         raise EncoderError(f"{folder} has the module {routes[0]}, of several routes: it will not be run")
-    for module in listed[1:]:
-        _refuse_code(folder / module["path"], folder)
-    first = folder / listed[0]["path"]
+    if others := [kind for kind in kinds[1:] if kind not in _AFTER]:
+        raise EncoderError(f"{folder} has the module {others[0]}: after a transformer, {', '.join(_AFTER)} are run")
+    places = [_place(folder, str(module["path"])) for module in listed]
+    for kind, place in zip(kinds, places, strict=True):
+        if kind == "Dense":
+            _refuse_code(place)
+    first = places[0]
     limit = read_json(first / "sentence_bert_config.json").get("max_seq_length")
     prompts = _prompts(folder)
-    after = [(kind, module["path"]) for kind, module in zip(kinds[1:], listed[1:], strict=True)]
-    normalize = bool(after) and after[-1][0] == "Normalize"
-    middle = [entry for entry in after if entry[0] != "Normalize"]
-    pooling = _pooling(folder / middle[0][1]) if [kind for kind, _ in middle] == ["Pooling"] else "none"
+    normalize = kinds[-1] == "Normalize"
+    middle = [(kind, place) for kind, place in zip(kinds[1:], places[1:], strict=True) if kind != "Normalize"]
+    pooling = _pooling(middle[0][1]) if [kind for kind, _ in middle] == ["Pooling"] else "none"
     return Recipe(
         pooling=pooling,
         normalize=normalize,
         max_tokens=limit or window,
         prefix=prompts[0],
         query_prefix=prompts[1],
-        modules=tuple(kinds),
     )
 
 
@@ -129,10 +141,15 @@ def _last(tokens: Any, mask: Any) -> Any:
     return tokens[list(rows), mask.sum(1) - 1]
 
 
-def _refuse_code(module: Path, folder: Path) -> None:
-    """Refuse a module whose activation is anything else than a class of torch."""
-    if module == folder:
-        return
+def _place(folder: Path, path: str) -> Path:
+    """Return where a module's files are: in `folder` itself, or in a folder of it, whose files the digest covers."""
+    if path.count("/") or "\\" in path or path == "..":
+        raise EncoderError(f"{folder} has a module outside of it, in {path!r}: it will not be run")
+    return folder / path
+
+
+def _refuse_code(module: Path) -> None:
+    """Refuse a Dense module whose activation is anything else than a class of torch."""
     activation = read_json(module / "config.json").get("activation_function")
     if activation is not None and not _ACTIVATION.fullmatch(str(activation)):
         raise EncoderError(

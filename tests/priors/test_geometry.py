@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from genetext.errors import PriorsError
-from genetext.priors import GenePriors, graph
+from genetext.priors import GenePriors, geometry
 
 
 def own(n=300, dim=8, seed=0, missing=0):
@@ -63,7 +63,7 @@ def test_missing_genes_are_alone_even_where_they_have_the_mean_in_their_row():
 def test_block_size_and_threads_change_nothing(monkeypatch, rows, threads):
     priors = own(200, 16)
     expected = priors.gene_graph(5, mode="directed")
-    monkeypatch.setattr(graph, "_ROWS", rows)
+    monkeypatch.setattr(geometry, "_ROWS", rows)
     with threadpool_limits(threads):
         found = priors.gene_graph(5, mode="directed")
     assert np.array_equal(found.indptr, expected.indptr)

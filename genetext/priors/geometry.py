@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext.errors import PriorsError, first_ten
-from genetext.priors.core import GenePriors
+from genetext.priors.base import Priors
 from genetext.vectors import unit_rows
 
 _ROWS = 1024
@@ -14,7 +14,7 @@ _ROWS = 1024
 _SLACK = 1e-5
 
 
-def gene_graph(priors: GenePriors, k: int, *, mode: str = "union") -> Any:
+def gene_graph(priors: Priors, k: int, *, mode: str = "union") -> Any:
     """Link each gene to its `k` nearest by cosine; see `GenePriors.gene_graph`.
 
     Candidates come from blocks of float32 products, so that memory is flat in the number of genes. They are measured
@@ -48,7 +48,7 @@ def gene_graph(priors: GenePriors, k: int, *, mode: str = "union") -> Any:
     return directed.maximum(directed.T).tocsr() if mode == "union" else directed.minimum(directed.T).tocsr()
 
 
-def kernel(priors: GenePriors, kind: str = "cosine", *, scale: float | None = None) -> NDArray[np.float32]:
+def kernel(priors: Priors, kind: str = "cosine", *, scale: float | None = None) -> NDArray[np.float32]:
     """Return the similarity of all genes to each other, `(n, n) float32`; see `GenePriors.kernel`."""
     if kind not in {"cosine", "linear", "rbf"}:
         raise PriorsError(f"unknown kernel {kind!r}: cosine, linear or rbf")
@@ -71,7 +71,7 @@ def kernel(priors: GenePriors, kind: str = "cosine", *, scale: float | None = No
     return result
 
 
-def participation_ratio(priors: GenePriors) -> float:
+def participation_ratio(priors: Priors) -> float:
     """Return the effective number of dimensions that the genes fill; see `GenePriors.participation_ratio`."""
     rows, _ = priors.distinct
     if len(rows) < 2 or not priors.dim:
@@ -94,8 +94,8 @@ def _nearest(unit: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDAr
     for start in range(0, n if k > 0 else 0, _ROWS):
         block = unit[start : start + _ROWS]
         cosine = block @ unit.T
-        own = np.arange(len(block))
-        cosine[own, start + own] = -np.inf
+        places = np.arange(len(block))
+        cosine[places, start + places] = -np.inf
         kth = np.partition(cosine, n - k, axis=1)[:, n - k]
         sources, targets = np.nonzero(cosine >= np.maximum(kth - _SLACK, 0)[:, None])
         exact = _cosines(block, sources, unit, targets)
@@ -103,7 +103,7 @@ def _nearest(unit: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDAr
         sources, targets, exact = sources[positive], targets[positive], exact[positive]
         order = np.lexsort((targets, -exact, sources))
         sources, targets, exact = sources[order], targets[order], exact[order]
-        first = np.searchsorted(sources, own)
+        first = np.searchsorted(sources, places)
         kept = np.arange(len(sources)) - first[sources] < k
         links.append((start + sources[kept], targets[kept], exact[kept].astype(np.float32)))
     if not links:
@@ -124,12 +124,12 @@ def _cosines(
     return exact
 
 
-def _median_distance(priors: GenePriors) -> float:
+def _median_distance(priors: Priors) -> float:
     """Return the median distance between different genes; 1 where there is no pair apart."""
     vectors = priors.vectors[priors.distinct[0]].astype(np.float64)
     # All pairs of 20,000 genes are 200 million: about a thousand genes against all tell the median as well.
-    some = vectors[:: max(1, len(vectors) // 1000)]
+    sample = vectors[:: max(1, len(vectors) // 1000)]
     square = np.einsum("ij,ij->i", vectors, vectors)
-    distance2 = np.einsum("ij,ij->i", some, some)[:, None] + square[None] - 2 * some @ vectors.T
+    distance2 = np.einsum("ij,ij->i", sample, sample)[:, None] + square[None] - 2 * sample @ vectors.T
     apart = distance2[distance2 > 1e-12]
     return float(np.sqrt(np.median(apart))) if apart.size else 1.0

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from genetext import disk
-from genetext.encoders import openai_batch
 from genetext.encoders.base import WHOLE, WINDOWED, EncoderSpec
-from genetext.encoders.openai import OpenAIEncoder
-from genetext.encoders.openai_api import Retries
+from genetext.encoders.openai import batch
+from genetext.encoders.openai.api import Retries
+from genetext.encoders.openai.encoder import OpenAIEncoder
+from genetext.encoding import batches
 from genetext.encoding.store import VectorStore
 from genetext.errors import EncoderError
 from tests.encoders.test_openai import DIM, LONG, SPEC, WORDS, digests, expected, policy, texts
@@ -50,11 +51,11 @@ def make(server):
 
 @pytest.fixture
 def small_lines(monkeypatch):
-    monkeypatch.setattr(openai_batch, "_INPUTS_OF_A_LINE", 4)
+    monkeypatch.setattr(batch, "INPUTS_OF_A_LINE", 4)
 
 
 def fill(encoder, some, store, **kwargs):
-    return openai_batch.fill(encoder, some, digests(some), store=store, **{"poll": 0.01, **kwargs})
+    return batches.fill(encoder, some, digests(some), store=store, **{"poll": 0.01, **kwargs})
 
 
 def ledgers(own_cache):
@@ -117,12 +118,12 @@ def test_long_texts_are_put_together_from_their_windows(server, make, store):
 
 
 def test_batches_keep_their_limits(server, make, store, monkeypatch):
-    monkeypatch.setattr(openai_batch, "_INPUTS_OF_A_LINE", 5)
-    monkeypatch.setattr(openai_batch, "MAX_INPUTS", 12)
+    monkeypatch.setattr(batch, "INPUTS_OF_A_LINE", 5)
+    monkeypatch.setattr(batch, "MAX_INPUTS", 12)
     fill(make(), texts(40), store)
     assert [len(server.files[batch["input_file_id"]].splitlines()) for batch in server.batches.values()] == [2] * 4
     assert_all_there(store, texts(40))
-    monkeypatch.setattr(openai_batch, "MAX_BYTES", 1000)
+    monkeypatch.setattr(batch, "MAX_BYTES", 1000)
     fill(make(), texts(40, start=100), store)
     sizes = [len(server.files[batch["input_file_id"]]) for batch in list(server.batches.values())[4:]]
     assert max(sizes) <= 1000
@@ -173,14 +174,14 @@ def test_a_batch_that_is_under_way_is_found_again_and_not_submitted_twice(server
     assert pending.batch_id == "batch_0"
     assert pending.texts == 20
     assert pending.ledger.is_file()
-    assert openai_batch.under_way(FINGERPRINT) == set(digests(texts(20)))
+    assert batches.under_way(FINGERPRINT) == set(digests(texts(20)))
     (again,) = fill(make(), texts(25), store, wait=False)[:1]
     assert again == pending
     assert sorted(submitted(server)) == sorted(texts(25)), "only the five new ones are in the second batch"
     fill(make(), texts(25), store)
     assert len(server.batches) == 2
     assert_all_there(store, texts(25))
-    assert openai_batch.under_way(FINGERPRINT) == set()
+    assert batches.under_way(FINGERPRINT) == set()
 
 
 def test_a_batch_is_collected_for_whoever_comes(server, make, store):
@@ -252,13 +253,13 @@ def test_a_key_in_an_answer_is_not_shown(server, make, store, monkeypatch):
 
 PROGRAM = """
 import sys
-from genetext.encoders.openai import OpenAIEncoder
+from genetext.encoders.openai.encoder import OpenAIEncoder
+from genetext.encoding import batches
 from genetext.encoding.store import VectorStore
-from genetext.encoders import openai_batch
 from tests.encoders import test_openai as here
 some = here.texts(30)
 with VectorStore() as store:
-    openai_batch.fill(OpenAIEncoder(here.SPEC), some, here.digests(some), store=store, poll=0.02)
+    batches.fill(OpenAIEncoder(here.SPEC), some, here.digests(some), store=store, poll=0.02)
 """
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genetext.encoders import stack
 from genetext.encoders.base import EncoderSpec
-from genetext.encoders.packed import can_pack, pack
+from genetext.encoders.transformer import configuration
+from genetext.encoders.transformer.packed import can_pack, pack
 from genetext.errors import EncoderError
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,11 +44,11 @@ class TorchRuntime:
             self.head.to(device=self.device)
             load = lambda: model  # noqa: E731
         else:
-            self.pool = stack.pool(spec.pooling)
+            self.pool = configuration.pool(spec.pooling)
         arithmetic, _, library = spec.precision.partition("/")
         self.layers: Callable[[NDArray[np.int64], NDArray[np.int64]], torch.Tensor]
         if library:
-            from genetext.encoders.openvino import OpenVinoLayers
+            from genetext.encoders.transformer.openvino import OpenVinoLayers
 
             self.layers = OpenVinoLayers(load, revision=spec.revision, arithmetic=arithmetic)
         else:
@@ -81,7 +81,7 @@ class _TorchLayers:
         self.autocast = device.type == "cpu" and dtype != torch.float32
         if device.type != "cpu":
             model.to(device=device, dtype=dtype)
-        elif can_pack():
+        elif can_pack(dtype):
             pack(model, dtype)
 
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> torch.Tensor:

@@ -7,6 +7,7 @@ touches the matrix products alone.
 """
 
 import platform
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +44,20 @@ class PackedLinear(nn.Module):
         return y[:rows].view(*x.shape[:-1], -1)
 
 
-def can_pack() -> bool:
-    """Whether this torch and this processor have oneDNN's packed linear layers."""
-    return (
-        platform.machine().lower() in ("x86_64", "amd64")
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    )
+@cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this torch and this processor have oneDNN's packed linear layers in `dtype`: tried once, on a small one.
+
+    They are torch's own, not promised to anybody, and which processors have them in bfloat16 changed with releases.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        with torch.inference_mode():
+            PackedLinear(nn.Linear(ROWS, ROWS), dtype)(torch.zeros(1, ROWS))
+    except (AttributeError, RuntimeError):
+        return False
+    return True
 
 
 def pack(model: nn.Module, dtype: torch.dtype) -> None:

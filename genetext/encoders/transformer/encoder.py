@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.encoders import batching, precision, stack, weights, workers
-from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec
+from genetext.encoders import registry, weights
+from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec, Preset
 from genetext.encoders.presets import PRESETS
+from genetext.encoders.transformer import batching, configuration, precision, workers
 from genetext.errors import EncoderError, first_ten
 
 BATCH_TOKENS = 1024
@@ -80,6 +81,71 @@ class TransformerEncoder(Encoder):
         or the device or precision cannot be had.
     """
 
+    @classmethod
+    def presets(cls) -> Sequence[Preset]:
+        """Return the models that the field uses for gene text."""
+        return tuple(PRESETS.values())
+
+    @classmethod
+    def named(cls, model: str) -> EncoderSpec:
+        """Return the spec of a hub id or of a local folder, as its sentence-transformers configuration has it."""
+        local = weights.is_local(model)
+        if not local and "/" not in model:
+            presets = first_ten([preset.name for preset in registry.presets()])
+            raise EncoderError(
+                f"encoder {model!r} is unknown: give a preset ({presets}), a hub id (org/model), a local folder, or "
+                "openai:<model> for a model of the server at OPENAI_BASE_URL"
+            )
+        files = weights.configuration(model, None)
+        recipe = configuration.recipe(files.folder)
+        return EncoderSpec(
+            kind="transformer",
+            model=str(files.folder) if local else model,
+            revision=files.revision,
+            pooling=recipe.pooling,
+            normalize=recipe.normalize,
+            max_tokens=recipe.max_tokens,
+            prefix=recipe.prefix,
+            query_prefix=recipe.query_prefix,
+        )
+
+    @classmethod
+    def options(cls, spec: EncoderSpec) -> tuple[str, ...]:
+        """Return the options that decide the vectors; `query_max_tokens` where queries have a model of their own."""
+        return ("precision", "long_texts", "max_tokens", *(("query_max_tokens",) if spec.query_model else ()))
+
+    @classmethod
+    def resolve(cls, spec: EncoderSpec, *, device: str) -> EncoderSpec:
+        """Resolve precision and revisions, as far as they can be told without downloading weights."""
+        query_model = spec.query_model
+        return replace(
+            spec,
+            precision=precision.resolve(spec.precision, device=precision.devices(device)[0]),
+            revision=weights.revision(spec.model, spec.revision),
+            query_revision=query_model and weights.revision(query_model, spec.query_revision),
+        )
+
+    @classmethod
+    def present(cls, spec: EncoderSpec) -> bool:
+        """Whether the weights, and those of the query model, are on this machine."""
+        models = [(spec.model, spec.revision), (spec.query_model, spec.query_revision)]
+        return all(weights.find(model, revision) is not None for model, revision in models if model is not None)
+
+    @classmethod
+    def pull(cls, spec: EncoderSpec) -> Path:
+        """Download the weights, and those of the query model, into the hub's cache; return the folder."""
+        if weights.is_local(spec.model):
+            raise EncoderError(f"{spec.model} is a local folder: it has no weights on the hub to fetch")
+        if "/" not in spec.model:
+            raise EncoderError(f"encoder {spec.model!r} is unknown: give a preset or a hub id (org/model)")
+        if spec.query_model is not None:
+            weights.pull(spec.query_model, spec.query_revision)
+        present = weights.find(spec.model, spec.revision) if spec.revision is not None else None
+        if present is None:
+            return weights.pull(spec.model, spec.revision).folder
+        weights.check(present)  # exactly these weights came as a package, or were pulled before
+        return present.folder
+
     def __init__(self, spec: EncoderSpec, *, device: str = "auto", threads: int | None = None) -> None:
         if spec.long_texts not in _POLICIES:
             raise EncoderError(f"long texts can be treated by {', '.join(_POLICIES)}, not {spec.long_texts!r}")
@@ -102,7 +168,12 @@ class TransformerEncoder(Encoder):
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return stack.dimension(self._weights.folder, pooling=self.spec.pooling)
+        return configuration.dimension(self._weights.folder, pooling=self.spec.pooling)
+
+    @property
+    def padding(self) -> float:
+        """Share of padding in what went through the model so far."""
+        return self.statistics.padding_share
 
     def plan(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Tokenise all texts once, sort by length, divide by tokens; the ids wait for `encode`."""
@@ -254,7 +325,7 @@ class TransformerEncoder(Encoder):
             raise EncoderError(f"{len(empty)} of {len(texts)} texts are empty: positions {first_ten(empty)}")
         if not texts:
             return []
-        found = self._tokenizer(
+        token_ids = self._tokenizer(
             [prefix + text for text in texts] if prefix else list(texts),
             add_special_tokens=False,
             return_attention_mask=False,
@@ -262,7 +333,7 @@ class TransformerEncoder(Encoder):
             verbose=False,
         )["input_ids"]
         kind = np.uint16 if len(self._tokenizer) < 1 << 16 else np.int32
-        return [np.array(ids, dtype=kind) for ids in found]
+        return [np.array(ids, dtype=kind) for ids in token_ids]
 
     def _refuse_long(self, texts: Sequence[str], lengths: NDArray[np.integer[Any]]) -> None:
         if self.spec.long_texts != "error" or self._capacity is None:
@@ -314,7 +385,7 @@ class TransformerEncoder(Encoder):
     def _runtime(self) -> Any:
         """The loaded model. Loading is put off until the first text."""
         weights.check(self._weights)
-        from genetext.encoders.runtime import TorchRuntime
+        from genetext.encoders.transformer.runtime import TorchRuntime
 
         return TorchRuntime(self._weights.folder, self.spec, device=self.devices[0])
 
@@ -341,12 +412,12 @@ def compare_with_repository(spec: EncoderSpec, folder: Path) -> None:
     preset = next((preset.spec for preset in PRESETS.values() if preset.spec.model == spec.model), None)
     if preset is None or not (folder / "modules.json").is_file():
         return
-    own = stack.recipe(folder)
+    recipe = configuration.recipe(folder)
     names = ("pooling", "normalize", "max_tokens")
     differ = [
-        f"{name} {getattr(preset, name)} here, {getattr(own, name)} there"
+        f"{name} {getattr(preset, name)} here, {getattr(recipe, name)} there"
         for name in names
-        if getattr(spec, name) == getattr(preset, name) != getattr(own, name)
+        if getattr(spec, name) == getattr(preset, name) != getattr(recipe, name)
     ]
     if differ:
         raise EncoderError(
@@ -362,7 +433,7 @@ def _casing(folder: Path) -> dict[str, bool]:
     the text of a cased model.
     """
     vocabulary = folder / "vocab.txt"
-    stated = "do_lower_case" in stack.read_json(folder / "tokenizer_config.json")
+    stated = "do_lower_case" in configuration.read_json(folder / "tokenizer_config.json")
     if stated or (folder / "tokenizer.json").is_file() or not vocabulary.is_file():
         return {}
     words = vocabulary.read_text(encoding="utf-8").splitlines()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +35,7 @@ _OPENAI = "https://api.openai.com/v1"
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|sess)-[\w*-]{6,}")
 _OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
 _PASSING = {408, 409, 429}  # and everything from 500
+_MOST_TOKENS = 2**31  # what a server may count for a request and be believed
 _SHOWN = 300  # characters of a server's message that are shown
 
 
@@ -93,10 +95,7 @@ class Api:
         retries: Retries | None = None,
     ) -> None:
         self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
-        if urlsplit(self.base_url).scheme not in ("http", "https") or not urlsplit(self.base_url).hostname:
-            raise EncoderError(
-                f"OPENAI_BASE_URL must be an address like {_OPENAI}; it starts with {self.base_url[:8]!r}"
-            )
+        self.host = _host(self.base_url)
         self._secret = _Secret(api_key)
         self._timeout = timeout
         self._retries = retries or Retries()
@@ -107,12 +106,6 @@ class Api:
 
     def __repr__(self) -> str:
         return f"Api({self.host!r})"
-
-    @property
-    def host(self) -> str:
-        """The server's name and port, without whatever else the address may hold."""
-        parts = urlsplit(self.base_url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
 
     def close(self) -> None:
         """Close the connections."""
@@ -149,7 +142,7 @@ class Api:
             )
             try:
                 reply = raw.http_response.json()
-            except ValueError:
+            except (ValueError, RecursionError):
                 reply = None
             pairs, billed = entries(reply, host=self.host)
             return match(pairs, n=len(inputs), dim=dim, model=model), billed
@@ -223,13 +216,15 @@ class Api:
             return _Failure(self.scrub(f"{self.host} cannot be reached ({error.__cause__ or error})"), passing=True)
         except openai.OpenAIError as error:
             return _Failure(self.scrub(f"{type(error).__name__}: {error}"), passing=True, wrong=True)
-        except ValueError as error:  # a body that is no JSON
-            return _Failure(self.scrub(f"a reply that cannot be read: {error}"), passing=True, wrong=True)
+        except (ValueError, RecursionError) as error:  # a body that is no JSON, or nested too deep
+            return _Failure(self.shown(f"a reply that cannot be read: {error}"), passing=True, wrong=True)
+        except MemoryError:
+            return _Failure(f"there is not enough memory for what {self.host} answers")
 
     def _refusal(self, error: "openai.APIStatusError") -> "_Failure":
         status, code = error.status_code, str(error.code or error.type or "")
-        told = error.body.get("message") if isinstance(error.body, dict) else None
-        said = self.scrub(str(told or error.message))[:_SHOWN]
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        said = self.shown(str(message or error.message))
         if status == 401:
             return _Failure(f"{self.host} refuses the key ({said}): set {_KEY} to one that is valid there")
         if code in _OUT_OF_MONEY:
@@ -251,14 +246,23 @@ class Api:
 
         with self._guard:
             if self._client is None:
+                self.check_key()
                 key = self._secret.reveal()
-                if not key:
-                    raise EncoderError(f"{_KEY} is not set: {self.host} wants a key (any word, where it checks none)")
-                if not (key.isascii() and key.isprintable()):
-                    # The client would say so too, and show the key.
-                    raise EncoderError(f"{_KEY} holds characters that no key has (a line break? a curly quote?)")
                 self._client = openai.OpenAI(api_key=key, base_url=self.base_url, timeout=self._timeout, max_retries=0)
             return self._client
+
+    def check_key(self) -> None:
+        """Raise `EncoderError` where there is no key, or none that can be sent."""
+        key = self._secret.reveal()
+        if not key:
+            raise EncoderError(f"{_KEY} is not set: {self.host} wants a key (any word, where it checks none)")
+        if not (key.isascii() and key.isprintable()):
+            # The client would say so too, and show the key.
+            raise EncoderError(f"{_KEY} holds characters that no key has (a line break? a curly quote?)")
+
+    def shown(self, text: str) -> str:
+        """Return the beginning of what a server said, without the key."""
+        return self.scrub(text)[:_SHOWN]
 
     def scrub(self, text: str) -> str:
         """Take the key out of a text that came from elsewhere, and everything that looks like one."""
@@ -285,7 +289,7 @@ def entries(reply: Any, *, host: str) -> tuple[list[tuple[int | None, Any]], int
     ]
     usage = reply.get("usage")
     billed = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return pairs, billed if type(billed) is int else 0
+    return pairs, billed if type(billed) is int and 0 < billed < _MOST_TOKENS else 0
 
 
 def match(
@@ -314,8 +318,8 @@ def match(
         raise WrongReply(f"{n:,} texts were sent, {len(pairs):,} vectors came back")
     indices = [index for index, _ in pairs]
     if set(indices) != set(range(n)):
-        odd = [index for index in indices if index is None or not 0 <= index < n or indices.count(index) > 1]
-        raise WrongReply(f"the vectors are numbered {first_ten(odd)}, each of 0 to {n - 1:,} was expected once")
+        wrong = [index for index in indices if index is None or not 0 <= index < n or indices.count(index) > 1]
+        raise WrongReply(f"the vectors are numbered {first_ten(wrong)}, each of 0 to {n - 1:,} was expected once")
     rows = [(index, _numbers(numbers)) for index, numbers in pairs]
     if dim is None:
         dim = rows[0][1].size if rows else 0
@@ -361,11 +365,35 @@ class _Failure:
 def _numbers(numbers: Any) -> NDArray[np.float32]:
     try:
         if isinstance(numbers, str):
-            found = np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
+            row = np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
+        elif isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers):
+            with np.errstate(over="ignore"):  # infinite then, which is refused with what else is not finite
+                row = np.array(numbers, np.float64).astype(np.float32)
         else:
-            found = np.asarray(numbers, np.float32)
-    except (ValueError, TypeError, OverflowError) as error:
+            raise WrongReply("a vector that is no list of numbers")
+    except (ValueError, OverflowError) as error:
         raise WrongReply(f"a vector that cannot be read: {error}") from None
-    if found.ndim != 1 or not found.size:
-        raise WrongReply(f"a vector that is none, but of shape {found.shape}")
-    return found
+    if not row.size:
+        raise WrongReply("a vector that has no numbers")
+    return row
+
+
+def _host(address: str) -> str:
+    """Return an address's server and port, without whatever else it may hold, which nobody is to see.
+
+    Raises
+    ------
+    EncoderError
+        It is no address of a server.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as the resolver will: names of 1 to 63 characters between the dots
+        httpx.URL(address)
+    except (ValueError, httpx.InvalidURL) as error:
+        reason = "a part of the server's name is empty or too long" if isinstance(error, UnicodeError) else "malformed"
+        raise EncoderError(f"OPENAI_BASE_URL must be an address like {_OPENAI}; this one is not: {reason}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise EncoderError(f"OPENAI_BASE_URL must be an address like {_OPENAI}; it starts with {address[:8]!r}")
+    return host if port is None else f"{host}:{port}"

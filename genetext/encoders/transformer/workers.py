@@ -117,7 +117,7 @@ _IN_PROCESS: dict[str, Any] = {}
 def _start(folder: Path, spec: EncoderSpec, turns: Any, threads: int) -> None:
     import torch
 
-    from genetext.encoders.runtime import TorchRuntime
+    from genetext.encoders.transformer.runtime import TorchRuntime
 
     torch.set_num_threads(threads)
     _IN_PROCESS["runtime"] = TorchRuntime(folder, spec, device=turns.get())

@@ -1,0 +1,1 @@
+"""OpenAI's embedding models, and servers that speak as OpenAI does."""

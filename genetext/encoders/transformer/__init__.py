@@ -1,0 +1,1 @@
+"""Hub models and local folders as encoders, in torch or OpenVINO."""

@@ -1,0 +1,81 @@
+"""Names of genes in a text file: a list, or a table of comma- or tab-separated columns, as R and pandas write it."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from genetext.errors import ResolveError
+
+# How people, R and pandas head the column of names, besides the names of columns in `var`.
+_HEADS = frozenset(
+    {"", "x", "index", "names", "row.names", "rownames", "gene symbol", "gene name", "gene id", "probe", "id"}
+)
+
+
+def read(
+    path: Path, *, is_name_column: Callable[[str], bool], is_counter: Callable[[Sequence[str]], bool]
+) -> "list[str] | pd.DataFrame":
+    """Read the names of a text file.
+
+    A first line that heads columns is recognised (`gene`, `"","x"`, or R's header that is one field shorter). A first
+    column that only counts the rows is skipped in favour of the first one that does not.
+
+    Parameters
+    ----------
+    path
+        Fields may be in quotes; the separator is a tab where a line has one, else a comma.
+    is_name_column
+        Whether a column of this name holds names of genes.
+    is_counter
+        Whether values only count rows.
+
+    Returns
+    -------
+    Without a header the names, else a frame like the `var` of an AnnData, whose index are the names.
+
+    Raises
+    ------
+    ResolveError
+        The file is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # A line at a time, since a stray quote may open any.
+        rows = [next(csv.reader([line], delimiter="\t" if "\t" in line else ",")) for line in lines if line.strip()]
+    except (UnicodeDecodeError, OSError) as error:
+        raise ResolveError(f"{path} is neither h5ad nor zarr nor a text of gene names: {error}") from error
+    except csv.Error as error:
+        raise ResolveError(f"{path} is no text of gene names: {error}") from error
+    rows = [[field.strip() for field in row] for row in rows]
+    head, body = _parted(rows, is_name_column, is_counter)
+    width = max(map(len, body), default=1)
+    columns = [[row[at] if at < len(row) else "" for row in body] for at in range(width)]
+    usable = [at for at, column in enumerate(columns) if not is_counter(column)] if width > 1 else [0]
+    # Of a table whose first column counts, numbers beside it are rather values than names.
+    usable = [at for at in usable if at == 0 or not _is_numeric(columns[at])] or usable or [0]
+    if head is None:
+        return columns[usable[0]]
+    head += [f"column {at + 1}" for at in range(len(head), width)]
+    kept = {at: columns[at] for at in range(width) if at != usable[0]}
+    frame = pd.DataFrame(kept, index=pd.Index(columns[usable[0]], dtype=object), dtype=object)
+    return frame.set_axis([head[at] for at in kept], axis=1)
+
+
+def _parted(
+    rows: list[list[str]], is_name_column: Callable[[str], bool], is_counter: Callable[[Sequence[str]], bool]
+) -> tuple[list[str] | None, list[list[str]]]:
+    """Part the header, where there is one, from the other rows."""
+    if len(rows) < 2:
+        return None, rows
+    first, body = rows[0], rows[1:]
+    if all(len(row) == len(first) + 1 for row in body) and (len(first) > 1 or is_counter([row[0] for row in body])):
+        return ["", *first], body
+    if first[0].lower() in _HEADS or any(map(is_name_column, first)):
+        return first, body
+    return None, rows
+
+
+def _is_numeric(values: Sequence[str]) -> bool:
+    return bool(pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").notna().all())
