@@ -385,26 +385,30 @@ class GeneIndex:
             tables = Tables.build(whose, "", pa.table(columns, schema=schema), SCHEMAS["history"].empty_table())
         return Lookup(tables, partial(snapshots.glances, root=self._root))
 
+    @cached_property
+    def _position_of_id(self) -> dict[int, int]:
+        return {int(gene_id): position for position, gene_id in enumerate(self.genes["gene_id"])}
+
     def _find(self, gene: str | int) -> tuple[int | None, str]:
         """Return the position of a gene in `genes`, or None and why there is none."""
         refusal = ""
         if isinstance(gene, int | np.integer):
             gene_id = int(gene)
         else:
-            (name,) = strings([gene])
+            name = gene.strip() if isinstance(gene, str) else strings([gene])[0]
             found, not_found = self._lookup.find([name])
             gene_id, refusal = found.get(name, -1), not_found.get(name, "")
-            if near := self._lookup.nearest(name) if refusal else ():
-                refusal += f" (written nearly so: {', '.join(near)})"
-        hits = np.flatnonzero(self.genes["gene_id"].to_numpy() == gene_id)
-        if len(hits):
-            return int(hits[0]), ""
-        return None, refusal or f"GeneID {gene_id} was left out when the index was built, or is of another species"
+        position = self._position_of_id.get(gene_id)
+        if position is None and not refusal:
+            refusal = f"GeneID {gene_id} was left out when the index was built, or is of another species"
+        return position, refusal
 
     def _position(self, gene: str | int) -> int:
         position, refusal = self._find(gene)
         if position is None:
-            raise GeneIndexError(f"{gene} names no gene of {self.path}: {refusal}")
+            near = self._lookup.nearest(str(gene))
+            hint = f" (written nearly so: {', '.join(near)})" if near else ""
+            raise GeneIndexError(f"{gene} names no gene of {self.path}: {refusal}{hint}")
         return position
 
     def _nearest(self, vector: NDArray[np.float32], k: int) -> pd.DataFrame:

@@ -184,13 +184,12 @@ class Lookup:
         if bare == name and "." not in name:
             return None
         tables = self.tables
-        known = [
-            other for other in tables.folded.get(fold(bare), ()) if other != name and rules.as_r_writes(other) == bare
-        ]
-        best = min(map(tables.rank, known), default=0)
-        known = [other for other in known if tables.rank(other) == best]
+        alike = tables.folded.get(fold(bare), ())
+        known = [other for other in alike if other != name and rules.as_r_writes(other) == bare]
         if not known:
             return None
+        best = min(map(tables.rank, known))
+        known = [other for other in known if tables.rank(other) == best]
         written = f"{' or '.join(known)} as R's make.names writes it"
         if only_say:
             return Answer(UNKNOWN, (), "name in R", f"{written}; r_names=True counts it so")
@@ -233,8 +232,11 @@ class Lookup:
         lower = name.casefold()
         if cased := [known for known in self.tables.folded.get(fold(name), ()) if known.casefold() == lower]:
             return because("letter case", f"differs in letter case from {' and '.join(cased[:3])}")
-        reason, note = max(rules.form(name), rules.form(rules.without_suffix(name)))
-        return because(reason or "not in the snapshot", note)
+        for written in filter(None, (name, rules.without_suffix(name))):
+            reason, note = rules.form(written)
+            if reason:
+                return because(reason, note)
+        return because("not in the snapshot", "")
 
     def _genes_of_date(self, dates: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
         """Return the genes with a name that a spreadsheet takes for one of these dates (`1-Mar`: MARCH1)."""

@@ -28,18 +28,12 @@ ENSEMBL_PREFIXES = {
     "FBgn": "fruit-fly",
     "WBGene": "worm",
 }
-# How the names of assemblies begin, and of which species they are.
-_ASSEMBLIES = {
-    r"GRCh3[78]|hg(?:1[6-9]|38)": "human",
-    r"GRCm3[89]|mm(?:[89]|10|39)": "mouse",
-    r"mRatBN7|Rnor_?6|rn[4-7]": "rat",
-    r"GRCz1[01]|danRer\d\d?": "zebrafish",
-    r"BDGP\d\d?|dm[36]": "fruit-fly",
-}
-_GENOMES = tuple(
-    # Seurat writes a dash for each underscore: `mm10___Trp53` is `mm10---Trp53` there.
-    (re.compile(rf"(?P<genome>(?:{begin})(?:\.\d+|\.?p\d+)?)[-_]+(?P<rest>.+)", re.IGNORECASE), species)
-    for begin, species in _ASSEMBLIES.items()
+# How the names of assemblies begin, by species. Seurat writes a dash for each underscore: `mm10---Trp53`.
+_GENOME = re.compile(
+    r"(?P<genome>(?:(?P<human>GRCh3[78]|hg(?:1[6-9]|38))|(?P<mouse>GRCm3[89]|mm(?:[89]|10|39))"
+    r"|(?P<rat>mRatBN7|Rnor_?6|rn[4-7])|(?P<zebrafish>GRCz1[01]|danRer\d\d?)|(?P<fruit_fly>BDGP\d\d?|dm[36]))"
+    r"(?:\.\d+|\.?p\d+)?)[-_]+(?P<rest>.+)",
+    re.IGNORECASE,
 )
 _LABELLED_ID = re.compile(r"(?:gene_?id|entrez(?:_?id)?|ncbi_?gene|ncbi)[:_ ]\s*(\d+)", re.I)
 _DECIMAL_ID = re.compile(r"(\d+)\.0+")
@@ -71,6 +65,14 @@ _MISSING_BEGIN, _MISSING_LENGTH = frozenset("nNmM-._?#<"), 20
 _FORMS = tuple(
     (reason, re.compile(pattern, flags), note)
     for reason, pattern, flags, note in (
+        (
+            "clone or placeholder",
+            r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
+            r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+"
+            r"|(?:BC|AI|AK)\d{6}|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+",
+            0,
+            "the name of a clone or prediction; Ensembl ids last longer",
+        ),
         ("spike-in", r"ERCC[-_.]\d{5}", 0, "an ERCC spike-in control, no gene"),
         ("spreadsheet number", r"\d(?:\.\d+)?E\+\d+", re.I, "a number that a spreadsheet made of the name of a clone"),
         (
@@ -106,14 +108,6 @@ _FORMS = tuple(
             r"|.+[-_.:](?:adt|hto|prot|protein|antibody)|hash(?:tag)?(?:[-_ .\d].*)?|cmo\d{3}",
             re.I,
             "a tag of an antibody or a sample, no transcript",
-        ),
-        (
-            "clone or placeholder",
-            r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
-            r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+"
-            r"|(?:BC|AI|AK)\d{6}|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+",
-            0,
-            "the name of a clone or prediction; Ensembl ids last longer",
         ),
     )
 )
@@ -164,10 +158,11 @@ def is_missing(name: str) -> bool:
 
 def rewritten(name: str) -> Iterator[Rewritten]:
     """Yield the ways of writing a name that say the same without doubt, the nearest first."""
-    for pattern, species in _GENOMES:
-        if match := pattern.fullmatch(name):
-            note = f"the prefix {match['genome']} of a reference of several genomes was left out"
-            yield Rewritten(match["rest"], note, species)
+    if ("_" in name or "-" in name) and (match := _GENOME.fullmatch(name)):
+        note = f"the prefix {match['genome']} of a reference of several genomes was left out"
+        groups = match.groupdict()
+        species = next(group for group in groups if groups[group] and group not in {"genome", "rest"})
+        yield Rewritten(match["rest"], note, species.replace("_", "-"))
     if match := _LABELLED_ID.fullmatch(name):
         yield Rewritten(match[1].lstrip("0"), "")
     if match := _DECIMAL_ID.fullmatch(name):
@@ -202,7 +197,7 @@ def parts(name: str) -> list[str]:
 
 def symbol_and_id(name: str) -> tuple[str, ...]:
     """Return the halves of a symbol joined with an id (`TP53_ENSG00000141510`, `TP53 (7157)`), else nothing."""
-    if len(name) > _LONGEST:
+    if len(name) > _LONGEST or not (name[-1:] == ")" or "G0" in name or "FBgn" in name or "WBGene" in name):
         return ()
     return next((match.group("first", "second") for match in (p.fullmatch(name) for p in _SYMBOL_AND_ID) if match), ())
 

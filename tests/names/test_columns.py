@@ -1,10 +1,12 @@
 """Where people keep gene names, and what is no list of names."""
 
+from contextlib import suppress
+
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genetext.errors import ResolveError
@@ -160,6 +162,65 @@ def test_text_files(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ResolveError, match="neither h5ad nor zarr"):
         names.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "column"),
+    [
+        ('"","gene"\n"1","TP53"\n"2","RHO"\n"3","OPN4"\n', ["TP53", "RHO", "OPN4"], "var_names"),
+        (",symbol,n\n0,TP53,4\n1,RHO,5\n", ["TP53", "RHO"], "var_names"),
+        ("x\n1,TP53\n2,RHO\n", ["TP53", "RHO"], "var_names"),
+        ("1\tTP53\n2\tRHO\n", ["TP53", "RHO"], "names"),
+        ("gene\nTP53\nRHO\n", ["TP53", "RHO"], "var_names"),
+        ("n_cells\tmean\nTP53\t3\t0.5\nRHO\t2\t0.1\n", ["TP53", "RHO"], "var_names"),
+        ("TP53\nNA\nRHO\n", ["TP53", "NA", "RHO"], "names"),
+        ("ENSG00000141510\tTP53\tGene Expression\n", ["ENSG00000141510"], "names"),
+    ],
+)
+def test_headers_and_columns_that_count_rows_of_text_files(tmp_path, text, expected, column):
+    path = tmp_path / "names.csv"
+    path.write_text(text)
+    first = names.candidates(names.read(path))[0]
+    assert (first.names, first.label) == (expected, column)
+
+
+def test_a_table_has_its_other_columns_too(tmp_path):
+    path = tmp_path / "var.csv"
+    path.write_text("id,gene_symbol,n\ng1,TP53,3\ng2,RHO,4\ng3,,5\n")
+    assert labels(names.candidates(names.read(path))) == ["var_names", "var['gene_symbol']"]
+    assert names.candidates(names.read(path), column="gene_symbol")[0].names == ["TP53", "RHO", ""]
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(12, 60),
+    first=st.integers(0, 1),
+    form=st.sampled_from(["{}", "{}.0", "X{}", "V{}", "gene_{}", "0{}"]),
+    missing=st.integers(0, 3),
+    doubled=st.integers(0, 5),
+)
+def test_counters_in_any_written_form_are_no_names(n, first, form, missing, doubled):
+    counter = [form.format(number) for number in range(first, first + n)]
+    written = [*counter, *["NA"] * missing, *(f"{name}-1" for name in counter[:doubled] if "." not in name)]
+    with pytest.raises(ResolveError, match="count"):
+        names.candidates(written)
+    var = pd.DataFrame({"symbol": written}, index=[f"TP{place}" for place in range(len(written))])
+    assert labels(names.candidates(var)) == ["var_names"]
+
+
+def test_a_column_that_stands_twice(tmp_path):
+    var = pd.DataFrame([["TP53", "x"], ["RHO", "y"]], index=["a", "b"], columns=["symbol", "symbol"])
+    assert names.candidates(var)[1].names == ["TP53", "RHO"]
+    assert names.candidates(var, column="symbol")[0].names == ["TP53", "RHO"]
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_is_read_or_refused(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    with suppress(ResolveError):
+        names.candidates(names.read(path))
 
 
 def test_a_damaged_h5ad(tmp_path):

@@ -1,6 +1,7 @@
 """Names to genes: what matches, what does not, and what is said about it."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,101 @@ def test_a_field_with_several_names(human: Resolver) -> None:
     assert report.candidates[3] == ((7157, "TP53"),)
     assert len(report.candidates[4]) == 3
     assert report.reason[5] == "several names"
+
+
+@pytest.mark.parametrize(
+    ("name", "gene"),
+    [
+        *((name, 7157) for name in ("GRCh38-TP53", "hg19-TP53", "GRCh38---TP53", "GRCh38.p13_TP53", "GRCh38_TP53")),
+        *((name, 7157) for name in ("TP53_ENSG00000141510", "ENSG00000141510_TP53", "ENSG00000141510.19-TP53")),
+        *((name, 7157) for name in ("TP53 (7157)", "TP53|7157", "TP53 (GeneID:7157)", "GRCh38_ENSG00000141510_TP53")),
+        *((name, 7157) for name in ("P53_ENSG00000141510", "ENSGR0000141510", "ENSGR0000141510.5")),
+    ],
+)
+def test_prefixes_of_genomes_and_symbols_joined_with_ids(human: Resolver, name: str, gene: int) -> None:
+    report = human.resolve([name])
+    assert (int(report.gene_id[0]), report.mask[0]) == (gene, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["OPN4_ENSG00000141510", "ENSG00000141510.1-OPN4", "OPN4 (7157)", "OPN4_ENSG00009999999"]
+)
+def test_a_symbol_and_an_id_that_disagree_have_a_reason_of_their_own(human: Resolver, name: str) -> None:
+    report = human.resolve([name])
+    assert (report.status[0], report.reason[0]) == ("unknown", "symbol and id")
+    assert (94233, "OPN4") in report.candidates[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "names"),
+    [
+        ("other species", ["mm10---Trp53", "GRCm39-Trp53"]),
+        ("other database", ["HGNC:11998", "MGI:98834", "UniProtKB:P04637", "P04637", "1007_s_at", "ILMN_1779356"]),
+        ("no gene id", ["NM_000546.6", "NP_000537", "XR_001234567.1", "ENST00000269305", "ENSP00000269305.4"]),
+        (
+            "control probe",
+            ["NegPrb", "NegPrb12", "BLANK-1", "Blank-12", "BLANK_0001", "NegControlProbe_00042", "Negative 3"],
+        ),
+        ("control probe", ["SystemControl7", "antisense_PROKR2", "NegControlCodeword_0500", "UnassignedCodeword_0001"]),
+        (
+            "antibody or hashtag",
+            ["CD3_TotalSeqB", "CD4_TotalSeqC-1", "CD8a-TotalSeqA", "Hashtag1", "HTO_A", "ADT-CD19", "CMO301"],
+        ),
+        ("spike-in", ["ERCC-00002", "ERCC.00002"]),
+    ],
+)
+def test_names_that_are_no_genes_by_their_form_have_a_reason(human: Resolver, reason: str, names: list[str]) -> None:
+    report = human.resolve(names)
+    assert report.reason.tolist() == [reason] * len(names)
+    assert all(report.note)
+
+
+NULLS = st.sampled_from(
+    [
+        "NA",
+        "na",
+        "NaN",
+        "nan",
+        "None",
+        "NULL",
+        "null",
+        "<NA>",
+        "#N/A",
+        "n/a",
+        "-",
+        "",
+        "NaT",
+        "#NAME?",
+        "nil",
+        "missing",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(null=NULLS, suffix=st.from_regex(r"([-._][0-9]{1,3}){0,2}", fullmatch=True))
+def test_missing_values_in_any_written_form_are_no_genes(null: str, suffix: str) -> None:
+    for resolver in (_shipped("human"), _shipped("mouse")):
+        report = resolver.resolve([f"{null}{suffix}", "TP53"], made_unique=True, r_names=True)
+        assert (report.status[0], report.reason[0], report.gene_id[0]) == ("unknown", "missing", 0)
+
+
+@cache
+def _shipped(of: str) -> Resolver:
+    return Resolver(open_facts(genetext.species.find(of)), others=())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.text(max_size=30)
+    | st.from_regex(r"[-_.|;(]{0,9}(NA|ENSG|TP53|hg19|GRCh38|blank|neg|9+)[-_. ()|:0-9]{0,40}")
+)
+def test_no_text_raises_at_any_door(name: str) -> None:
+    resolver = _shipped("human")
+    report = resolver.resolve([name, name.encode(errors="replace"), float("inf"), 10**5_000, 1e300])
+    assert len(report.to_frame()) == 5
+    assert str(report) and json.dumps(report.to_json()).encode()
+    assert isinstance(resolver.nearest(name), tuple)
 
 
 def test_names_that_went_through_r_match_only_when_asked(tmp_path: Path) -> None:

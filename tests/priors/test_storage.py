@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from cellmodels import GenePriorEmbedding
 from genetext.cells import embed_cells
 from genetext.errors import PriorsError
+from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 from genetext.priors.files import to_scetm
 
@@ -213,3 +214,25 @@ def test_torch_tensors_are_copies(priors):
     before = priors.vectors.copy()
     tensors.vectors.zero_()
     assert np.array_equal(priors.vectors, before)
+
+
+def test_priors_share_no_memory_with_what_they_were_made_of(priors, human, adata):
+    priors.to_anndata(adata)
+    vectors = np.eye(3, dtype=np.float32)
+    own = GenePriors.from_arrays(["A", "B", "C"], vectors, source="mine")
+    made = {"from_anndata": GenePriors.from_anndata(adata), "from_arrays": own}
+    made |= {"open": human, "align": priors, "take": priors.take([0, 1, 2, 3, 4, 5]), "center": priors.center()}
+    before = {name: [array.copy() for array in arrays_of(made[name])] for name in made}
+    changed = [adata.varm["genetext"], vectors, adata.var_names.to_numpy(), *priors.to_dict().values()]
+    changed += [GeneIndex.open("human/test").gene_ids, priors.report.names, priors.report.status, priors.report.mask]
+    changed += [array for name in ("without", "unit") for array in arrays_of(getattr(priors, name)())]
+    for array in changed:
+        if array.flags.writeable:
+            array[...] = 0
+    for name, arrays in before.items():
+        for array, kept in zip(arrays_of(made[name]), arrays, strict=True):
+            assert np.array_equal(array, kept), name
+
+
+def arrays_of(priors):
+    return [priors.names, priors.vectors, priors.mask, priors.gene_ids, priors.status, priors.owner_names]
