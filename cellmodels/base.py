@@ -16,7 +16,7 @@ from torch import nn
 
 from cellmodels import storage
 from cellmodels.data.genes import Genes
-from cellmodels.data.inputs import CellMatrix, Needs, labels_of, read_cells
+from cellmodels.data.inputs import CellMatrix, Needs, read_cells
 from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.registry import find, models
 from cellmodels.state import NoState, put_together, take_apart
@@ -24,6 +24,7 @@ from cellmodels.train.config import TrainConfig
 from cellmodels.train.loop import Task, Trainer, in_order, train
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.keys import Keys
+from genetext.labels import labels_of
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
@@ -337,7 +338,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         """Align priors to the genes of the data where they are not yet; None stays None."""
         if priors is None:
             return None
-        from genetext.cells.embed import aligned
+        from genetext.cells.job import aligned
 
         return aligned(priors, adata, missing="mask")
 

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genetext import disk
-from genetext.cells.embed import Job, Options, prepare
-from genetext.cells.product import Weights, check
-from genetext.cells.stream import over_tiles
+from genetext.cells.job import Job, Options
+from genetext.cells.product import Plan, Weights
 from genetext.cells.weighting import Background, Floats
 from genetext.encoding.paid import Confirm, Payment
 from genetext.errors import CellsError, IndexMismatch, first_ten
+from genetext.labels import labels_of
 from genetext.progress import Progress
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def explain(
     n_genes: int = 20,
     weighting: str = "mean",
     top_n: int | None = None,
-    expression: str = "counts",
+    expression: str = "auto",
     layer: str | None = None,
     target_sum: float = 1e4,
     background: Background | None = None,
@@ -135,7 +135,7 @@ def explain(
     priors
         Aligned to `adata`.
     groupby
-        Column of `obs`. Cells where it is null, and cells without a vector, are left out.
+        Column of `obs`. Cells without a label there (`genetext.labels`), and cells without a vector, are left out.
     groups
         Explain these groups only. The others remain what they are compared with.
     index
@@ -162,7 +162,7 @@ def explain(
         The encoder cannot be loaded, or failed.
     """
     chosen = Options(weighting, top_n, expression, layer, target_sum)
-    labels = _labels(adata, groupby)
+    labels = pd.Categorical(labels_of(adata, groupby, what="groupby"))
     asked = list(labels.categories) if groups is None else list(groups)
     if unknown := [group for group in asked if group not in labels.categories]:
         raise CellsError(
@@ -171,7 +171,7 @@ def explain(
     opened = None if index is None else _same_index(priors, index, root)
     job = Job.of(adata, priors, chosen, background=background)
     how: dict[str, Any] = {"block_size": block_size, "threads": threads, "progress": progress}
-    n_cells, means = _mean_weights(job, labels, adata.obs_names, how)
+    n_cells, means = _mean_weights(job, labels, how)
     present = np.flatnonzero(n_cells)
     if len(present) < 2:
         raise CellsError(
@@ -218,41 +218,31 @@ def explain(
     return Explanation(genes, pd.DataFrame(summary), np.stack(directions), sentences)
 
 
-def _labels(adata: Any, groupby: str) -> pd.Categorical:
-    if groupby not in adata.obs:
-        raise CellsError(f"obs has no column {groupby!r}: it has {first_ten(list(adata.obs.columns)) or 'none'}")
-    column = adata.obs[groupby]
-    return pd.Categorical(column.astype(object).where(column.notna()).map(str, na_action="ignore"))
-
-
 def _signed(job: Job) -> bool:
     return job.options.kind.signed and job.options.top_n is None
 
 
-def _mean_weights(
-    job: Job, labels: pd.Categorical, names: Any, how: dict[str, Any]
-) -> tuple[NDArray[np.int64], Floats]:
+def _mean_weights(job: Job, labels: pd.Categorical, how: dict[str, Any]) -> tuple[NDArray[np.int64], Floats]:
     """Return, for each group, its number of cells with a vector and their mean `ā`: `(n_groups, n_matched)`."""
-    rows, plan = prepare(job, names=names, **how)
     codes = np.asarray(labels.codes)
-    shape = (len(labels.categories), len(plan.vectors))
+    n_groups, n_genes = len(labels.categories), int(job.priors.mask.sum())
 
-    def work(start: int, tile: Any) -> tuple[NDArray[np.intp], Floats, Any]:
-        check(tile, start=start, names=names, where=rows.label, whole=job.options.whole)
+    def work(plan: Plan, start: int, tile: Any) -> tuple[NDArray[np.intp], Floats, Any]:
         weights: Weights = plan.weigh(tile)
-        own = codes[start : start + len(weights.status)]
-        cells = np.flatnonzero((weights.status == 0) & (own >= 0))
+        group = codes[start : start + len(weights.status)]
+        cells = np.flatnonzero((weights.status == 0) & (group >= 0))
         inverse = 1 / weights.absolute[cells]
-        groups = sparse.csr_array((inverse, (own[cells], cells)), shape=(shape[0], len(own)))
-        values = sparse.csr_array((weights.values, weights.genes, weights.starts), shape=(len(own), shape[1]))
+        groups = sparse.csr_array((inverse, (group[cells], cells)), shape=(n_groups, len(group)))
+        values = sparse.csr_array((weights.values, weights.genes, weights.starts), shape=(len(group), n_genes))
         return (
-            np.bincount(own[cells], minlength=shape[0]),
+            np.bincount(group[cells], minlength=n_groups),
             np.asarray(groups.sum(axis=1), np.float64).ravel(),
             groups @ values,
         )
 
-    n_cells, inverses, sums = np.zeros(shape[0], np.int64), np.zeros(shape[0]), np.zeros(shape)
-    for _, (n, inverse, part) in over_tiles(rows, work, stage="cells", **how):
+    n_cells, inverses, sums = np.zeros(n_groups, np.int64), np.zeros(n_groups), np.zeros((n_groups, n_genes))
+    plan, parts = job.over_cells(work, **how)
+    for _, (n, inverse, part) in parts:
         n_cells += n
         inverses += inverse
         sums += part.toarray()

@@ -89,7 +89,7 @@ def test_plot_draws_a_panel_per_group(adata, priors, tmp_path):
 
 
 def test_what_cannot_be_explained(adata, priors):
-    with pytest.raises(CellsError, match="no column 'cluster': it has kind"):
+    with pytest.raises(CellsError, match="'cluster' is no column of obs: there are kind"):
         explain(adata, priors, "cluster")
     with pytest.raises(CellsError, match="no group z"):
         explain(adata, priors, "kind", groups=["z"])

@@ -24,10 +24,10 @@ from cellmodels.annotation.cell_types import CellTypes
 from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.annotation.logits import Groupings, TypeLogits, by_markers, by_vectors, margins
 from cellmodels.annotation.smoothing import refine_logits
+from cellmodels.data.inputs import read_cells
 from cellmodels.groups.graphs import Floats, LaplacianKind, check_graph, knn_graph
 from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
-from cellmodels.groups.profiles import log_normalised
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
 
@@ -119,7 +119,7 @@ def annotate(
     laplacian: LaplacianKind = "unnormalised",
     min_confidence: float = 0.0,
     shuffles: int = 20,
-    expression: str = "counts",
+    expression: str = "auto",
     layer: str | None = None,
     seed: int = 0,
     key_added: str = "annotation",
@@ -207,7 +207,7 @@ def annotate(
     needs_graph = graph is None and lam > 0
     needs_groups = logits is None and method == "markers" and isinstance(groups, str) and groups == "leiden"
     if logits is None or (rep is None and needs_graph):
-        matrix = log_normalised(adata, expression=expression, layer=layer)
+        matrix = read_cells(adata, needs="log", expression=expression, layer=layer).matrix
     links = None
     if graph is not None:
         links = _given_graph(adata, graph)
@@ -262,7 +262,7 @@ def annotate(
 
 
 def _sources(adata: Any, index: Any, priors: Any, *, root: Path | None, **align: Any) -> evidence.Sources:
-    from genetext.cells.embed import aligned
+    from genetext.cells.job import aligned
     from genetext.index import GeneIndex
 
     if index is None:

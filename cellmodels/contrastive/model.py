@@ -17,11 +17,12 @@ from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, Prio
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
 from cellmodels.data.identity import digests
-from cellmodels.data.inputs import CellMatrix, Rows, labels_of, read_cells
+from cellmodels.data.inputs import CellMatrix, Rows, read_cells
 from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
 from cellmodels.groups.variable_genes import moments
 from cellmodels.train.loop import Trainer, in_order
 from genetext.errors import CellsError, ModelError, first_ten
+from genetext.labels import labels_of
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors

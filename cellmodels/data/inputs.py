@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genetext.cells import expression as expressions
-from genetext.errors import CellsError, ModelError, first_ten
+from genetext.errors import CellsError
 
 Needs = Literal["counts", "log"]
 Rows = NDArray[np.int64]
@@ -23,10 +23,10 @@ class CellMatrix:
     matrix
         `(n_cells, n_genes) float32`, CSR.
     totals
-        `(n_cells,) float64`: the sum of each cell's counts over all genes of the data, also of those left out of
+        `(n_cells,) float64`: the sum of each cell's expression over all genes of the data, also of those left out of
         `matrix`; of log values the sum of `expm1`.
     kind
-        `counts`, or `log` for `log1p(10000 * count / total)`.
+        `counts`; `linear`, amounts that are not whole; or `log` for `log1p(10000 * count / total)`.
     label
         Where it was found: `X`, `layers['counts']`, `raw.X`.
     """
@@ -52,16 +52,16 @@ class CellMatrix:
 
     def genes(self, columns: NDArray[np.int64]) -> "CellMatrix":
         """Return some genes, in this order; column -1 is a gene that nobody measured, all zeros."""
-        there = np.flatnonzero(columns >= 0)
-        if len(there) == len(columns):
+        measured = np.flatnonzero(columns >= 0)
+        if len(measured) == len(columns):
             return replace(self, matrix=self.matrix[:, columns].tocsr())
         place = sparse.csr_matrix(
-            (np.ones(len(there), np.float32), (columns[there], there)), shape=(self.n_genes, len(columns))
+            (np.ones(len(measured), np.float32), (columns[measured], measured)), shape=(self.n_genes, len(columns))
         )
         return replace(self, matrix=(self.matrix @ place).tocsr())
 
     def log(self, target_sum: float = 1e4) -> "CellMatrix":
-        """Return `log1p(target_sum * x / total)`; log values as they are. A cell without counts is zeros."""
+        """Return `log1p(target_sum * x / total)`; log values as they are. A cell without expression is zeros."""
         if self.kind == "log":
             return self
         matrix = self.matrix.copy()
@@ -76,7 +76,7 @@ class CellMatrix:
         return dense
 
 
-def read_cells(adata: Any, *, needs: Needs, layer: str | None = None) -> CellMatrix:
+def read_cells(adata: Any, *, needs: Needs, expression: str = "auto", layer: str | None = None) -> CellMatrix:
     """Find the expression that a model needs.
 
     Parameters
@@ -84,15 +84,17 @@ def read_cells(adata: Any, *, needs: Needs, layer: str | None = None) -> CellMat
     adata
         AnnData, in memory or backed.
     needs
-        `counts`: counts, from `layers["counts"]`, `X` or `raw.X`. `log`: log-normalised values, made from counts
-        where there are any, else taken from `X` or `raw.X` as they are.
+        `counts`: counts and nothing else. `log`: log-normalised values, made of counts where there are any, else
+        taken as they are.
+    expression
+        For `needs="log"`: say what the data hold, as in `genetext.cells.expression.find`.
     layer
         Take this layer (`"raw"`: `.raw`) and nothing else.
 
     Returns
     -------
     CellMatrix
-        All genes of `adata.var`, in its order.
+        All genes of `adata.var`, in its order; columns that are no genes (`genetext.features`) are zeros.
 
     Raises
     ------
@@ -102,75 +104,22 @@ def read_cells(adata: Any, *, needs: Needs, layer: str | None = None) -> CellMat
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise CellsError(f"the data have {adata.n_obs:,} cells and {adata.n_vars:,} genes: there is nothing to model")
     try:
-        counts = _read(adata, "counts", layer)
-    except CellsError as no_counts:
-        if needs == "counts":
-            raise CellsError(f"this model needs counts: {no_counts}") from no_counts
-        if (layer or "counts") == "counts" and "counts" in adata.layers:
-            # Whoever keeps counts means them: another matrix in their place would hide what is wrong with them.
-            raise CellsError(f"layers['counts'] does not hold counts: {no_counts}") from no_counts
-        try:
-            return _read(adata, "log", layer)
-        except CellsError as no_log:
-            raise CellsError(
-                f"this model needs counts or log-normalised values. Counts: {no_counts}. Log values: {no_log}"
-            ) from no_log
-    return counts if needs == "counts" else counts.log()
-
-
-def labels_of(adata: Any, labels: Any, *, what: str = "labels") -> NDArray[np.object_]:
-    """Return one label per cell, `(n_cells,) object`; None where it is missing.
-
-    Parameters
-    ----------
-    adata
-        The data.
-    labels
-        A column of `obs`, or one value per cell.
-    what
-        What to call them in messages.
-
-    Raises
-    ------
-    ModelError
-        There is no such column, or the number of values is not that of the cells.
-    """
-    import pandas as pd
-
-    if isinstance(labels, str):
-        if labels not in adata.obs:
-            raise ModelError(f"{what}={labels!r} is no column of obs: there are {first_ten(list(adata.obs)) or 'none'}")
-        labels = adata.obs[labels]
-    values = pd.Series(np.asarray(labels, dtype=object))
-    if len(values) != adata.n_obs:
-        raise ModelError(f"{what}: {len(values):,} values for {adata.n_obs:,} cells")
-    known = values.notna().to_numpy()
-    out = np.full(len(values), None, dtype=object)
-    out[known] = values[known].astype(str)
-    return out
-
-
-def _read(adata: Any, kind: Needs, layer: str | None) -> CellMatrix:
-    found = expressions.find(adata, expression=kind, layer=layer)
-    matrix = sparse.csr_matrix(found.matrix[:], dtype=np.float32)
-    bad = ~np.isfinite(matrix.data) | (matrix.data < 0)
-    if kind == "counts":
-        bad |= matrix.data != np.floor(matrix.data)
-    if bad.any():
-        rows = np.unique(np.searchsorted(matrix.indptr, np.flatnonzero(bad), side="right") - 1)
-        raise CellsError(
-            f"{found.label} has values that are no {kind} (NaN, infinite, negative or not whole) in {len(rows):,} "
-            f"cells: {first_ten([str(name) for name in adata.obs_names[rows]])}"
-        )
-    matrix.sum_duplicates()
+        given = expressions.find(adata, expression="counts" if needs == "counts" else expression, layer=layer)
+    except CellsError as error:
+        what = "counts" if needs == "counts" else "counts or log-normalised values"
+        raise CellsError(f"this model needs {what}: {error}") from error
+    block = given.rows.read(0, adata.n_obs)
+    given.check(block, cells=adata.obs_names)
+    matrix = sparse.csr_matrix(block, dtype=np.float32)
     values = matrix
-    if kind == "log":
+    if given.kind == "log":
         values = matrix.copy()
         np.expm1(values.data, out=values.data)
     totals = np.asarray(values.sum(axis=1, dtype=np.float64)).ravel()
-    cells = CellMatrix(matrix, totals, kind, found.label)
+    cells = CellMatrix(matrix, totals, given.kind, given.label)
     columns = np.full(adata.n_vars, -1, np.int64)
-    known = np.flatnonzero(found.columns >= 0)
-    columns[found.columns[known]] = known
-    whole = len(found.columns) == adata.n_vars and np.array_equal(columns, np.arange(adata.n_vars))
-    return cells if whole else cells.genes(columns)
+    known = np.flatnonzero(given.columns >= 0)
+    columns[given.columns[known]] = known
+    whole = len(given.columns) == adata.n_vars and np.array_equal(columns, np.arange(adata.n_vars))
+    cells = cells if whole else cells.genes(columns)
+    return cells.log() if needs == "log" else cells

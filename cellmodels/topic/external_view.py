@@ -56,12 +56,12 @@ def _prior_view(adata: Any, logs: CellMatrix, priors: "GenePriors", config: Topi
     """Return the cell embedding of the priors; NaN for cells without one."""
     import anndata
 
-    from genetext.cells.embed import Job, Options, embed
+    from genetext.cells.job import Job, Options
 
     # The same expression as the model reads, wherever it was found.
     same = anndata.AnnData(logs.matrix, var=pd.DataFrame(index=adata.var_names))
     options = Options(weighting=config.view_weighting, top_n=config.view_top_n, expression="log")
-    vectors = embed(Job.of(same, priors.center(), options)).vectors
+    vectors = Job.of(same, priors.center(), options).embed().vectors
     if not np.isfinite(vectors).any():
         raise CellsError(f"no cell expresses a gene with a vector in {priors.description}: pass view=None")
     return vectors.astype(np.float64)

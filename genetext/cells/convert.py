@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from genetext.anndata_io import attribute
 from genetext.progress import Progress
 
 SLICE = 1 << 22
@@ -83,7 +84,7 @@ def _copy_group(source: Any, target: Any, copied: Copied) -> None:
     _copy_attributes(source, target)
     for name in list(source):
         child = source[name]
-        encoding = tuple(child.attrs.get(f"encoding-{what}") for what in ("type", "version"))
+        encoding = attribute(child, "encoding-type"), attribute(child, "encoding-version")
         if not hasattr(child, "dtype"):
             # A group without an encoding is AnnData's oldest dict.
             if encoding in _WALKED:
@@ -108,9 +109,9 @@ def _copy_array(source: Any, target: Any, name: str, copied: Copied) -> None:
     create = getattr(target, "create_array", None) or target.create_dataset
     array = create(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
     _copy_attributes(source, array)
-    for at in _slices(source, step):
-        array[at] = source[at]
-        copied.add((at.stop - at.start) * per_row * source.dtype.itemsize)
+    for rows in _slices(source, step):
+        array[rows] = source[rows]
+        copied.add((rows.stop - rows.start) * per_row * source.dtype.itemsize)
 
 
 def _copy_strings(source: Any, target: Any, name: str, copied: Copied) -> None:
@@ -118,8 +119,8 @@ def _copy_strings(source: Any, target: Any, name: str, copied: Copied) -> None:
 
     strings = source.asstr() if hasattr(source, "asstr") else source
     slices = list(_slices(source, STRINGS))
-    for number, at in enumerate(slices):
-        part = np.asarray(strings[at]).astype(object)
+    for number, rows in enumerate(slices):
+        part = np.asarray(strings[rows]).astype(object)
         if number == 0:
             # AnnData knows how each version of either format keeps strings; the array then grows to its length.
             grows = {"maxshape": (None,), "chunks": (STRINGS,)} if len(slices) > 1 and hasattr(target, "file") else {}
@@ -127,7 +128,7 @@ def _copy_strings(source: Any, target: Any, name: str, copied: Copied) -> None:
             if len(slices) > 1:
                 target[name].resize(source.shape)
         else:
-            target[name][at] = part
+            target[name][rows] = part
         copied.add(len(part) * source.dtype.itemsize)
 
 
@@ -147,5 +148,5 @@ def _size(node: Any) -> int:
 def _copy_attributes(source: Any, target: Any) -> None:
     # h5py holds its global lock while attributes are iterated over. Writing to Zarr meanwhile waits for Zarr's own
     # thread, which waits for that lock as soon as it collects an h5py object: read all of them first.
-    for key, value in list(source.attrs.items()):
-        target.attrs[key] = value.tolist() if hasattr(value, "tolist") else value
+    for key, value in {key: attribute(source, key) for key in list(source.attrs)}.items():
+        target.attrs[key] = value

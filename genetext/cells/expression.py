@@ -1,5 +1,10 @@
-"""Where the expression is, in a layer, in `X` or in `.raw`, and whether it is what the caller says it is."""
+"""Where the expression is, in a layer, in `X` or in `.raw`, and what it is: one policy for all that read it.
 
+Counts are taken where there are any, else log-normalised values. What the caller says (`expression=`, `layer=`)
+is taken as said, and refused where it cannot be.
+"""
+
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,48 +13,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext.cells.product import Scale, check
-from genetext.cells.stream import Rows
+from genetext.cells.tiles import Rows
 from genetext.errors import CellsError, first_ten
+from genetext.features import not_genes, say_left_out
 
-Expression = Literal["counts", "linear", "log"]
+log = logging.getLogger("genetext")
+
+Expression = Literal["auto", "counts", "linear", "log"]
+EXPRESSIONS = ("auto", "counts", "linear", "log")
+CHOICES = f"{', '.join(EXPRESSIONS[:-1])} or {EXPRESSIONS[-1]}"
 LOG_LIMIT = 30.0
 """No log-normalised value is larger: exp(30) is more than all molecules of a cell."""
 _PROBE = 256
 
 
-@dataclass(frozen=True)
-class Found:
-    """An expression matrix and how its columns map to the genes of `adata`.
+@dataclass(frozen=True, eq=False)
+class ExpressionMatrix:
+    """An expression matrix, what it holds, and how its columns map to the genes of `adata`.
 
     Attributes
     ----------
-    matrix
-        The matrix as it lies there.
-    label
-        `X`, `layers['counts']` or `raw.X`.
+    rows
+        The matrix, without columns that are no genes.
+    kind
+        `counts`, `linear` or `log`.
     columns
         For each of its columns the position in `adata.var`, or -1: `(n_columns,) int64`.
     names
         The names of its columns.
     """
 
-    matrix: Any
-    label: str
+    rows: Rows
+    kind: str
     columns: NDArray[np.int64]
     names: Any
 
+    @property
+    def label(self) -> str:
+        """`X`, `layers['counts']` or `raw.X`."""
+        return self.rows.label
 
-def find(adata: Any, *, expression: str = "counts", layer: str | None = None) -> Found:
+    def scale(self, target_sum: float) -> Scale:
+        """Return how its values become `w`."""
+        return Scale(log=self.kind == "log", target_sum=float(target_sum))
+
+    def check(self, tile: Any, *, start: int = 0, cells: Any = None) -> None:
+        """Raise `CellsError` where a tile of it holds what its kind cannot have; see `product.check`."""
+        check(tile, start=start, names=cells, where=self.label, whole=self.kind == "counts")
+
+
+def find(adata: Any, *, expression: str = "auto", layer: str | None = None) -> ExpressionMatrix:
     """Find the matrix that holds the expression asked for.
 
     Parameters
     ----------
     adata
-        An AnnData, or what has its `X`, `layers`, `raw`, `var_names`.
+        An AnnData, or what has its `X`, `layers`, `raw`, `var`, `var_names`.
     expression
-        `counts`: whole numbers. `linear`: amounts on a linear scale that are not whole (CPM, TPM, corrected counts).
-        `log`: log-normalised values. For counts `layers["counts"]`, `X` and `raw.X` are looked at, in this order, and
-        the first that holds them is taken; for the others `X`, then `raw.X`.
+        `counts`: whole numbers, the first of `layers["counts"]`, `X` and `raw.X` that holds them. `log`:
+        log-normalised values, `X` or `raw.X`. `linear`: amounts on a linear scale that are not whole (CPM, TPM,
+        corrected counts), `X` or `raw.X`. `auto`: counts, else log values.
     layer
         Take this layer, or `.raw` for `"raw"`, and nothing else.
 
@@ -58,92 +81,117 @@ def find(adata: Any, *, expression: str = "counts", layer: str | None = None) ->
     CellsError
         Nothing there is what `expression` says; the message tells what each place holds.
     """
-    if expression not in ("counts", "linear", "log"):
-        raise CellsError(f"expression is {expression!r}: choose counts, linear or log")
-    seen = []
-    for label, matrix, names in _places(adata, expression, layer):
-        kind, example = _kind(matrix, label, adata.obs_names)
+    if expression not in EXPRESSIONS:
+        raise CellsError(f"expression is {expression!r}: choose {CHOICES}")
+    looked, seen = [], []
+    for rows, raw in _places(adata, expression, layer):
+        kind, example = _kind(rows, adata.obs_names)
         if kind in _ACCEPTED[expression]:
-            own = adata.var_names if names is None else names
-            return Found(matrix, label, _columns(adata, names, label), own)
-        seen.append(f"{label} holds {_WORDS[kind].format(example)}")
+            return _matrix(adata, rows, raw, "counts" if expression == "auto" else expression, kind)
+        looked.append((rows, raw, kind))
+        seen.append(f"{rows.label} holds {_WORDS[kind].format(example)}")
+        if expression == "auto" and rows.label == "layers['counts']":
+            # Whoever keeps counts means them: another matrix in their place would hide what is wrong with them.
+            raise CellsError(f"{seen[-1]}, no counts: put counts there, or remove it, or name a layer that has them")
+    if expression == "auto":
+        for rows, raw, kind in looked:
+            if kind == "log":
+                return _matrix(adata, rows, raw, "log", kind)
     if not seen:
         raise CellsError("there is no expression matrix: X is empty, and there is neither layers['counts'] nor raw")
-    hint = {
-        "counts": "pass layer= with the counts, or expression='log' for log-normalised values, or expression='linear' "
-        "for amounts that are not whole",
-        "linear": "pass layer= with such amounts, or expression='log' for log-normalised values",
-        "log": "pass layer= with log-normalised values, or expression='counts'",
-    }[expression]
-    raise CellsError(f"no {_ASKED[expression]} found: {'; '.join(seen)}. {hint[0].upper()}{hint[1:]}")
+    raise CellsError(f"no {_NAMES[expression]} found: {'; '.join(seen)}. {_HINTS[expression]}")
 
 
 _ACCEPTED = {
+    "auto": ("counts", "small", "zero"),
     "counts": ("counts", "small", "zero"),
     "linear": ("counts", "small", "zero", "linear", "log"),
     "log": ("log", "small", "zero"),
 }
-_ASKED = {"counts": "counts", "linear": "amounts on a linear scale", "log": "log-normalised values"}
+_NAMES = {
+    "auto": "counts or log-normalised values",
+    "counts": "counts",
+    "linear": "amounts on a linear scale",
+    "log": "log-normalised values",
+}
+_HINTS = {
+    "auto": "Pass layer= with such values, or expression='linear' for amounts that are not whole",
+    "counts": "Pass layer= with the counts, or expression='log' for log-normalised values, or expression='linear' for "
+    "amounts that are not whole",
+    "linear": "Pass layer= with such amounts, or expression='log' for log-normalised values",
+    "log": "Pass layer= with log-normalised values, or expression='counts'",
+}
 _WORDS = {
     "counts": "counts (up to {:g})",
+    "small": "small counts (whole numbers up to {:g})",
     "linear": "values that are not whole (up to {:g})",
     "log": "what looks like log-normalised values (not whole, up to {:g})",
-    "small": "small whole numbers (up to {:g})",
     "negative": "negative values (down to {:g}), so scaled or corrected data",
     "zero": "nothing but zeros",
 }
 
 
-def is_whole(expression: str) -> bool:
-    """Tell whether `expression` says that nothing but whole numbers stands in the matrix."""
-    return expression == "counts"
-
-
-def scale(expression: str, target_sum: float) -> Scale:
-    """Return how `expression` becomes `w`."""
-    if not (np.isfinite(target_sum) and target_sum > 0):
-        raise CellsError(f"target_sum is {target_sum}: scale cells to a positive number of counts, such as 10000")
-    return Scale(log=expression == "log", target_sum=float(target_sum))
-
-
-def _places(adata: Any, expression: str, layer: str | None) -> Iterator[tuple[str, Any, Any]]:
+def _places(adata: Any, expression: str, layer: str | None) -> Iterator[tuple[Rows, Any]]:
+    """Yield the matrices to look at, and `.raw` where they are its own."""
     raw = getattr(adata, "raw", None)
-    if layer is not None:
-        if layer in adata.layers:
-            yield f"layers[{layer!r}]", adata.layers[layer], None
-        elif layer == "raw" and raw is not None:
-            yield "raw.X", raw.X, raw.var_names
-        else:
-            there = [*adata.layers.keys(), *(["raw"] if raw is not None else [])]
-            raise CellsError(f"there is no layer {layer!r}: there are {first_ten(there) or 'none'}")
+    layers = adata.layers
+    if layer is not None and layer not in layers and not (layer == "raw" and raw is not None):
+        known = [*layers.keys(), *(["raw"] if raw is not None else [])]
+        raise CellsError(f"there is no layer {layer!r}: there are {first_ten(known) or 'none'}")
+    if layer is not None and layer in layers:
+        yield _rows(adata, layers[layer], f"layers[{layer!r}]", adata.n_vars), None
         return
-    if expression == "counts" and "counts" in adata.layers:
-        yield "layers['counts']", adata.layers["counts"], None
-    if adata.X is not None:
-        yield "X", adata.X, None
-    if raw is not None:
-        yield "raw.X", raw.X, raw.var_names
+    if layer is None:
+        if expression in ("auto", "counts") and "counts" in layers:
+            yield _rows(adata, layers["counts"], "layers['counts']", adata.n_vars), None
+        if (matrix := adata.X) is not None:
+            yield _rows(adata, matrix, "X", adata.n_vars), None
+    if raw is not None and (matrix := raw.X) is not None:
+        yield _rows(adata, matrix, "raw.X", len(raw.var_names)), raw
 
 
-def _columns(adata: Any, names: Any, label: str) -> NDArray[np.int64]:
-    if names is None:
-        return np.arange(adata.n_vars)
-    if not names.is_unique or not adata.var_names.is_unique:
+def _rows(adata: Any, matrix: Any, label: str, n_columns: int) -> Rows:
+    rows = Rows.of(matrix, label)
+    if rows.shape != (adata.n_obs, n_columns):
         raise CellsError(
-            f"the counts are in {label}, whose genes are found by name, and names stand twice there or in var_names: "
-            f"call var_names_make_unique() before .raw is set, or pass layer="
+            f"{label} has {rows.shape[0]:,} rows and {rows.shape[1]:,} columns, for {adata.n_obs:,} cells and "
+            f"{n_columns:,} genes: the file is damaged, or was put together by hand"
         )
-    columns: NDArray[np.int64] = adata.var_names.get_indexer(names)
-    return columns
+    return rows
 
 
-def _kind(matrix: Any, label: str, cells: Any) -> tuple[str, float]:
+def _matrix(adata: Any, rows: Rows, raw: Any, expression: str, kind: str) -> ExpressionMatrix:
+    if expression == "log" and kind == "small":
+        log.warning("%s holds whole numbers alone, as counts are: taken as log values, as asked", rows.label)
+    log.info("expression: %s in %s", _NAMES[expression], rows.label)
+    others = not_genes(adata.var)
+    if raw is None:
+        names, columns = adata.var_names, np.arange(adata.n_vars)
+    else:
+        names = raw.var_names
+        if not names.is_unique or not adata.var_names.is_unique:
+            raise CellsError(
+                f"the expression is in {rows.label}, whose genes are found by name, and names stand twice there or in "
+                f"var_names: call var_names_make_unique() before .raw is set, or pass layer="
+            )
+        columns = adata.var_names.get_indexer(names)
+        others = not_genes(raw.var) | np.append(others, False)[columns]
+    if others.all() and len(others):
+        raise CellsError(f"no column of {rows.label} is gene expression, by var['feature_types'] or the like")
+    if others.any():
+        say_left_out(adata.var if raw is None else raw.var, others, rows.label)
+        genes = np.flatnonzero(~others)
+        rows, names, columns = rows.only(genes), names[genes], columns[genes]
+    return ExpressionMatrix(rows, expression, columns, names)
+
+
+def _kind(rows: Rows, cells: Any) -> tuple[str, float]:
     """Tell what a matrix holds from its first, middle and last rows, and its largest (or most negative) value there.
 
     This chooses between places and gives a wrong choice an early end. Every cell is checked as it is read
-    (`genetext.cells.product.check`).
+    (`ExpressionMatrix.check`).
     """
-    values = probe(matrix, label, cells)
+    values = probe(rows, cells)
     values = values[values != 0]
     if not len(values):
         return "zero", 0.0
@@ -155,15 +203,14 @@ def _kind(matrix: Any, label: str, cells: Any) -> tuple[str, float]:
     return ("linear" if high > LOG_LIMIT else "log"), high
 
 
-def probe(matrix: Any, label: str, cells: Any = None) -> NDArray[Any]:
+def probe(rows: Rows, cells: Any = None) -> NDArray[Any]:
     """Return the stored values of some rows; NaN and infinity are refused here already."""
-    rows = Rows.of(matrix, label)
     n_cells = rows.shape[0]
     starts = sorted({0, max(n_cells // 2 - _PROBE // 2, 0), max(n_cells - _PROBE, 0)})
     parts = []
     for start in starts:
         block = rows.read(start, min(start + _PROBE, n_cells))
         if not np.isfinite(block.data).all():
-            check(block, start=start, names=cells, where=label)
+            check(block, start=start, names=cells, where=rows.label)
         parts.append(block.data)
     return np.concatenate(parts)

@@ -6,15 +6,21 @@ a tile of 256 cells reads each gene's vector once, and the cells' sums stay in t
 the order of the genes, so that they give the same bits, whichever cells share a tile.
 """
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from genetext.cells.weighting import Background, Floats, GeneTerms
 from genetext.errors import CellsError, first_ten
+from genetext.keys import Keys
+
+log = logging.getLogger("genetext")
 
 TILE = 256
 """Cells that are multiplied together. Sums over cells are added up by tiles, so that they do not depend on blocks."""
@@ -42,6 +48,30 @@ class CellVectors:
     vectors: NDArray[np.float32]
     status: NDArray[np.int8]
     share: NDArray[np.float32]
+
+    @classmethod
+    def concatenated(cls, parts: "Iterable[CellVectors]") -> "CellVectors":
+        """Put cells one below the other."""
+        arrays = zip(*((part.vectors, part.status, part.share) for part in parts), strict=True)
+        return cls(*(np.concatenate(array) for array in arrays))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells have which status, for the record: `n_ok`, `n_empty` ..."""
+        return {f"n_{name}": int((self.status == code).sum()) for code, name in enumerate(STATUSES)}
+
+    def columns(self, keys: Keys) -> dict[str, Any]:
+        """Return the columns of `obs` that tell what became of each cell."""
+        status = pd.Categorical.from_codes(self.status, pd.Index(STATUSES))
+        return {keys.cell_status: status, f"{keys.base}_share": self.share}
+
+    def warn(self) -> None:
+        """Log a warning of cells that got no vector."""
+        lost = {name: n for name, n in self.counts.items() if n and name != "n_ok"}
+        if lost:
+            kinds = ", ".join(f"{n:,} {name.removeprefix('n_')}" for name, n in lost.items())
+            n_lost, n_cells = sum(lost.values()), len(self.status)
+            log.warning("%d of %d cells have no vector (%s): their rows are NaN", n_lost, n_cells, kinds)
 
 
 @dataclass(frozen=True)
@@ -225,7 +255,7 @@ def check(tile: Any, *, start: int = 0, names: Any = None, where: str = "the mat
     cells = np.unique(rows[bad]) + start
     named = [str(names[cell]) if names is not None else f"row {cell}" for cell in cells]
     raise CellsError(
-        f"{where} holds {what} in {first_ten(named)} (rows further on were not read): {why}. Pass layer= with the "
+        f"{where} holds {what} in {first_ten(named)} (of the rows read so far): {why}. Pass layer= with the "
         f"counts, or expression='log' with a layer of log-normalised values"
     )
 
@@ -244,10 +274,10 @@ def _largest(
     ends = np.cumsum(expressed)
     for cell in np.flatnonzero(expressed > top_n):
         at = slice(ends[cell] - expressed[cell], ends[cell])
-        own = values[at]
-        threshold = np.partition(own, len(own) - top_n)[len(own) - top_n]
-        above = own > threshold
-        ties = np.flatnonzero(own == threshold)
+        of_cell = values[at]
+        threshold = np.partition(of_cell, len(of_cell) - top_n)[len(of_cell) - top_n]
+        above = of_cell > threshold
+        ties = np.flatnonzero(of_cell == threshold)
         ties = ties[np.argsort(genes[at][ties], kind="stable")][: top_n - int(above.sum())]
         above[ties] = True
         chosen[at] &= above

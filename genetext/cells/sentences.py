@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext.cells import expression as expressions
-from genetext.cells.product import check
-from genetext.cells.stream import Rows, over_tiles
+from genetext.cells.tiles import over_tiles
 from genetext.errors import CellsError
 
 
@@ -17,7 +16,7 @@ def cell_sentences(
     n: int = 100,
     *,
     names: Sequence[str] | None = None,
-    expression: str = "counts",
+    expression: str = "auto",
     layer: str | None = None,
     separator: str = " ",
 ) -> list[str]:
@@ -52,28 +51,25 @@ def cell_sentences(
     called = [str(name) for name in (adata.var_names if names is None else names)]
     if len(called) != adata.n_vars:
         raise CellsError(f"there are {len(called):,} names for {adata.n_vars:,} genes")
-    found = expressions.find(adata, expression=expression, layer=layer)
-    rows = Rows.of(found.matrix, found.label)
-    usable = np.array([column >= 0 and bool(called[column]) for column in found.columns], bool)
+    matrix = expressions.find(adata, expression=expression, layer=layer)
+    # A column that no gene of var stands in (-1) has no name either.
+    column_names = np.array([*called, ""], object)[matrix.columns]
 
     def work(start: int, tile: Any) -> list[str]:
-        check(tile, start=start, names=adata.obs_names, where=found.label, whole=expressions.is_whole(expression))
-        return [separator.join(_ranked(tile, cell, n, found.columns, usable, called)) for cell in range(tile.shape[0])]
+        matrix.check(tile, start=start, cells=adata.obs_names)
+        return [separator.join(_ranked(tile, cell, n, matrix.columns, column_names)) for cell in range(tile.shape[0])]
 
-    return [sentence for _, part in over_tiles(rows, work) for sentence in part]
+    return [sentence for _, part in over_tiles(matrix.rows, work) for sentence in part]
 
 
-def _ranked(
-    tile: Any, cell: int, n: int, columns: NDArray[np.int64], usable: NDArray[np.bool_], called: list[str]
-) -> list[str]:
-    at = slice(tile.indptr[cell], tile.indptr[cell + 1])
-    values, stored = tile.data[at], tile.indices[at]
-    keep = (values > 0) & usable[stored]
-    genes, values = columns[stored[keep]], values[keep]
-    order = np.lexsort((genes, -values.astype(np.float64)))
+def _ranked(tile: Any, cell: int, n: int, columns: NDArray[np.int64], names: NDArray[np.object_]) -> list[str]:
+    entries = slice(tile.indptr[cell], tile.indptr[cell + 1])
+    values, stored = tile.data[entries], tile.indices[entries]
+    keep = (values > 0) & (names[stored] != "")
+    order = np.lexsort((columns[stored[keep]], -values[keep].astype(np.float64)))
     said: dict[str, None] = {}
-    for gene in genes[order]:
-        said.setdefault(called[gene])
+    for name in names[stored[keep][order]]:
+        said.setdefault(name)
         if len(said) == n:
             break
     return list(said)

@@ -11,7 +11,7 @@ from genetext.cli.search import choose
 
 _METHODS = ("markers", "vectors")
 _LAPLACIANS = ("unnormalised", "normalised")
-_EXPRESSIONS = ("counts", "linear", "log")
+_EXPRESSIONS = ("auto", "counts", "linear", "log")
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         species: Whose = None,
         column: Column = None,
         min_match: MinMatch = None,
-        expression: Expression = "counts",
+        expression: Expression = "auto",
         layer: Layer = None,
         seed: Annotated[int, typer.Option("--seed", help="Of the grouping and the shuffles.")] = 0,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "annotation",
@@ -58,9 +58,9 @@ def register(app: typer.Typer) -> None:
         quiet: console.Quiet = False,
     ) -> None:
         """Give each cell a type from the types' names or definitions alone: no training, no list of markers."""
-        for path, what in ((data, "input"), (output, "--output")):
-            if path.suffix != ".h5ad":
-                raise typer.BadParameter(f"{what} {path.name} is not .h5ad")
+        console.require_cells(data)
+        if output.suffix != ".h5ad":
+            raise typer.BadParameter(f"--output {output.name} is not .h5ad")
         for given, known, what in (
             (method, _METHODS, "--method"),
             (laplacian, _LAPLACIANS, "--laplacian"),
@@ -70,21 +70,13 @@ def register(app: typer.Typer) -> None:
                 raise typer.BadParameter(f"{what} {given}: choose {', '.join(known)}")
         if not labels.is_file():
             raise typer.BadParameter(f"--labels {labels} is no file")
-        if not data.is_file():
-            raise typer.BadParameter(f"input {data} is no file")
-        import anndata
-
         from cellmodels.annotation import CellTypes
         from cellmodels.annotation import annotate as run
-        from genetext import disk
-        from genetext.errors import CellsError
+        from genetext import anndata_io
 
         types = CellTypes.read(labels)
         with console.progress(quiet=quiet):
-            try:
-                adata = anndata.read_h5ad(data)
-            except (OSError, KeyError, ValueError) as error:
-                raise CellsError(f"{data} cannot be read as .h5ad: {error}") from error
+            adata = anndata_io.read(data)
             done = run(
                 adata,
                 types,
@@ -106,8 +98,7 @@ def register(app: typer.Typer) -> None:
                 column=column,
                 min_match=min_match,
             )
-            with disk.atomic_file(output) as handle:
-                adata.write_h5ad(handle.name)
+            anndata_io.write(adata, output)
         if as_json:
             genes = {name: done.top(name) for name in types.names}
             told = {"counts": done.counts, "abstained": done.n_abstained, "rare": list(done.rare), "genes": genes}

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genetext.cli import console
-from genetext.cli.fit import read_h5ad
 from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def register(app: typer.Typer) -> None:
         random prior and none. The verdict claims a benefit only where the prior is better than none and than permuted
         ones, beyond chance. What was scored is kept: a run that was stopped goes on.
         """
-        if data.suffix != ".h5ad" or not data.is_file():
-            raise typer.BadParameter(f"input {data} is no .h5ad file")
+        console.require_cells(data)
         if jobs == 0 or jobs < -1:
             raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
         if post and priors is None:
@@ -91,7 +89,7 @@ def register(app: typer.Typer) -> None:
 
             drawing.require(figure)
         from cellmodels.eval.bench import Protocol, bench_cells
-        from genetext import disk
+        from genetext import anndata_io, disk
         from genetext.priors import GenePriors
 
         protocol = Protocol(
@@ -106,7 +104,7 @@ def register(app: typer.Typer) -> None:
                 opened = GenePriors.open(priors)
                 opened = opened.transform(post) if post else opened
             benchmark = bench_cells(
-                read_h5ad(data),
+                anndata_io.read(data),
                 labels,
                 priors=opened,
                 models=chosen,

@@ -260,3 +260,14 @@ def _discard_stdout() -> None:
 def _plain(value: Any) -> Any:
     """Return what JSON can hold of a NumPy scalar or a path."""
     return value.item() if hasattr(value, "item") else str(value)
+
+
+def require_cells(path: Path, *suffixes: str) -> None:
+    """Refuse an input that is not there or not named as a file of cells, and say what it is: wrong usage."""
+    from genetext import anndata_io
+    from genetext.errors import CellsError
+
+    try:
+        anndata_io.require(path, suffixes=suffixes or (anndata_io.H5AD,))
+    except CellsError as error:
+        raise typer.BadParameter(f"input {error}") from error

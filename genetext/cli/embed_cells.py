@@ -23,7 +23,7 @@ from genetext.cli.search import Index, choose
 
 _SUFFIXES = (".h5ad", ".zarr")
 _WEIGHTINGS = ("mean", "top", "contrast", "centred", "zscore", "tfidf")
-_EXPRESSIONS = ("counts", "linear", "log")
+_EXPRESSIONS = ("auto", "counts", "linear", "log")
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         min_match: MinMatch = None,
         made_unique: MadeUnique = False,
         r_names: RNames = False,
-        expression: Expression = "counts",
+        expression: Expression = "auto",
         layer: Layer = None,
         target_sum: Annotated[float, typer.Option("--target-sum", help="Counts that cells are scaled to.")] = 1e4,
         pca: Annotated[
@@ -72,9 +72,9 @@ def register(app: typer.Typer) -> None:
 
         The file is streamed: memory does not grow with the number of cells, and the result appears when it is whole.
         """
-        for path, what in ((data, "input"), (output, "--output")):
-            if path.suffix not in _SUFFIXES:
-                raise typer.BadParameter(f"{what} {path.name} is neither .h5ad nor .zarr")
+        console.require_cells(data, *_SUFFIXES)
+        if output.suffix not in _SUFFIXES:
+            raise typer.BadParameter(f"--output {output.name} is neither .h5ad nor .zarr")
         if weighting not in _WEIGHTINGS:
             raise typer.BadParameter(f"--weighting {weighting}: choose {', '.join(_WEIGHTINGS)}")
         if expression not in _EXPRESSIONS:
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         if weighting == "top" and top_n is None:
             raise typer.BadParameter("--weighting top needs --top-n, for example --top-n 100")
         seeded = parse_control(control)
-        from genetext.cells import embed_file
+        from genetext.cells import Options, embed_file
         from genetext.priors import GenePriors
 
         priors = GenePriors.open(choose(index))
@@ -95,20 +95,16 @@ def register(app: typer.Typer) -> None:
                 data,
                 output,
                 priors,
-                weighting=weighting,
-                top_n=top_n,
-                expression=expression,
-                layer=layer,
-                target_sum=target_sum,
-                pca=pca,
-                unit=unit,
+                Options(weighting, top_n, expression, layer, target_sum, pca, unit),
                 key_added=key_added,
-                species=species,
-                column=column,
-                orthologs=orthologs,
-                min_match=min_match,
-                made_unique=made_unique,
-                r_names=r_names,
+                align={
+                    "species": species,
+                    "column": column,
+                    "orthologs": orthologs,
+                    "min_match": min_match,
+                    "made_unique": made_unique,
+                    "r_names": r_names,
+                },
                 block_size=block_size,
                 threads=threads,
                 progress=progress,
@@ -121,9 +117,10 @@ def register(app: typer.Typer) -> None:
         if done.report is not None:
             console.note(str(done.report), quiet=quiet)
         lost = {name: done.facts[f"n_{name}"] for name in ("empty", "unmatched", "flat") if done.facts[f"n_{name}"]}
-        told = f" ({', '.join(f'{count:,} {name}' for name, count in lost.items())}: NaN)" if lost else ""
+        without = f" ({', '.join(f'{count:,} {name}' for name, count in lost.items())}: NaN)" if lost else ""
+        kind = {"counts": "", "linear": "amounts in ", "log": "log values in "}[str(done.facts["expression"])]
         console.note(
-            f"{done.n_cells:,} cells x {done.dim}{told} by {weighting} of {done.facts['matrix']}, "
+            f"{done.n_cells:,} cells x {done.dim}{without} by {weighting} of {kind}{done.facts['matrix']}, "
             f"in obsm[X_{key_added}]",
             quiet=quiet,
         )

@@ -67,11 +67,12 @@ def register(app: typer.Typer) -> None:
         if min_covered == 0:
             raise typer.BadParameter("--min-covered 0: give a share above 0")
         from cellmodels import load_model
+        from genetext import anndata_io
         from genetext.keys import Keys
 
         with console.progress(quiet=quiet):
             fitted = load_model(model)
-            adata = read_h5ad(data)
+            adata = anndata_io.read(data)
             assert fitted.genes is not None
             coverage = fitted.genes.find(adata, min_covered=min_covered)
             name = key_added or fitted.name
@@ -85,8 +86,7 @@ def register(app: typer.Typer) -> None:
             )
             facts = {"applied": True, "n_genes_found": int((coverage.columns >= 0).sum())}
             Keys().record(adata, name, {**fitted.summary(), **facts})
-            with disk.atomic_file(output) as handle:
-                adata.write_h5ad(handle.name)
+            anndata_io.write(adata, output)
         counts = {} if labels is None else labels["label"].value_counts().to_dict()
         n_without = 0 if labels is None else int(labels["label"].isna().sum())
         if as_json:
@@ -215,11 +215,12 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
         folder = model or output.with_name(f"{output.stem}.{name}")
         nullable = {option.name for option in entry.options if option.nullable}
         own = {key: None if value == "none" and key in nullable else value for key, value in options.items() if value}
+        from genetext import anndata_io
         from genetext.errors import ModelError
         from genetext.keys import Keys
 
         with console.progress(quiet=quiet) as progress, _alone(output, folder, state):
-            adata = read_h5ad(data)
+            adata = anndata_io.read(data)
             if clusters is not None and clusters > adata.n_obs:
                 raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
             prior = None
@@ -250,8 +251,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
             fitted.save(folder)
             fitted.to_anndata(adata, layer=layer)
             groups = _cluster(fitted, adata, clusters, seed=seed)
-            with disk.atomic_file(output) as handle:
-                adata.write_h5ad(handle.name)
+            anndata_io.write(adata, output)
             if checkpoints is None:
                 shutil.rmtree(state, ignore_errors=True)
         facts = Keys().recorded(adata, name)
@@ -301,11 +301,9 @@ def _alone(*paths: Path) -> Iterator[None]:
 
 
 def _refuse_paths(data: Path, output: Path) -> None:
-    for path, what in ((data, "input"), (output, "--output")):
-        if path.suffix != ".h5ad":
-            raise typer.BadParameter(f"{what} {path.name} is not .h5ad")
-    if not data.is_file():
-        raise typer.BadParameter(f"input {data} is no file")
+    if output.suffix != ".h5ad":
+        raise typer.BadParameter(f"--output {output.name} is not .h5ad")
+    console.require_cells(data)
     if output.exists() and output.samefile(data):
         raise typer.BadParameter(f"--output {output} is the input: name another file")
 
@@ -341,18 +339,6 @@ def _show_config(entry: "ModelEntry", *, as_json: bool) -> None:
         return
     frame = listing(model.Config, model.presets)
     console.table(frame, dict.fromkeys(frame.columns, str))
-
-
-def read_h5ad(path: Path) -> Any:
-    """Read a file of cells; one that cannot be read is an error that names it."""
-    import anndata
-
-    from genetext.errors import CellsError
-
-    try:
-        return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise CellsError(f"{path} cannot be read as .h5ad: {error}") from error
 
 
 def _priors(name: str, post: str, seeded: tuple[str, int] | None) -> Any:

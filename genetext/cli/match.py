@@ -26,7 +26,10 @@ RNames = Annotated[bool, typer.Option("--r-names", help="Count HLA.A, as R write
 Orthologs = Annotated[
     bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
 ]
-Expression = Annotated[str, typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log.")]
+Expression = Annotated[
+    str,
+    typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log. auto: counts, else log."),
+]
 Layer = Annotated[
     str | None, typer.Option("--layer", help="Where it is: a layer, or raw. Default: layers/counts, X, raw.")
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genetext.anndata_io import H5AD, ZARR, OnDisk, opened, other_format
 from genetext.errors import ResolveError, first_ten
 from genetext.names import rules, textfile
 
@@ -121,47 +122,33 @@ def read(path: Path) -> Any:
     Raises
     ------
     ResolveError
-        The file is absent or is not what its name says.
+        The file is absent, or no text.
+    CellsError
+        It is named as an AnnData file and is none, is damaged, or of another format of cells.
     """
+    if path.suffix in (H5AD, ZARR) and path.exists():
+        with opened(path) as group:
+            data = OnDisk.of(group, path)
+            raw = data.raw
+            return Genes(data.var, None if raw is None else Genes(raw.var))
     if not path.exists():
         raise ResolveError(f"there is no {path}")
-    if path.suffix not in {".h5ad", ".zarr"}:
-        return textfile.read(path, is_name_column=lambda name: name.lower() in COLUMNS, is_counter=_counts_rows)
-    from anndata.io import read_elem
-
-    try:
-        if path.suffix == ".zarr":
-            import zarr
-
-            return _Named.of(zarr.open_group(path, mode="r"), read_elem)
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            return _Named.of(file, read_elem)
-    except (OSError, KeyError, ValueError) as error:
-        raise ResolveError(f"{path} is no AnnData file: {error}") from error
+    if other := other_format(path):
+        raise ResolveError(other)
+    return textfile.read(path, is_name_column=lambda name: name.lower() in COLUMNS, is_counter=_counts_rows)
 
 
 @dataclass(frozen=True)
-class _Raw:
-    var: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class _Named:
-    """The names of an AnnData file, without the rest of it."""
+class Genes:
+    """The genes of an AnnData file, without the rest of it."""
 
     var: pd.DataFrame
-    raw: _Raw | None
+    raw: "Genes | None" = None
 
     @property
     def var_names(self) -> pd.Index:
+        """Their names."""
         return self.var.index
-
-    @classmethod
-    def of(cls, group: Any, read_elem: Any) -> "_Named":
-        raw = _Raw(read_elem(group["raw/var"])) if "raw" in group and "var" in group["raw"] else None
-        return cls(read_elem(group["var"]), raw)
 
 
 def _of_frame(var: pd.DataFrame, prefix: str) -> Iterator[NameColumn]:

@@ -168,7 +168,7 @@ def test_oracle_selection_is_said_and_needs_labels():
         ToyModel(selection="oracle").fit(adata)
     with pytest.raises(ModelError, match="oracle labels go together"):
         ToyModel().fit(adata, oracle="group")
-    with pytest.raises(ModelError, match="oracle='kind' is no column of obs: there are group"):
+    with pytest.raises(CellsError, match="oracle='kind' is no column of obs: there are group"):
         ToyModel(selection="oracle").fit(adata, oracle="kind")
 
 
@@ -243,7 +243,7 @@ def test_labels_of_cells_are_never_asked_for(monkeypatch):
 
 def test_a_fit_that_fails_leaves_a_model_that_is_not_fitted(tmp_path):
     model = ToyModel(epochs=1).fit(cells())
-    with pytest.raises(ModelError, match="no column of obs"):
+    with pytest.raises(CellsError, match="no column of obs"):
         ToyModel.fit(model, cells(), oracle="nope")
     assert not model.is_fitted
     with pytest.raises(ModelError, match="was not fitted"):

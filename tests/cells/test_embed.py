@@ -256,10 +256,10 @@ def test_what_expression_cannot_be(bad, words, at):
 def test_log_data_where_counts_are_expected(x, priors):
     adata = reference.data(np.log1p(x))
     with pytest.raises(CellsError, match=r"no counts found: X holds what looks like log-normalised.*expression='log'"):
-        embed_cells(adata, priors)
+        embed_cells(adata, priors, expression="counts")
     adata.raw = adata
     with pytest.raises(CellsError, match="raw.X holds what looks like"):
-        embed_cells(adata, priors)
+        embed_cells(adata, priors, expression="counts")
     scaled = reference.data(x - x.mean(axis=0))
     with pytest.raises(CellsError, match="X holds negative values"):
         embed_cells(scaled, priors)
@@ -285,7 +285,7 @@ def test_what_is_refused_was_not_copied_first(priors, x, monkeypatch):
     copies = []
     monkeypatch.setattr(type(adata), "copy", lambda self: copies.append(self))
     with pytest.raises(CellsError, match="no counts found"):
-        embed_cells(adata, priors, copy=True)
+        embed_cells(adata, priors, copy=True, expression="counts")
     assert copies == []
 
 
@@ -360,7 +360,7 @@ def test_nothing_to_average(x, priors):
         ({"weighting": "mode"}, "choose one of mean, top, contrast"),
         ({"weighting": "top"}, "needs top_n="),
         ({"top_n": 0}, "top_n is 0"),
-        ({"expression": "tpm"}, "choose counts, linear or log"),
+        ({"expression": "tpm"}, "choose auto, counts, linear or log"),
         ({"layer": "spliced"}, "no layer 'spliced': there are none"),
         ({"target_sum": 0}, "target_sum is 0"),
         ({"block_size": 0}, "block_size is 0"),

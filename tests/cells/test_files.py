@@ -9,7 +9,7 @@ import zarr
 from anndata.tests.helpers import assert_equal
 from scipy import sparse
 
-from genetext.cells import convert, embed_cells, embed_file
+from genetext.cells import Options, convert, embed_cells, embed_file
 from genetext.cells.product import TILE
 from genetext.errors import CellsError
 from tests.cells import reference
@@ -70,7 +70,7 @@ def test_a_file_holds_what_memory_gives_and_all_it_held_before(tmp_path, priors,
     adata = rich()
     given = write(adata, tmp_path / f"in{source}")
     before = fingerprint(given)
-    done = embed_file(given, tmp_path / f"out{output}", priors, weighting=weighting, block_size=TILE)
+    done = embed_file(given, tmp_path / f"out{output}", priors, Options(weighting=weighting), block_size=TILE)
     assert fingerprint(given) == before
     assert (done.n_cells, done.dim) == (adata.n_obs, 6)
     assert done.facts["n_empty"] == (adata.X.sum(axis=1) == 0).sum() > 0
@@ -100,7 +100,7 @@ def test_every_form_on_disk_gives_the_same_bits(tmp_path, priors, form, suffix, 
     adata = rich(form=form)
     given = write(adata, tmp_path / f"in{suffix}")
     embed_cells(adata, priors, weighting=weighting)
-    got = read(embed_file(given, tmp_path / f"out{suffix}", priors, weighting=weighting).path)
+    got = read(embed_file(given, tmp_path / f"out{suffix}", priors, Options(weighting=weighting)).path)
     assert np.array_equal(got.obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
 
 
@@ -108,7 +108,7 @@ def test_every_form_on_disk_gives_the_same_bits(tmp_path, priors, form, suffix, 
 def test_layers_on_disk(tmp_path, priors, layer):
     adata = rich()
     given = write(adata, tmp_path / "in.h5ad")
-    got = read(embed_file(given, tmp_path / "out.h5ad", priors, layer=layer, expression="log").path)
+    got = read(embed_file(given, tmp_path / "out.h5ad", priors, Options(layer=layer, expression="log")).path)
     embed_cells(adata, priors, layer=layer, expression="log")
     assert np.array_equal(got.obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
 
@@ -125,14 +125,14 @@ def test_backed_anndata_in_memory_and_raw(tmp_path, priors):
     backed.file.close()
     assert fingerprint(given) == before
     assert np.array_equal(backed.obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
-    done = embed_file(given, tmp_path / "out.zarr", priors, weighting="tfidf")
+    done = embed_file(given, tmp_path / "out.zarr", priors, Options(weighting="tfidf"))
     assert np.array_equal(read(done.path).obsm["X_genetext"], adata.obsm["X_genetext"], equal_nan=True)
 
 
 def test_a_second_run_on_its_own_output_replaces_what_the_first_wrote(tmp_path, priors):
     given = write(rich(), tmp_path / "in.h5ad")
     first = embed_file(given, tmp_path / "first.h5ad", priors).path
-    second = embed_file(first, tmp_path / "second.h5ad", priors.pca(2), weighting="contrast").path
+    second = embed_file(first, tmp_path / "second.h5ad", priors.pca(2), Options(weighting="contrast")).path
     got = read(second)
     assert got.obsm["X_genetext"].shape[1] == 2
     assert list(got.obs.columns).count("genetext_status") == 1
@@ -189,9 +189,8 @@ def test_wrong_paths(tmp_path, priors):
 def test_progress_tells_bytes_and_cells(tmp_path, priors):
     given = write(rich(), tmp_path / "in.h5ad")
     told = {}
-    embed_file(
-        given, tmp_path / "out.h5ad", priors, weighting="contrast", progress=lambda *it: told.update({it[0]: it})
-    )
+    options = Options(weighting="contrast")
+    embed_file(given, tmp_path / "out.h5ad", priors, options, progress=lambda *step: told.update({step[0]: step}))
     n_cells = 2 * TILE + 9
     assert told == {
         "copy": ("copy", given.stat().st_size, given.stat().st_size),

@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.neighbors import KNeighborsClassifier
 
 from genetext.build import build
-from genetext.cells import cell_sentences, embed_cells, embed_file
+from genetext.cells import Options, cell_sentences, embed_cells, embed_file
 from genetext.explanation import explain
 from genetext.priors import GenePriors
 
@@ -44,7 +44,7 @@ def test_every_cell_gets_a_vector_from_memory_and_from_disk(path, index, tmp_pat
     assert (adata.obs["genetext_status"] == "ok").all()
     assert np.isfinite(adata.obsm["X_genetext"]).all()
     assert adata.obs["genetext_share"].median() > 0.7
-    done = embed_file(path, tmp_path / "out.h5ad", priors, weighting="contrast", block_size=300, threads=1)
+    done = embed_file(path, tmp_path / "out.h5ad", priors, Options(weighting="contrast"), block_size=300, threads=1)
     assert np.array_equal(anndata.read_h5ad(done.path).obsm["X_genetext"], adata.obsm["X_genetext"])
     assert all(len(sentence.split(" ")) == 50 for sentence in cell_sentences(adata, 50))
 

@@ -5,9 +5,9 @@ import json
 import anndata
 import numpy as np
 import pytest
-from tests.cellmodels.test_annotate import PLACES, TYPES, in_this_world, index, make_cells  # noqa: F401
 
 from genetext.cli import annotate
+from tests.cellmodels.annotation.test_annotate import PLACES, TYPES, in_this_world, index, make_cells  # noqa: F401
 from tests.cli.run import run_alone
 
 
@@ -89,4 +89,4 @@ def test_a_file_that_is_no_h5ad(files):
     data.write_text("no")
     status, _, err = run(data, "-l", labels, "-o", output, "-i", "human/lexical")
     assert status == 1
-    assert "cannot be read as .h5ad" in err
+    assert "is no .h5ad file" in err

@@ -98,7 +98,7 @@ def test_quick_takes_small_models_few_seeds_and_few_cells(h5ad):
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["none.h5ad", "-l", "cell_type"], 2, "is no .h5ad file"),
+        (["none.h5ad", "-l", "cell_type"], 2, "is no file"),
         (["{in}"], 2, "--labels"),
         (["{in}", "-l", "cell_type", "--m", "1,few"], 2, "whole numbers with commas between"),
         (["{in}", "-l", "cell_type", "--models", "topics"], 2, "--models topics: choose contrastive"),

@@ -103,7 +103,7 @@ def test_json_and_quiet(tmp_path, h5ad):
         (["-o", "out.csv"], "--output out.csv is neither .h5ad nor .zarr"),
         (["-o", "out.h5ad", "-w", "mode"], "choose mean, top, contrast"),
         (["-o", "out.h5ad", "-w", "top"], "needs --top-n"),
-        (["-o", "out.h5ad", "--expression", "tpm"], "choose counts, linear, log"),
+        (["-o", "out.h5ad", "--expression", "tpm"], "choose auto, counts, linear, log"),
         (["-o", "out.h5ad", "--top-n", "0"], "greater than or equal to 1"),
     ],
 )
@@ -126,7 +126,10 @@ def test_too_few_genes_and_log_data_are_exit_1_with_one_sentence(tmp_path, h5ad,
     assert "Traceback" not in err
     adata.X = sparse.csr_matrix(np.log1p(adata.X.toarray()))
     adata.write_h5ad(tmp_path / "log.h5ad")
-    status, _, err = run(tmp_path / "log.h5ad", "-o", made, "-i", "human/test", "-s", "human")
+    asked = (tmp_path / "log.h5ad", "-o", made, "-i", "human/test", "-s", "human")
+    status, _, err = run(*asked, "--expression", "counts")
     assert status == 1
     assert "no counts found: X holds what looks like log-normalised values" in err
     assert not made.exists()
+    status, _, err = run(*asked)
+    assert (status, "by mean of log values in X" in err) == (0, True)

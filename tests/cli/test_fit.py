@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from cellmodels import ContrastiveModel, TopicModel, load_model
+from genetext import anndata_io
 from genetext.cli import fit
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
@@ -194,7 +195,7 @@ def test_oracle_labels_are_said_to_have_chosen(tmp_path, h5ad):
     ],
 )
 def test_wrong_usage_is_found_before_any_work(tmp_path, h5ad, monkeypatch, arguments, words):
-    monkeypatch.setattr(fit, "read_h5ad", lambda path: pytest.fail("work had begun"))
+    monkeypatch.setattr(anndata_io, "read", lambda path: pytest.fail("work had begun"))
     monkeypatch.chdir(tmp_path)
     status, out, err = run("fit", *(one.format(**{"in": h5ad}) for one in arguments))
     assert (status, out) == (2, "")

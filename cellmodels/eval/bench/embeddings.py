@@ -160,27 +160,15 @@ def components(adata: Any, fitted_on: NDArray[np.int64], _prior: "GenePriors | N
 
 def averaged(adata: Any, fitted_on: NDArray[np.int64], priors: "GenePriors | None", _seed: int) -> NDArray[Any]:
     """Return the mean of the cells' gene vectors, weighted by what a cell expresses more than those fitted to."""
-    from genetext.cells import embed as cells
     from genetext.cells import measure_background
+    from genetext.cells.job import Job, Options
 
-    expression = "counts" if _has_counts(adata) else "log"
-    background = measure_background(_cells(adata, fitted_on), expression=expression, threads=1)
-    options = cells.Options(weighting=WEIGHTING, expression=expression)
-    return cells.embed(cells.Job.of(adata, priors, options, background=background), threads=1).vectors
+    background = measure_background(_cells(adata, fitted_on), threads=1)
+    return Job.of(adata, priors, Options(weighting=WEIGHTING), background=background).embed(threads=1).vectors
 
 
 def _cells(adata: Any, rows: NDArray[np.int64]) -> Any:
     return adata if len(rows) == adata.n_obs else adata[rows].copy()
-
-
-def _has_counts(adata: Any) -> bool:
-    from genetext.errors import CellsError
-
-    try:
-        read_cells(adata, needs="counts")
-    except CellsError:
-        return False
-    return True
 
 
 WITHOUT_MODEL: Mapping[str, Callable[..., NDArray[Any]]] = {EXPRESSION: components, PRIORS: averaged}

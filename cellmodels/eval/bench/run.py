@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cellmodels.data.inputs import labels_of, read_cells
+from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.embeddings import (
     WITHOUT_MODEL,
     Known,
@@ -28,6 +28,7 @@ from cellmodels.registry import BUILT_IN
 from genetext import disk
 from genetext.bench.ledger import Ledger
 from genetext.errors import BenchError, first_ten
+from genetext.labels import labels_of
 from genetext.progress import Progress
 from genetext.provenance import library_versions, source_digest
 
@@ -236,7 +237,7 @@ def _makers(
 def _aligned(adata: Any, priors: Any, **align: Any) -> "GenePriors | None":
     if priors is None:
         return None
-    from genetext.cells.embed import aligned
+    from genetext.cells.job import aligned
 
     return aligned(priors, adata, missing="mask", **align)
 

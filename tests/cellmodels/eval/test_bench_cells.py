@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellmodels.data.inputs import labels_of
 from cellmodels.eval.bench import CellsBenchmark, Protocol, bench_cells
 from cellmodels.eval.bench.embeddings import Known, embed, fingerprint, prior_of
 from cellmodels.eval.bench.grouping import grouping
@@ -16,6 +15,7 @@ from cellmodels.eval.bench.labelling import labelling
 from cellmodels.eval.bench.protocol import Arm
 from cellmodels.eval.bench.task import Truth
 from genetext.errors import BenchError, CellsError, DiskError, ModelError
+from genetext.labels import labels_of
 from tests.cellmodels.planted import GuidedModel, faint_cells, ignorant, knowing
 
 FEW = Protocol(m=(2, 5, 10), seeds=4, permutations=4, found_clusters=False)

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
+from genetext.anndata_io import StoredMatrix, check_sparse, real_numbers
 from genetext.cells.product import TILE
 from genetext.errors import CellsError
 from genetext.progress import Progress
@@ -16,12 +19,10 @@ from genetext.progress import Progress
 BLOCK_BYTES = 48e6
 """About how much of a matrix is read at once. Two blocks are in memory: one is read while the other is worked on."""
 
-"""Called with the name of a stage, how many cells are done, and of how many."""
-
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """An expression matrix that gives blocks of rows: in memory or on disk, sparse or dense.
 
@@ -31,10 +32,13 @@ class Rows:
         Anything with `shape` that a slice of rows can be taken of.
     label
         Where it was found, for messages: `X`, `layers['counts']`, `raw.X`.
+    kept
+        Its columns that are genes, in their order; None: all.
     """
 
     matrix: Any
     label: str = "the matrix"
+    kept: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, matrix: Any, label: str = "the matrix") -> "Rows":
@@ -43,41 +47,52 @@ class Rows:
         Parameters
         ----------
         matrix
-            NumPy array (`(n,)` counts as one cell), scipy sparse matrix or array, an AnnData sparse data set on disk,
-            an HDF5 data set, a Zarr array or a Dask array.
+            NumPy array (`(n,)` counts as one cell), scipy sparse matrix or array, a `StoredMatrix`, an AnnData sparse
+            data set on disk, an HDF5 data set, a Zarr array or a Dask array.
         label
             Where it was found.
 
         Raises
         ------
         CellsError
-            It is no such matrix.
+            It is no such matrix, not of real numbers, or a sparse matrix that points outside itself.
         """
         if isinstance(matrix, np.ndarray):
             matrix = np.atleast_2d(np.asarray(matrix))
         elif sparse.issparse(matrix):
-            matrix = matrix.tocsr()  # of CSC, one copy: its columns would be searched anew for each block of rows
-        elif getattr(matrix, "format", None) == "csc" and hasattr(matrix, "to_memory"):
-            matrix = matrix.to_memory().tocsr()  # on disk gene by gene: there are no rows to read
+            matrix = matrix if matrix.format in ("csr", "csc") else matrix.tocsr()
+            matrix = check_sparse(matrix, label).tocsr()  # of CSC, one copy: its columns would be searched each time
+        elif not isinstance(matrix, StoredMatrix) and not hasattr(matrix, "dask"):
+            node = getattr(matrix, "group", matrix) if hasattr(matrix, "format") else matrix
+            if hasattr(node, "shape") or hasattr(node, "attrs"):
+                matrix = StoredMatrix(node, Path(str(getattr(getattr(node, "file", None), "filename", ""))))
         if len(getattr(matrix, "shape", ())) != 2:
             raise CellsError(f"{label} is a {type(matrix).__name__}, not a matrix of cells by genes")
+        if np.dtype(matrix.dtype).kind not in "biuf":
+            raise CellsError(f"{label} holds {matrix.dtype}, and expression is real numbers")
+        if isinstance(matrix, StoredMatrix) and matrix.format == "csc":
+            matrix = matrix.read().tocsr()  # on disk gene by gene: there are no rows to read
         return cls(matrix, label)
+
+    def only(self, columns: NDArray[np.int64]) -> "Rows":
+        """Return the rows without the other columns."""
+        if hasattr(self.matrix, "dask"):
+            return replace(self, matrix=self.matrix[:, columns])
+        return replace(self, kept=columns)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Cells and genes."""
         n_cells, n_genes = self.matrix.shape
-        return int(n_cells), int(n_genes)
+        return int(n_cells), int(n_genes) if self.kept is None else len(self.kept)
 
     @property
     def block_size(self) -> int:
         """Rows that take about `BLOCK_BYTES` as CSR, a multiple of the tile."""
-        n_cells, n_genes = self.shape
-        probed = sparse.issparse(self.matrix) or any(hasattr(self.matrix, own) for own in ("to_memory", "dask"))
-        if not probed:
-            per_row = 8.0 * n_genes
+        if isinstance(self.matrix, np.ndarray) or getattr(self.matrix, "format", "") == "dense":
+            per_row = 8.0 * self.matrix.shape[1]
         else:
-            probe = self.read(0, min(n_cells, 64))
+            probe = self.read(0, min(self.shape[0], 64))
             per_row = 12.0 * max(probe.nnz, 1) / max(probe.shape[0], 1)
         return int(np.clip(BLOCK_BYTES / max(per_row, 1) // TILE, 1, 256)) * TILE
 
@@ -86,13 +101,16 @@ class Rows:
         block = self.matrix[start:stop]
         if hasattr(block, "dask"):
             block = block.compute()
+            block = check_sparse(block.tocsr(), self.label) if sparse.issparse(block) else block
         if not sparse.issparse(block):
-            return sparse.csr_array(np.asarray(block).reshape(-1, self.shape[1]))
+            block = sparse.csr_array(real_numbers(np.asarray(block).reshape(-1, self.matrix.shape[1])))
         block = block.tocsr()
+        if block.dtype == bool:
+            block = block.astype(np.uint8)
         if not block.has_canonical_format:
             block = block.copy()
             block.sum_duplicates()
-        return block
+        return block if self.kept is None else block[:, self.kept]
 
 
 def over_tiles(
