@@ -5,7 +5,7 @@ This module only finds lists of names. Which of them means genes is for the reso
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 
 from genetext.anndata_io import H5AD, ZARR, OnDisk, opened, other_format
 from genetext.errors import ResolveError, first_ten
+from genetext.features import not_genes, say_left_out
 from genetext.names import rules, textfile
 
 COLUMNS = (
@@ -65,7 +66,7 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
 
     Returns
     -------
-    At least one column, each as long as `data` has genes.
+    At least one column, each as long as `data` has columns; those that are no genes (`genetext.features`) have no name.
 
     Raises
     ------
@@ -88,11 +89,15 @@ def candidates(data: Any, *, column: str | None = None) -> list[NameColumn]:
                 f"NCBI GeneIDs all the same, write them as GeneID:1"
             )
         return [NameColumn("names", names)]
-    if column is not None:
-        return [_named(var, column)]
-    columns = list(_of_frame(var, ""))
-    if raw is not None:
+    columns = [_named(var, column)] if column is not None else list(_of_frame(var, ""))
+    if raw is not None and column is None:
         columns += _of_raw(raw.var, var)
+    others = not_genes(var)
+    if others.any():
+        say_left_out(var, others, "the names of genes")
+        columns = [replace(place, names=np.where(others, "", place.names).tolist()) for place in columns]
+    if column is not None:
+        return columns
     usable = [column for column in columns if not is_counter(column.names, run=_run(column))]
     if usable or not len(var):
         return usable or [NameColumn("var_names", [])]

@@ -41,7 +41,7 @@ def test_a_file_comes_out_and_its_path_is_alone_on_stdout(tmp_path, h5ad, adata)
     status, out, err = run(h5ad, "-o", made, "--index", "human/test", "--species", "human", "-w", "contrast")
     assert status == 0, err
     assert out == f"{made}\n"
-    assert "5 of 6 human genes (83.3%) have a vector in human/test" in err
+    assert "5 of 6 human genes (83.3 %) have a vector in human/test" in err
     assert "9 cells x 12 (1 empty: NaN) by contrast of X, in obsm[X_genetext]" in err
     got = anndata.read_h5ad(made)
     in_memory(adata, GenePriors.open("human/test").align(adata, species="human"), weighting="contrast")

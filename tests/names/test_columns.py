@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genetext.errors import ResolveError
+from genetext.errors import CellsError, ResolveError
 from genetext.names import columns as names
 
 
@@ -226,5 +226,5 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text):
 def test_a_damaged_h5ad(tmp_path):
     path = tmp_path / "x.h5ad"
     path.write_bytes(b"not hdf5")
-    with pytest.raises(ResolveError, match="no AnnData file"):
+    with pytest.raises(CellsError, match="is no .h5ad file"):
         names.read(path)
