@@ -99,11 +99,14 @@ def _timed(
     start = time.perf_counter()
     write()
     between = time.perf_counter()
-    got = read()
-    end = time.perf_counter()
+    reads = []
+    for _ in range(3):  # the best of three: other work on the machine only adds
+        begin = time.perf_counter()
+        got = read()
+        reads.append(time.perf_counter() - begin)
     if not np.array_equal(got, rows):
         raise SystemExit("what was read is not what was written")
-    return between - start, end - between
+    return between - start, min(reads)
 
 
 def _size(folder: Path) -> float:

@@ -21,7 +21,6 @@ import logging
 import re
 import shutil
 import sqlite3
-import struct
 import threading
 import time
 import warnings
@@ -43,8 +42,7 @@ from genetext.errors import DiskError, StoreError, first_ten
 _log = logging.getLogger("genetext")
 
 _FILE = "cache.db"  # diskcache's name for it
-_HEADER = struct.Struct("<4sIiB3x")  # magic, dimension, tokens, cut
-_CHECKSUM = struct.Struct("<I")
+_HEADER = [("magic", "S4"), ("dimension", "<u4"), ("n_tokens", "<i4"), ("cut", "u1"), ("padding", "V3")]
 _MAGIC = b"GTv1"
 _VECTOR = "text/"  # keys: text/<digest>, and the two below
 _DIMENSION = "dimension"
@@ -60,6 +58,7 @@ _ERRNO = {
     sqlite3.SQLITE_IOERR: errno.EIO,
 }
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_KEYS_AT_ONCE = 500  # SQLite once took at most 999 values in a statement
 _WAIT = 60.0  # seconds to wait for another process that is writing
 
 
@@ -146,39 +145,23 @@ class VectorStore:
         self._open.clear()
 
     def read(self, fingerprint: str, digests: Sequence[str]) -> StoredVectors:
-        """Read the vectors of `digests`, in their order; repeated digests are allowed.
-
-        Raises
-        ------
-        StoreError
-            Vectors of different lengths stand under this fingerprint.
-        """
-        blobs: list[bytes | None] = [None] * len(digests)
+        """Read the vectors of `digests`, in their order; repeated digests are allowed."""
+        position = {digest: row for row, digest in enumerate(dict.fromkeys(digests))}
+        n_tokens, cut = np.zeros(len(position), np.int32), np.zeros(len(position), np.int8)
+        found = np.zeros(len(position), np.bool_)
+        vectors = np.zeros((len(position), 0), np.float32)
+        damaged: list[str] = []
         if self._exists(fingerprint):
             with self._database(fingerprint) as cache:
-                blobs = [cache.get(_VECTOR + digest) for digest in digests]
-        n_tokens = np.zeros(len(digests), np.int32)
-        cut = np.zeros(len(digests), np.int8)
-        found = np.zeros(len(digests), np.bool_)
-        vectors = np.zeros((len(digests), 0), np.float32)
-        damaged = []
-        for row, (digest, blob) in enumerate(zip(digests, blobs, strict=True)):
-            if blob is None:
-                continue
-            value = _unpack(blob, fingerprint, digest)
-            if value is None:
-                damaged.append(digest)
-                continue
-            vector, n_tokens[row], cut[row] = value
-            if not found.any():
-                vectors = np.zeros((len(digests), vector.size), np.float32)
-            elif vector.size != vectors.shape[1]:
-                raise StoreError(
-                    f"{self._path(fingerprint)} holds vectors of {vectors.shape[1]} and of {vector.size} dimensions "
-                    f"(text {digest}) under one encoder: remove them with `genetext cache clear` and encode again"
-                )
-            vectors[row] = vector
-            found[row] = True
+                dim = _dimension(cache) or 0
+                vectors = np.zeros((len(position), dim), np.float32)
+                for blobs in _blobs(cache, list(position)):
+                    records, intact = _unpack(blobs, fingerprint, dim)
+                    damaged += [digest for digest, whole in zip(blobs, intact.tolist(), strict=True) if not whole]
+                    rows = np.array([position[digest] for digest in blobs], np.int64)[intact]
+                    records = records[intact]
+                    vectors[rows], n_tokens[rows], cut[rows] = records["vector"], records["n_tokens"], records["cut"]
+                    found[rows] = True
         if damaged:
             _log.warning(
                 "%d vectors in %s are damaged and count as not found, so they are encoded again: %s",
@@ -186,6 +169,11 @@ class VectorStore:
                 self._path(fingerprint),
                 first_ten(damaged),
             )
+        if not found.any():
+            vectors = vectors[:, :0]
+        if len(position) < len(digests):
+            rows = np.array([position[digest] for digest in digests], np.int64)
+            vectors, n_tokens, cut, found = vectors[rows], n_tokens[rows], cut[rows], found[rows]
         return StoredVectors(vectors=vectors, n_tokens=n_tokens, cut=cut, found=found)
 
     def write(
@@ -234,15 +222,16 @@ class VectorStore:
                     f"{self._path(fingerprint)} holds vectors of {stored} dimensions, these have {rows.shape[1]}: "
                     "the encoder's fingerprint does not say all that decides its vectors"
                 )
-            for digest, row, tokens, how in zip(digests, rows, counts.tolist(), cuts.tolist(), strict=True):
-                cache.set(_VECTOR + digest, _pack(row, tokens, how, fingerprint, digest))
+            for digest, blob in zip(digests, _pack(rows, counts, cuts, fingerprint, digests), strict=True):
+                cache.set(_VECTOR + digest, blob)
 
     def contains(self, fingerprint: str, digests: Sequence[str]) -> NDArray[np.bool_]:
         """Return `(n,) bool`: which digests have a vector (whether it is whole, `read` and `verify` see)."""
         if not self._exists(fingerprint):
             return np.zeros(len(digests), np.bool_)
         with self._database(fingerprint) as cache:
-            return np.array([_VECTOR + digest in cache for digest in digests], np.bool_)
+            stored = {digest for blobs in _blobs(cache, digests, column="x''") for digest in blobs}
+        return np.fromiter((digest in stored for digest in digests), np.bool_, len(digests))
 
     def note(self, fingerprint: str, value: Mapping[str, Any]) -> None:
         """Keep a JSON object beside an encoder's vectors, so that a listing can say whose fingerprint this is."""
@@ -310,7 +299,7 @@ class VectorStore:
             except (TypeError, ValueError) as error:  # rows that make no sense to it
                 findings = [f"its rows cannot be read ({error})"]
         yield from (f"{path}: {finding}" for finding in findings)
-        dimension = _dimension(cache)
+        dimension = _dimension(cache) or 0
         for key in cache.iterkeys():
             if not key.startswith(_VECTOR):
                 if key not in (_DIMENSION, _NOTE):
@@ -322,11 +311,8 @@ class VectorStore:
             except StoreError as error:
                 yield str(error)
                 continue
-            value = None if blob is None else _unpack(blob, fingerprint, digest)
-            if blob is not None and value is None:
+            if blob is not None and not _unpack({digest: blob}, fingerprint, dimension)[1][0]:
                 yield f"{path}: the vector of text {digest} is damaged; it is encoded again when it is next needed"
-            elif value is not None and value[0].size != dimension:
-                yield f"{path}: the vector of text {digest} has {value[0].size} dimensions, not {dimension}"
 
     def _path(self, fingerprint: str) -> Path:
         if not _NAME.fullmatch(fingerprint):
@@ -424,6 +410,23 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
+def _blobs(cache: diskcache.Cache, digests: Sequence[str], *, column: str = "value") -> Iterator[dict[str, bytes]]:
+    """Give what is stored of those digests that have anything, some hundreds at a time.
+
+    Read by diskcache's own connection but not by its `get`, which locks and unlocks the database for every key: that
+    took four times as long. What is no value of this store is refused as there.
+    """
+    for start in range(0, len(digests), _KEYS_AT_ONCE):
+        keys = dict.fromkeys(_VECTOR + digest for digest in digests[start : start + _KEYS_AT_ONCE])
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT key, mode, filename, {column} FROM Cache WHERE raw = 1 AND key IN ({marks})"
+        yield {
+            key.removeprefix(_VECTOR): cache.disk.fetch(mode, filename, value, False)
+            for key, mode, filename, value in cache._sql(query, list(keys))
+            if key in keys  # else the index of a damaged database leads to another row
+        }
+
+
 def _dimension(cache: diskcache.Cache) -> int | None:
     blob = cache.get(_DIMENSION)
     if blob is None:
@@ -444,25 +447,35 @@ def _read_note(blob: bytes | None) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _checksum(blob: bytes, fingerprint: str, digest: str) -> int:
-    return zlib.crc32(blob, zlib.crc32(f"{fingerprint}/{digest}".encode()))
+def _layout(dim: int) -> np.dtype[np.void]:
+    return np.dtype([*_HEADER, ("vector", "<f4", (dim,)), ("checksum", "<u4")])
 
 
-def _pack(row: NDArray[np.float32], n_tokens: int, cut: int, fingerprint: str, digest: str) -> bytes:
-    blob = _HEADER.pack(_MAGIC, row.size, n_tokens, cut) + row.tobytes()
-    return blob + _CHECKSUM.pack(_checksum(blob, fingerprint, digest))
+def _checksums(blobs: Sequence[bytes], fingerprint: str, digests: Sequence[str]) -> NDArray[np.uint32]:
+    """Return the checksum of each value, whatever stands in its last four bytes."""
+    start = zlib.crc32(f"{fingerprint}/".encode())
+    pairs = zip(blobs, digests, strict=True)
+    sums = (zlib.crc32(memoryview(blob)[:-4], zlib.crc32(digest.encode(), start)) for blob, digest in pairs)
+    return np.fromiter(sums, np.uint32, len(blobs))
 
 
-def _unpack(blob: bytes, fingerprint: str, digest: str) -> tuple[NDArray[np.float32], int, int] | None:
-    """Read a value; None where it is damaged."""
-    if len(blob) < _HEADER.size + _CHECKSUM.size:
-        return None
-    (checksum,) = _CHECKSUM.unpack_from(blob, len(blob) - _CHECKSUM.size)
-    body = blob[: -_CHECKSUM.size]
-    magic, dimension, n_tokens, cut = _HEADER.unpack_from(body)
-    if magic != _MAGIC or len(body) != _HEADER.size + 4 * dimension or checksum != _checksum(body, fingerprint, digest):
-        return None
-    return np.frombuffer(body, "<f4", offset=_HEADER.size), n_tokens, cut
+def _pack(
+    vectors: NDArray[np.float32], n_tokens: NDArray[Any], cut: NDArray[Any], fingerprint: str, digests: Sequence[str]
+) -> list[bytes]:
+    records = np.zeros(len(vectors), _layout(vectors.shape[1]))
+    records["magic"], records["dimension"] = _MAGIC, vectors.shape[1]
+    records["vector"], records["n_tokens"], records["cut"] = vectors, n_tokens, cut
+    records["checksum"] = _checksums([record.tobytes() for record in records], fingerprint, digests)
+    return [record.tobytes() for record in records]
+
+
+def _unpack(blobs: Mapping[str, bytes], fingerprint: str, dim: int) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+    """Read values by digest as records; and which of them are intact, `(n,) bool`."""
+    layout = _layout(dim)
+    values = [blob if len(blob) == layout.itemsize else bytes(layout.itemsize) for blob in blobs.values()]
+    records = np.frombuffer(b"".join(values), layout)
+    intact = (records["magic"] == _MAGIC) & (records["dimension"] == dim)
+    return records, intact & (records["checksum"] == _checksums(values, fingerprint, list(blobs)))
 
 
 def _primary_code(error: BaseException) -> int:
