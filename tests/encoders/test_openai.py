@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from genetext import encoders
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, EncoderSpec
 from genetext.encoders.openai import tokens
-from genetext.encoders.openai.api import Retries
+from genetext.encoders.openai.api import Retries, entries, match
 from genetext.encoders.openai.encoder import OpenAIEncoder
 from genetext.encoders.openai.pieces import MAX_INPUTS, MAX_TOKENS, pack, share_out
 from genetext.encoding.paid import Payment, require
@@ -817,6 +818,83 @@ def test_an_unknown_price_is_never_within_a_limit():
     assert "not known" in str(estimate(spec, texts(1), table=WORDS))
     with pytest.raises(CostLimit, match="not known"):
         require(OpenAIEncoder(spec, api_key="sk-x", table=WORDS), texts(1), Payment(max_cost=100))
+
+
+def numbered(*vectors, **others):
+    data = [{"index": number, "embedding": vector} for number, vector in enumerate(vectors)]
+    return json.dumps({"data": data, **others})
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("[" * 200_000, "no list of embeddings"),
+        ('{"data": ' + "[" * 200_000, "no list of embeddings"),
+        (numbered([[[[0.5]]]]), "no list of numbers"),
+        (numbered({"0": 1}), "no list of numbers"),
+        (numbered(["1"] * DIM), "no list of numbers"),
+        (numbered([True] * DIM), "no list of numbers"),
+        (numbered([None] * DIM), "no list of numbers"),
+        (numbered([1e300] * DIM), "not finite"),
+        (numbered([10**400] * DIM), "cannot be read"),
+        (numbered([float("nan")] * DIM), "not finite"),
+        (numbered("é" * 8), "cannot be read"),
+        (json.dumps({"data": [{"embedding": [0.5] * DIM}]}), "numbered None"),
+        (json.dumps({"data": [{"index": "0", "embedding": [0.5] * DIM}]}), "numbered None"),
+        (json.dumps({"data": {"0": 1}}), "no list of embeddings"),
+        (json.dumps({"data": [None]}), "no list of embeddings"),
+    ],
+)
+def test_an_odd_reply_is_one_sentence(message, reason, make, server):
+    server.script(*[body(message)] * 9)
+    with pytest.raises(EncoderError, match=reason):
+        make().encode(texts(1))
+
+
+@pytest.mark.parametrize("count", [10**400, -7, "many", None, 2**40, True])
+def test_a_server_that_cannot_count_is_not_believed(count, make, server):
+    vector = [1.0] + [0.0] * (DIM - 1)
+    server.script(body(numbered(vector, usage={"prompt_tokens": count})))
+    encoded = make().encode(texts(1))
+    assert encoded.n_tokens[0] == len(texts(1)[0].encode())
+
+
+def test_too_little_memory_for_a_reply_is_one_sentence(make):
+    def request(client):
+        raise MemoryError
+
+    with pytest.raises(EncoderError, match="not enough memory"):
+        make().api.call("what was asked", request)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://" + "a" * 64 + ".org/v1", "http://a..org/v1", "http://[::1/v1", "http://x:99999/v1", "http://x:y/v1",
+     "ftp://x/v1", "api.openai.com", "http://", "http://" + "a." * 500 + "org"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_one_sentence(address, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    with pytest.raises(EncoderError, match="OPENAI_BASE_URL must be an address like https://api.openai.com/v1"):
+        encoders.load(SPEC)
+
+
+NAMES = st.sampled_from(["data", "index", "embedding", "usage", "prompt_tokens"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
+)
+
+
+@given(JSON)
+def test_any_reply_is_vectors_or_one_error(reply):
+    try:
+        pairs, billed = entries(reply, host="here")
+        vectors = match(pairs, n=len(pairs), dim=None, model="m")
+    except EncoderError:
+        return
+    assert np.isfinite(vectors).all()
+    assert billed >= 0
 
 
 def test_the_official_client_is_not_imported_before_it_is_needed():

@@ -409,6 +409,21 @@ def test_results_are_the_same_without_packed_layers(folder, monkeypatch):
     assert centred(fast, packed).min() > 0.99
 
 
+def test_where_layers_cannot_be_packed_in_a_type_they_are_not(monkeypatch):
+    """As on processors for which torch refuses to lay out bfloat16, which differ by its release."""
+    import torch
+
+    from genetext.encoders.transformer import packed
+
+    def refuse(*_):
+        raise RuntimeError("bf16 path needs the cpu support avx512bw")
+
+    packed.can_pack.cache_clear()
+    monkeypatch.setattr(packed.PackedLinear, "__init__", refuse)
+    assert not packed.can_pack(torch.bfloat16)
+    packed.can_pack.cache_clear()
+
+
 def test_memory_does_not_grow_with_the_number_of_different_batches():
     """A kernel is compiled, and kept, for every number of rows that oneDNN meets; it meets few."""
     code = """

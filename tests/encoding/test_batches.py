@@ -315,3 +315,35 @@ def test_the_same_vectors_as_without_the_batch_api(server, make, store):
     np.testing.assert_array_equal(
         store.read(spec.fingerprint, digests(texts(12))).vectors, encoder.encode(texts(12)).vectors
     )
+
+
+def answered(line):
+    """What a batch of one request answers with `line`."""
+    return json.dumps(line) if not isinstance(line, str) else line
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[" * 200_000, "a line of the answers cannot be read"),
+        ("7", "error: no message"),
+        ({"custom_id": "x", "response": "oops", "error": ["no"]}, "error: no message"),
+        ({"custom_id": "x", "response": {"status_code": 500, "body": "html"}}, "500: no message"),
+        ({"custom_id": None, "response": {"status_code": 200, "body": []}}, "nobody says why"),
+    ],
+)
+def test_an_odd_answer_of_a_batch_is_one_sentence(line, reason, server, make, store, monkeypatch):
+    from genetext.encoders.openai.batch import OpenAIBatches
+
+    monkeypatch.setattr(OpenAIBatches, "_rows", lambda self, file_id, scratch: iter([answered(line).encode()]))
+    with pytest.raises(EncoderError, match=f"1 texts have no vector after 1 batches.*{reason}"):
+        fill(make(), texts(1), store, rounds=1)
+
+
+def test_a_damaged_ledger_does_not_stop_what_only_asks(server, make, store, own_cache, caplog):
+    server.polls_until_done = 9
+    fill(make(), texts(2), store, wait=False)
+    (path,) = ledgers(own_cache)
+    path.write_text("[" * 100_000)
+    assert batches.under_way(FINGERPRINT) == set()
+    assert str(path) in caplog.text

@@ -123,6 +123,28 @@ def test_a_plan_that_does_not_cover_what_is_missing_is_made_anew(tmp_path):
     assert run(BatchSensitive(), tmp_path).n_made > 0
 
 
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff\xfe", b"7", b'{"a": 1}', b"[[7]]", b'[["no digest of ours"]]', b"[" * 10**5]
+)
+def test_a_damaged_plan_is_named_set_aside_and_made_anew(content, tmp_path, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        run(BatchSensitive(stop_after=8), tmp_path)
+    (journal,) = (tmp_path / "journals").iterdir()
+    journal.write_bytes(content)
+    assert run(BatchSensitive(), tmp_path).n_made == len(TEXTS) - 8
+    assert f"{journal}, the plan of an earlier run, is damaged" in caplog.text
+    assert [path.suffix for path in (tmp_path / "journals").iterdir()] == [".damaged"]
+
+
+def test_a_plan_with_a_text_twice_is_damaged(tmp_path, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        run(BatchSensitive(stop_after=8), tmp_path)
+    (journal,) = (tmp_path / "journals").iterdir()
+    journal.write_text(json.dumps([digests_of(TEXTS), digests_of(TEXTS[:1])]))
+    run(BatchSensitive(), tmp_path)
+    assert "stands in it twice" in caplog.text
+
+
 def test_progress_counts_every_text_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(BatchSensitive(stop_after=8), tmp_path)

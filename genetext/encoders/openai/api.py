@@ -389,7 +389,8 @@ def _host(address: str) -> str:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
-        host.encode("idna")  # as the resolver will: names of 1 to 63 characters between the dots
+        if len(host.encode("idna")) > 253:  # as the resolver will; it refuses parts of more than 63 characters
+            raise UnicodeError
         httpx.URL(address)
     except (ValueError, httpx.InvalidURL) as error:
         reason = "a part of the server's name is empty or too long" if isinstance(error, UnicodeError) else "malformed"
