@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from genetext import disk, manifest
+from genetext import disk, index, manifest
 from genetext.encoding.store import VectorStore
-from genetext.errors import GeneIndexError
+from genetext.errors import GenetextError
 from genetext.fetch.download import problem_with
-from genetext.index import FORMAT as INDEX_FORMAT
-from genetext.index import FORMAT_VERSION as INDEX_VERSION
 from genetext.index import list_indices
-from genetext.text.snapshot import FORMAT as SNAPSHOT_FORMAT
-from genetext.text.snapshot import FORMAT_VERSION as SNAPSHOT_VERSION
+from genetext.text import snapshot
 
-_VERSIONS = {INDEX_FORMAT: INDEX_VERSION, SNAPSHOT_FORMAT: SNAPSHOT_VERSION}
+VERSIONS = {
+    index.FORMAT: index.FORMAT_VERSION,
+    snapshot.FORMAT: snapshot.FORMAT_VERSION,
+    "genetext-cellmodel": 2,
+    "genetext-checkpoint": 2,
+}
+"""The formats of folders that genetext writes, and the version of each that it reads."""
 
 
 def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -> tuple[int, list[str]]:
@@ -22,7 +25,8 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     Parameters
     ----------
     targets
-        Index or snapshot directories. Default: all of the cache.
+        Directories that genetext wrote (indices, snapshots, models, checkpoints), or files of priors. Default: all of
+        the cache.
     root
         The cache root. Default: `genetext.disk.cache_dir()`.
 
@@ -32,9 +36,9 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     """
     root = root or disk.cache_dir()
     if targets is not None:
-        return len(targets), [problem for target in targets for problem in verify_directory(target)]
+        return len(targets), [problem for target in targets for problem in verify_one(target)]
     places = [*list_indices(root=root), *list_snapshots(root=root)]
-    problems = [problem for place in places for problem in verify_directory(place)]
+    problems = [problem for place in places for problem in verify_one(place)]
     checked = len(places)
     downloads = sorted((root / "downloads").rglob("*.gz"))
     problems += [problem for path in downloads if (problem := problem_with(path))]
@@ -46,14 +50,19 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     return checked, problems
 
 
-def verify_directory(path: Path) -> list[str]:
-    """Check one directory that has a manifest; return one sentence for each problem."""
+def verify_one(path: Path) -> list[str]:
+    """Check one directory that has a manifest, or one file of priors; return one sentence for each problem."""
     try:
+        if path.is_file():
+            from genetext.priors.files import load
+
+            load(path)
+            return []
         kind = manifest.kind(path)
-        if kind not in _VERSIONS:
-            return [f"{path} is a {kind}, which genetext does not verify"]
-        recorded = manifest.read(path, format=kind, format_version=_VERSIONS[kind], error=GeneIndexError)
-    except GeneIndexError as error:
+        if kind not in VERSIONS:
+            return [f"{path} is a {kind}; genetext verifies {', '.join(VERSIONS)} and files of priors"]
+        recorded = manifest.read(path, format=kind, format_version=VERSIONS[kind], error=GenetextError)
+    except GenetextError as error:
         return [str(error)]
     return manifest.verify(path, recorded)
 
@@ -61,5 +70,5 @@ def verify_directory(path: Path) -> list[str]:
 def list_snapshots(*, root: Path | None = None) -> list[Path]:
     """Return the directories of all snapshots in the cache, sorted."""
     base = (root or disk.cache_dir()) / "snapshots"
-    found = (path.parent for path in base.glob(f"*/*/{manifest.FILE}"))
-    return sorted(path for path in found if not disk.is_temporary(path))
+    paths = (path.parent for path in base.glob(f"*/*/{manifest.FILE}"))
+    return sorted(path for path in paths if not disk.is_temporary(path))

@@ -190,25 +190,25 @@ def test_files_of_the_user_in_an_index_folder_are_not_lost(ncbi, tmp_path):
 
 
 def test_the_cache_is_not_cleaned_up_under_a_build(ncbi, tmp_path):
-    from genetext import disk, housekeeping
+    from genetext import cache, disk
 
     build("human", encoder="lexical", source=str(ncbi), root=tmp_path)
     with disk.cache_in_use(tmp_path):
-        for clean in (housekeeping.prune, housekeeping.clear):
+        for clean in (cache.prune, cache.clear):
             with pytest.raises(DiskError, match="is in use by another process"):
                 clean(root=tmp_path)
-    assert housekeeping.prune(root=tmp_path) == []
-    housekeeping.clear(root=tmp_path)
+    assert cache.prune(root=tmp_path) == []
+    cache.clear(root=tmp_path)
     assert not (tmp_path / "indices").exists()
 
 
 def test_one_damaged_index_does_not_hide_the_others(ncbi, tmp_path):
-    from genetext import housekeeping
+    from genetext import cache
 
     build("human", encoder="lexical", source=str(ncbi), root=tmp_path, name="good")
     bad = build("human", encoder="lexical", source=str(ncbi), root=tmp_path, name="bad").index
     (bad.path / "index.faiss").write_bytes(b"")
-    kinds = {entry.name: entry.kind for entry in housekeeping.entries(root=tmp_path)}
+    kinds = {entry.name: entry.kind for entry in cache.entries(root=tmp_path)}
     assert kinds["human/good"] == "index"
     assert kinds["human/bad"] == "damaged index"
 

@@ -4,6 +4,7 @@ Data go to stdout, progress and reports to stderr. Exit status 0: done; 1: faile
 usage, found before any work starts.
 """
 
+import signal
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -26,6 +27,8 @@ from genetext.cli import (
     match,
     search,
 )
+
+_TERMINATED = 143  # what a shell reports of a process that SIGTERM ended
 
 app = typer.Typer(
     name="genetext",
@@ -63,4 +66,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names that the terminal's encoding lacks are written out
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(console.run(app, debug="--debug" in sys.argv))
+    terminated = False
+
+    def stop(*_: object) -> None:
+        """End as Ctrl-C does: schedulers send SIGTERM when a job's time is up."""
+        nonlocal terminated
+        terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clean-up
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    status = console.run(app, debug="--debug" in sys.argv)
+    sys.exit(_TERMINATED if terminated else status)

@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
 
     @group.command("list")
     def list_command(as_json: console.Json = False) -> None:
-        """List downloads, snapshots, vectors and indices, with what uses them."""
+        """List downloads, snapshots, vectors and indices, with what uses them and what is damaged."""
         import pandas as pd
 
-        from genetext.housekeeping import entries
+        from genetext.cache import entries
 
         rows = [
             {
@@ -48,9 +48,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Remove snapshots and vectors that no index was made from, and leftovers of killed runs.
 
-        Vectors that were paid for are kept.
+        The snapshot that names are resolved by and vectors that were paid for are kept.
         """
-        from genetext.housekeeping import prune as run
+        from genetext.cache import prune as run
 
         removed = run(dry_run=dry_run)
         for line in removed:
@@ -60,8 +60,8 @@ def register(app: typer.Typer) -> None:
     @group.command()
     def clear(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
         """Remove everything that genetext keeps in the cache, paid vectors and the record of submitted batches too."""
+        from genetext.cache import clear as run
         from genetext.disk import cache_dir
-        from genetext.housekeeping import clear as run
 
         submitted = len(list(cache_dir().glob("batches/*.json")))
         lost = f", and forget {submitted} submitted batches that are paid for" if submitted else ""

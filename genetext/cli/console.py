@@ -40,6 +40,11 @@ _COUNTED = {
 _ClickError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended; Typer leaves with it too
 _STOPPED = "Stopped. What was finished, if anything, is kept: run the same command again to go on from there."
+_TOO_MUCH = (
+    "Error: the memory of this machine, or what is allowed of it, is used up: work on a part of the input, or where "
+    "there is more memory; --debug shows where it happened",
+    "Error: something in the input is nested too deeply to be read; --debug shows where it happened",
+)
 _WRONG_USAGE = ("SpeciesError", "TextError")
 
 
@@ -62,6 +67,12 @@ def run(app: typer.Typer, *, debug: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _say(_STOPPED)
         return _INTERRUPTED
+    except (MemoryError, RecursionError) as error:
+        if debug:
+            raise
+        _discard_stdout()
+        _say(_TOO_MUCH[type(error) is RecursionError])
+        return 1
     except (OSError, SystemExit) as error:
         # Typer turns a broken pipe into an exit.
         cause = error.__context__ if isinstance(error, SystemExit) else error

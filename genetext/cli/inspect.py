@@ -1,6 +1,5 @@
 """`genetext list`, `info` and `verify`: what is in the cache, and whether it is whole."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,19 +60,21 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def verify(
         target: Annotated[
-            str | None, typer.Argument(help="An index (human/minilm) or a folder. Default: everything in the cache.")
+            str | None,
+            typer.Argument(help="An index (human/minilm), a folder, or a file of priors. Default: all of the cache."),
         ] = None,
         as_json: console.Json = False,
     ) -> None:
-        """Compare every byte of an index, a snapshot or the whole cache with its manifest."""
-        from genetext import verify as verifying
+        """Compare every byte of an index, a snapshot, a model, priors or the whole cache with its manifest."""
+        from genetext.disk import expanded
         from genetext.index import locate
+        from genetext.verify import verify as check
 
         targets = None
         if target is not None:
-            there = Path(target) if (Path(target) / "manifest.json").is_file() else locate(target)
-            targets = [there]
-        checked, problems = verifying.verify(targets)
+            path = expanded(target)
+            targets = [path if path.is_file() or (path / "manifest.json").is_file() else locate(target)]
+        checked, problems = check(targets)
         if as_json:
             console.emit({"checked": checked, "problems": problems})
             if problems:

@@ -241,16 +241,19 @@ class VectorStore:
                 cache.set(_NOTE, blob)
 
     def fingerprints(self) -> dict[str, Holding]:
-        """Return what the store has of each encoder; encoders whose vectors were removed are left out."""
+        """Return what the store has of each encoder; those whose vectors were removed or are damaged are left out."""
         holdings = {}
         for fingerprint in self._all():
-            with self._database(fingerprint) as cache:
-                note, dimension = cache.get(_NOTE), _dimension(cache)
-                count = len(cache) - (note is not None) - (dimension is not None)
-                if count or note is not None:
-                    size = sum(file.stat().st_size for file in self._path(fingerprint).iterdir() if file.is_file())
-                    told = _read_note(note)
-                    holdings[fingerprint] = Holding(vectors=count, size=size, dimension=dimension, note=told)
+            try:
+                with self._database(fingerprint) as cache:
+                    note, dimension = cache.get(_NOTE), _dimension(cache)
+                    count = len(cache) - (note is not None) - (dimension is not None)
+            except StoreError as error:
+                _log.warning("left out: %s", error)
+                continue
+            if count or note is not None:
+                size = sum(file.stat().st_size for file in self._path(fingerprint).iterdir() if file.is_file())
+                holdings[fingerprint] = Holding(vectors=count, size=size, dimension=dimension, note=_read_note(note))
         return holdings
 
     def remove(self, fingerprint: str) -> None:

@@ -188,15 +188,22 @@ def test_cache_commands(place):
     assert genetext(place, "cache", "prune", "--dry-run").stdout == ""
 
 
-def test_prune_removes_what_no_index_uses(place, tmp_path):
+def test_prune_keeps_what_indices_were_made_from_and_what_names_are_resolved_by(place, tmp_path):
     write_ncbi(tmp_path / "ncbi")
-    edit_summaries(tmp_path / "ncbi", {94233: "Something else."})
-    fetched = genetext(place, "fetch", "--source", str(tmp_path / "ncbi"))
-    assert fetched.returncode == 0, fetched.stderr
-    new = Path(fetched.stdout.strip())
-    assert new.is_dir()
-    assert genetext(place, "cache", "prune").returncode == 0
-    assert not new.exists()
+    fetched = []
+    for text in ("Something else.", "And something else again."):
+        edit_summaries(tmp_path / "ncbi", {94233: text})
+        ran = genetext(place, "fetch", "--source", str(tmp_path / "ncbi"))
+        assert ran.returncode == 0, ran.stderr
+        fetched.append(Path(ran.stdout.strip()))
+    ran = genetext(place, "cache", "prune")
+    assert ran.returncode == 0, ran.stderr
+    assert [path.is_dir() for path in fetched] == [False, True]
+    from genetext.names import snapshots
+    from genetext.species import HUMAN
+
+    assert snapshots.default(HUMAN, root=place / "cache").path == fetched[1]
+    assert genetext(place, "cache", "prune").stdout == ""
     assert genetext(place, "verify").returncode == 0
 
 

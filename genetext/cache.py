@@ -7,8 +7,9 @@ from pathlib import Path
 from genetext import disk
 from genetext.encoders import registry
 from genetext.encoding.store import Holding, VectorStore
-from genetext.errors import EncoderError, GeneIndexError, GenetextError
+from genetext.errors import EncoderError, GeneIndexError, SnapshotError
 from genetext.index import GeneIndex, list_indices
+from genetext.names import snapshots
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots
 
@@ -22,7 +23,7 @@ class Entry:
     Attributes
     ----------
     kind
-        `download`, `snapshot`, `vectors`, `index` or `damaged index`.
+        `download`, `snapshot`, `vectors`, `index`, `damaged snapshot` or `damaged index`.
     name
         Its name below that folder; for vectors, the encoder.
     size
@@ -41,38 +42,46 @@ class Entry:
 
 
 def entries(*, root: Path | None = None) -> list[Entry]:
-    """Return everything in the cache: downloads, snapshots, vectors by encoder, indices."""
+    """Return everything in the cache: downloads, snapshots, vectors by encoder, indices; what is damaged, as such."""
     root = root or disk.cache_dir()
-    indices, damaged = _indices(root)
+    indices: list[Entry] = []
     by_snapshot: dict[str, list[str]] = {}
     by_encoder: dict[str, list[str]] = {}
-    for name, index in indices.items():
+    for path in list_indices(root=root):
+        name = f"{path.parent.name}/{path.name}"
+        try:
+            index = GeneIndex.open(path)
+        except GeneIndexError:
+            indices.append(Entry("damaged index", name, _size(path), path))
+            continue
+        indices.append(Entry("index", name, _size(path), path))
         by_snapshot.setdefault(index.manifest["snapshot"]["digest"], []).append(name)
         for encoder in index.embedding_spec.encoders:
             by_encoder.setdefault(encoder.fingerprint, []).append(name)
-    found = [
-        Entry("download", path.name, _size(path), path)
-        for path in sorted((root / "downloads").glob("*"))
-        if path.is_dir()
-    ]
+    folders = [path for path in sorted((root / "downloads").glob("*")) if path.is_dir()]
+    listed = [Entry("download", path.name, _size(path), path) for path in folders]
     for path in list_snapshots(root=root):
-        used = tuple(by_snapshot.get(Snapshot.open(path).digest, ()))
-        found.append(Entry("snapshot", f"{path.parent.name}/{path.name}", _size(path), path, used))
+        name = f"{path.parent.name}/{path.name}"
+        try:
+            used_by = tuple(by_snapshot.get(Snapshot.open(path).digest, ()))
+            listed.append(Entry("snapshot", name, _size(path), path, used_by))
+        except SnapshotError:
+            listed.append(Entry("damaged snapshot", name, _size(path), path))
     if (root / "vectors").is_dir():
         with VectorStore(root / "vectors") as store:
             for fingerprint, kept in store.fingerprints().items():
-                used = tuple(by_encoder.get(fingerprint, ()))
-                found.append(
-                    Entry("vectors", _label(fingerprint, kept), kept.size, store.directory / fingerprint, used)
-                )
-    found += [Entry("index", name, _size(index.path), index.path) for name, index in indices.items()]
-    return found + [Entry("damaged index", f"{path.parent.name}/{path.name}", _size(path), path) for path in damaged]
+                used_by = tuple(by_encoder.get(fingerprint, ()))
+                path = store.directory / fingerprint
+                listed.append(Entry("vectors", _label(fingerprint, kept), kept.size, path, used_by))
+    return listed + sorted(indices, key=lambda entry: entry.kind == "damaged index")
 
 
 def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
-    """Remove snapshots and vectors that no index was made from, plans and leftovers of killed runs.
+    """Remove snapshots and vectors that nothing needs, plans and leftovers of killed runs, and what was set aside.
 
-    Vectors of paid encoders are kept unless the whole cache is cleared: they cost money to make again.
+    Snapshots that an index was made from are kept, and of each species the one that names are resolved by. Vectors of
+    paid encoders are kept unless the whole cache is cleared: they cost money to make again. Damaged snapshots go;
+    damaged indices stay, and the next build replaces them.
 
     Returns
     -------
@@ -87,16 +96,19 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     doomed: list[tuple[str, Path]] = []
     used: set[str] = set()
     with disk.cache_alone(root):
+        named_by = {snapshot.path for snapshot in snapshots.one_of_each(root=root)}
         for entry in entries(root=root):
-            if entry.kind == "snapshot" and not entry.used_by:
-                doomed.append((f"snapshot {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
+            unused = entry.kind == "snapshot" and not entry.used_by and entry.path not in named_by
+            if unused or entry.kind == "damaged snapshot":
+                doomed.append((f"{entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
             if entry.kind == "vectors" and entry.used_by:
                 used.add(entry.path.name)  # the store names a folder by the encoder's fingerprint
-        for pattern in ("journals/*.json", "*/*.tmp-*", "*/*/*.tmp-*"):
-            doomed += [(path.relative_to(root).as_posix(), path) for path in sorted(root.glob(pattern))]
+        leftovers = {*root.glob("journals/*.json"), *root.rglob(f"*{disk.DAMAGED}")}
+        leftovers |= {path for path in root.rglob("*") if disk.is_abandoned(path)}
+        doomed += [(path.relative_to(root).as_posix(), path) for path in sorted(leftovers)]
         if not dry_run:
             for _, path in doomed:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                disk.remove(path)
         return [line for line, _ in doomed] + _prune_vectors(root, used, dry_run=dry_run)
 
 
@@ -113,7 +125,7 @@ def clear(*, root: Path | None = None) -> None:
         for folder in FOLDERS:
             if (root / folder).exists():
                 shutil.rmtree(root / folder)
-    shutil.rmtree(root / "locks", ignore_errors=True)
+        disk.remove_locks(root)
 
 
 def _prune_vectors(root: Path, used: set[str], *, dry_run: bool) -> list[str]:
@@ -127,17 +139,6 @@ def _prune_vectors(root: Path, used: set[str], *, dry_run: bool) -> list[str]:
                 if not dry_run:
                     store.remove(fingerprint)
     return removed
-
-
-def _indices(root: Path) -> tuple[dict[str, GeneIndex], list[Path]]:
-    """Open the indices of the cache; return those that open by name, and the paths of those that do not."""
-    opened, damaged = {}, []
-    for path in list_indices(root=root):
-        try:
-            opened[f"{path.parent.name}/{path.name}"] = GeneIndex.open(path)
-        except GeneIndexError:
-            damaged.append(path)
-    return opened, damaged
 
 
 def _label(fingerprint: str, kept: Holding) -> str:
@@ -154,6 +155,4 @@ def _was_paid(kept: Holding) -> bool:
 
 
 def _size(path: Path) -> int:
-    if not path.exists():
-        raise GenetextError(f"{path} vanished while the cache was listed")
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
