@@ -106,7 +106,9 @@ def read(folder: Path) -> Stored:
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file as load_tensors
 
-    recorded = manifest.read(folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError, content=_CONTENT)
+    recorded = manifest.read(
+        folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError, content=_CONTENT, sampled=False
+    )
     problems = manifest.verify(folder, recorded)
     if problems:
         raise ModelError(f"{folder} is damaged: {'; '.join(problems)}. Fit and save the model again")

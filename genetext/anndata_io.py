@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genetext import disk
+from genetext import disk, hdf5
 from genetext.errors import CellsError, GenetextError, first_ten
 
 log = logging.getLogger("genetext")
@@ -125,8 +125,16 @@ def check_written(path: Path, suffix: str, name: Path) -> None:
 
 def write(adata: Any, path: Path) -> None:
     """Write an AnnData as h5ad; the file gets its name when it is whole and was opened once."""
+    from anndata.io import write_elem
+
+    adata.strings_to_categoricals()  # as `write_h5ad` does, which takes no file that is open
+    if adata.raw is not None:
+        adata.strings_to_categoricals(adata.raw.var)
     with disk.atomic_file(path) as handle:
-        adata.write_h5ad(handle.name)
+        with hdf5.file(handle, "w") as file:
+            write_elem(file, "/", adata)
+            if adata.raw is None and "raw" in file:
+                del file["raw"]  # a null that older readers do not know
         check_written(Path(handle.name), H5AD, path)
 
 
@@ -150,7 +158,7 @@ def read(path: Path) -> Any:
             parts[name] = _element(group[name], path, None)
         for name in set(group) & {"layers", "uns", "obsm", "varm", "obsp", "varp"}:
             parts[name] = _element(group[name], path, unknown)
-        if "raw" in group and "X" in group["raw"]:
+        if hasattr(group.get("raw"), "keys") and "X" in group["raw"]:
             parts["raw"] = {name: _element(group["raw"][name], path, unknown) for name in group["raw"]}
         for name in ("X", "layers", "raw"):
             parts.update({name: _matrices(parts[name])} if name in parts else {})
@@ -314,7 +322,7 @@ class OnDisk:
     @property
     def raw(self) -> "OnDisk | None":
         """What is in `.raw`; its cells are those of the file."""
-        if "raw" not in self.group or "var" not in self.group["raw"]:
+        if not hasattr(self.group.get("raw"), "keys") or "var" not in self.group["raw"]:
             return None
         return OnDisk(self.group["raw"], self.path, self.n_obs, self.root)
 

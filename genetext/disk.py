@@ -189,7 +189,21 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as canonical, human-readable JSON (sorted keys, UTF-8, one trailing newline), atomically."""
     with atomic_file(path) as handle:
-        handle.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        handle.write(json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as `write_json` writes it."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+@contextmanager
+def atomic_pair(path: Path, sidecar: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open two files that belong together as `atomic_file` does; neither gets its name unless both are whole."""
+    with atomic_file(path) as handle, atomic_file(sidecar) as notes:
+        yield handle, notes
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 # -- what is damaged, and what was left over -------------------------------------------------------------------------

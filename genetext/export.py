@@ -42,11 +42,9 @@ def export(index: GeneIndex, path: Path, *, format: str, key: str = "symbol") ->
 
 def _npy(index: GeneIndex, path: Path, _key: str) -> list[Path]:
     genes = path.with_suffix(".tsv")
-    with disk.atomic_file(path) as handle:
+    with disk.atomic_pair(path, genes) as (handle, notes):
         np.save(handle, index.matrix, allow_pickle=False)
-    rows = _rows(index)
-    with disk.atomic_file(genes) as handle:
-        handle.write(rows.to_csv(sep="\t", index=False).encode())
+        notes.write(_rows(index).to_csv(sep="\t", index=False).encode())
     return [path, genes]
 
 
@@ -83,9 +81,9 @@ def _safetensors(index: GeneIndex, path: Path, key: str) -> list[Path]:
         "index_fingerprint": index.fingerprint,
         "embedding": index.embedding_spec.to_json(),
     }
-    with disk.atomic_file(path) as handle:
+    with disk.atomic_pair(path, names) as (handle, notes):
         handle.write(save({"vectors": np.ascontiguousarray(index.matrix)}))
-    disk.write_json(names, facts)
+        notes.write(disk.json_bytes(facts))
     return [path, names]
 
 

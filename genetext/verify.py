@@ -61,7 +61,7 @@ def verify_one(path: Path) -> list[str]:
         kind = manifest.kind(path)
         if kind not in VERSIONS:
             return [f"{path} is a {kind}; genetext verifies {', '.join(VERSIONS)} and files of priors"]
-        recorded = manifest.read(path, format=kind, format_version=VERSIONS[kind], error=GenetextError)
+        recorded = manifest.read(path, format=kind, format_version=VERSIONS[kind], error=GenetextError, sampled=False)
     except GenetextError as error:
         return [str(error)]
     return manifest.verify(path, recorded)

@@ -6,7 +6,6 @@ comes to be) goes through AnnData itself, one element at a time.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,28 +53,19 @@ class Copied:
             self._progress("copy", self._done, self._total)
 
 
-def convert(group: Any, path: Path, progress: Progress | None = None) -> None:
+def convert(group: Any, target: Any, progress: Progress | None = None) -> None:
     """Copy an open AnnData file into the other format.
 
     Parameters
     ----------
     group
         A group of h5py or zarr.
-    path
-        A file becomes an h5ad, a folder a Zarr store.
+    target
+        An empty group of the other library, open for writing.
     progress
         Told of the stage `copy`, in bytes of the arrays as they are in memory.
     """
-    copied = Copied(_size(group), progress)
-    if path.is_dir():
-        import zarr
-
-        _copy_group(group, zarr.open_group(path, mode="w"), copied)
-    else:
-        import h5py
-
-        with h5py.File(path, "w") as made:
-            _copy_group(group, made, copied)
+    _copy_group(group, target, Copied(_size(group), progress))
 
 
 def _copy_group(source: Any, target: Any, copied: Copied) -> None:

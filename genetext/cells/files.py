@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from genetext import disk
+from genetext import disk, hdf5
 from genetext.anndata_io import H5AD, ZARR, OnDisk, attribute, check_written, opened, require
 from genetext.cells.convert import Copied, convert
 from genetext.cells.job import Job, Options
@@ -121,34 +121,26 @@ def _made(source: Path, group: Any, output: Path, progress: Progress | None) -> 
             path = Path(handle.name)
             if source.suffix == H5AD:
                 _copy_bytes(source, handle, progress)
-                handle.flush()
             else:
-                convert(group, path, progress)
-            yield from _writable(path, output)
+                with hdf5.file(handle, "w") as made:
+                    convert(group, made, progress)
+            with hdf5.file(handle, "r+") as made:
+                yield made
+            check_written(path, output.suffix, output)
     else:
+        import zarr
+
         with disk.atomic_directory(output) as path:
             if source.suffix == ZARR:
                 _copy_tree(source, path, progress)
             else:
-                convert(group, path, progress)
-            yield from _writable(path, output)
-
-
-def _writable(path: Path, output: Path) -> Iterator[Any]:
-    if output.suffix == H5AD:
-        import h5py
-
-        with h5py.File(path, "r+") as file:
-            yield file
-    else:
-        import zarr
-
-        made = zarr.open_group(path, mode="r+", use_consolidated=False)
-        yield made
-        # Metadata that were consolidated before the new arrays came would hide them.
-        if made.metadata.consolidated_metadata is not None or (path / ".zmetadata").exists():
-            _consolidate(path)
-    check_written(path, output.suffix, output)
+                convert(group, zarr.open_group(path, mode="w"), progress)
+            made = zarr.open_group(path, mode="r+", use_consolidated=False)
+            yield made
+            # Metadata that were consolidated before the new arrays came would hide them.
+            if made.metadata.consolidated_metadata is not None or (path / ".zmetadata").exists():
+                _consolidate(path)
+            check_written(path, output.suffix, output)
 
 
 def _consolidate(path: Path) -> None:

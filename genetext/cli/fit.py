@@ -286,17 +286,10 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
 @contextmanager
 def _alone(*paths: Path) -> Iterator[None]:
     """Refuse to write where another `fit` is writing."""
-    from genetext.errors import DiskError, ModelError
-
     with ExitStack() as held:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # other processes of one training write nothing
             for path in sorted({path.resolve() for path in paths}):
-                try:
-                    held.enter_context(disk.lock(f"fit-{disk.sha256_json(str(path))[:16]}", timeout=0))
-                except DiskError as cause:
-                    raise ModelError(
-                        f"another `genetext fit` is writing to {path}: wait for its end, or name another output"
-                    ) from cause
+                held.enter_context(disk.sole_writer(path))
         yield
 
 

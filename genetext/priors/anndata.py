@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genetext import disk
+from genetext import disk, hdf5
 from genetext.errors import PriorsError, first_ten
 from genetext.keys import Keys
 from genetext.names.report import NO_GENE, nullable
@@ -149,15 +149,13 @@ def write_h5ad(priors: Priors, source: Path, path: Path, *, key_added: str = "ge
         Base of the keys, as in `GenePriors.to_anndata`.
     """
     import anndata
-    import h5py
     from anndata.io import read_elem, write_elem
 
     keys = Keys(key_added)
     with disk.atomic_file(path) as handle:
         with source.open("rb") as original:
             shutil.copyfileobj(original, handle, 1 << 24)
-        handle.flush()
-        with h5py.File(handle.name, "r+") as file:
+        with hdf5.file(handle, "r+") as file:
             # An AnnData of the annotations alone goes through the same door as one in memory.
             shell = anndata.AnnData(var=read_elem(file["var"]), uns=read_elem(file["uns"]) if "uns" in file else {})
             write(priors, shell, key_added=key_added, copy=False)

@@ -1,5 +1,6 @@
 """Priors as files that other models load, and that come back whole. No pickle among them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genetext import disk
-from genetext.errors import PriorsError
+from genetext import disk, manifest
+from genetext.errors import DamagedFile, PriorsError
 from genetext.names.report import NO_GENE
 from genetext.priors.anndata import facts, from_facts, refuse_others
 from genetext.priors.base import Priors, refuse_missing
@@ -37,7 +38,7 @@ def load(path: Path) -> dict[str, Any]:
         raise PriorsError(f"there is no file {path}")
     try:
         return _of(path)[1](path)
-    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, OSError, RecursionError, pa.ArrowException, DamagedFile) as error:
         if isinstance(error, PriorsError):
             raise
         raise PriorsError(f"{path} holds no priors that genetext wrote: {error}") from error
@@ -85,9 +86,10 @@ def _save_safetensors(priors: Priors, path: Path) -> list[Path]:
         "gene_ids": priors.gene_ids.tolist(),
         "status": priors.status.astype(str).tolist(),
     }
-    with disk.atomic_file(path) as handle:
-        handle.write(pack(tensors))
-    disk.write_json(sidecar, recorded)
+    packed = pack(tensors)
+    with disk.atomic_pair(path, sidecar) as (handle, notes):
+        handle.write(packed)
+        notes.write(disk.json_bytes(manifest.signed({**recorded, "sha256": hashlib.sha256(packed).hexdigest()})))
     return [path, sidecar]
 
 
@@ -99,7 +101,11 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         tensors = load_file(path)
     except SafetensorError as error:
         raise PriorsError(f"{path} is damaged: {error}") from error
-    recorded = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    sidecar = path.with_suffix(".json")
+    recorded = disk.read_json(sidecar)
+    _check_digest(recorded, sidecar)
+    if recorded.get("sha256") not in (None, disk.sha256_file(path)):
+        raise PriorsError(f"{path} is not the file that {sidecar.name} was written for: it was changed, save it again")
     packed, place = tensors[TENSOR], {key: row for row, key in enumerate(recorded["keys"])}
     if packed.shape[0] != len(place):
         raise PriorsError(f"{path} has {packed.shape[0]:,} vectors, {path.with_suffix('.json')} {len(place):,} keys")
@@ -119,6 +125,14 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     }
 
 
+def _check_digest(recorded: Any, path: Path) -> None:
+    """Refuse facts that were changed after they were written; files of older versions have no digest."""
+    if not isinstance(recorded, dict):
+        raise PriorsError(f"{path} holds no facts about priors")
+    if recorded.get("digest") not in (None, manifest.signed(recorded)["digest"]):
+        raise PriorsError(f"{path} was changed after it was written (its digest differs): save the priors again")
+
+
 def _save_parquet(priors: Priors, path: Path) -> list[Path]:
     flat = pa.array(np.ascontiguousarray(priors.vectors).ravel())
     others = priors.var_names is not None and bool((priors.names.astype(str) != priors.var_names.astype(str)).any())
@@ -135,16 +149,17 @@ def _save_parquet(priors: Priors, path: Path) -> list[Path]:
             if priors.dim
             else pa.array([[]] * len(priors), pa.list_(pa.float32())),
         },
-        metadata={"genetext": json.dumps(facts(priors), sort_keys=True)},
+        metadata={"genetext": json.dumps(manifest.signed(facts(priors)), sort_keys=True)},
     )
     with disk.atomic_file(path) as handle:
-        pq.write_table(table, handle, compression="zstd")
+        pq.write_table(table, handle, compression="zstd", write_page_checksum=True)
     return [path]
 
 
 def _load_parquet(path: Path) -> dict[str, Any]:
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
     recorded = json.loads((table.schema.metadata or {})[b"genetext"])
+    _check_digest(recorded, path)
     vectors = np.zeros((table.num_rows, recorded["dim"]), np.float32)
     if recorded["dim"] and table.num_rows:
         vectors[:] = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, recorded["dim"])

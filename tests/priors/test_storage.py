@@ -236,3 +236,26 @@ def test_priors_share_no_memory_with_what_they_were_made_of(priors, human, adata
 
 def arrays_of(priors):
     return [priors.names, priors.vectors, priors.mask, priors.gene_ids, priors.status, priors.owner_names]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])
+def test_a_byte_changed_anywhere_is_found_when_priors_are_loaded(tmp_path, suffix):
+    """Bytes that no value depends on (padding, footers' own text) may change; no value ever does."""
+    rng = np.random.default_rng(0)
+    names = [f"G{number}" for number in range(50)]
+    vectors = rng.random((50, 8)).astype(np.float32)
+    priors = GenePriors.from_arrays(names, vectors)
+    for file in priors.save(tmp_path / f"p{suffix}"):
+        whole = file.read_bytes()
+        for position in rng.integers(0, len(whole), 40).tolist():
+            content = bytearray(whole)
+            content[position] ^= 1 << int(rng.integers(8))
+            file.write_bytes(content)
+            try:
+                loaded = GenePriors.load(tmp_path / f"p{suffix}")
+            except PriorsError:
+                continue
+            assert file.suffix == ".parquet"
+            assert np.array_equal(loaded.vectors, vectors)
+            assert loaded.names.tolist() == names
+        file.write_bytes(whole)
