@@ -7,12 +7,13 @@ not change is not written again.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from genetext.encoding.paid import Confirm, Payment
 from genetext.encoding.run import encode
 from genetext.encoding.store import VectorStore
 from genetext.errors import GeneIndexError, first_ten
-from genetext.index import FORMAT, FORMAT_VERSION, GeneIndex
+from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.species import Species
 from genetext.text.compose import GeneTexts, Template
@@ -33,7 +34,77 @@ from genetext.vectors import EmbeddingSpec, TextEmbedding, without_hub
 
 log = logging.getLogger("genetext")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}")
+_LONGEST = 120
+_LETTER = re.compile(r"[A-Za-z0-9+._-]")
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9+._-]{{0,{_LONGEST - 1}}}")
+_Options = ParamSpec("_Options")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """The choices that decide what is in an index, beside its species and the text that is current; see `build`.
+
+    Raises
+    ------
+    EncoderError
+        `embedding` finds a choice that is unknown, before any work.
+    """
+
+    encoder: str | EmbeddingSpec = "minilm"
+    genes: Sequence[str] | None = None
+    gene_types: Sequence[str] | None = ("protein-coding",)
+    template: Template = field(default_factory=Template)
+    post: str = ""
+    precision: str = "auto"
+    long_texts: str | None = None
+    dimensions: int | None = None
+
+    def embedding(self, *, device: str = "auto") -> EmbeddingSpec:
+        """Return the encoders and the post-processing that are meant."""
+        if isinstance(self.encoder, EmbeddingSpec):
+            return self.encoder
+        return EmbeddingSpec.parse(
+            self.encoder,
+            post=self.post,
+            precision=self.precision,
+            long_texts=self.long_texts,
+            dimensions=self.dimensions,
+            device=device,
+        )
+
+    @property
+    def kinds(self) -> Sequence[str] | None:
+        """The types of gene that are kept; named genes are kept whatever their type."""
+        return self.gene_types if self.genes is None else None
+
+    @property
+    def name(self) -> str:
+        """The name of an index whose caller gives none: the encoder's, and whatever is not as by default.
+
+        Different choices have different names. Where letters are lost (a path, a name that is too long), a digest of
+        all choices stands at the end.
+        """
+        if isinstance(self.encoder, EmbeddingSpec):
+            encoder, decided = "+".join(spec.model for spec in self.encoder.encoders), self.encoder.fingerprint
+            chosen: tuple[object, ...] = ()
+        else:
+            encoder, decided = self.encoder, ""
+            precision = "" if self.precision == "auto" else self.precision
+            chosen = (self.dimensions, self.post.replace(",", "-").replace(":", ""), self.long_texts, precision)
+        parts = [encoder.strip("/.").replace("/", "--"), *(str(choice) for choice in chosen if choice)]
+        lossy = bool(decided) or parts[0].replace("--", "/") != encoder
+        if self.genes is not None:
+            parts.append(f"genes-{disk.sha256_json(sorted(self.genes))[:8]}")
+        elif self.gene_types is None or tuple(self.gene_types) != ("protein-coding",):
+            parts.append("all-genes" if self.gene_types is None else "+".join(self.gene_types))
+        if self.template != Template():
+            parts.append(f"text-{self.template.digest[:6]}")
+        written = "-".join(parts)
+        name = "".join(letter if _LETTER.fullmatch(letter) else "-" for letter in written).lstrip("+-._")
+        if not lossy and name == written and len(name) <= _LONGEST:
+            return name
+        digest = disk.sha256_json([encoder, decided, *parts])[:8]
+        return f"{name[-(_LONGEST - 9) :].lstrip('+-._')}-{digest}".lstrip("-")
 
 
 @dataclass
@@ -125,7 +196,8 @@ def build(
     dimensions
         Shortened vectors, of paid encoders that have them.
     name
-        Name of the index within its species. Default: the encoder's, and whatever else is not as by default.
+        Name of the index within its species. Default: the encoder's, and whatever else is not as by default. An index
+        that was made from other choices is replaced only where its name, or `output`, is given.
     output
         Write the index to this folder and not into the cache.
     snapshot
@@ -150,37 +222,39 @@ def build(
     from genetext.text.compose import compose
 
     root = root or disk.cache_dir()
-    template = template or Template()
-    if name is None:
-        name = default_name(encoder, genes, post=post, template=template, gene_types=gene_types, dimensions=dimensions)
-    elif not _NAME.fullmatch(name):
+    options = BuildOptions(
+        encoder=encoder,
+        genes=genes,
+        gene_types=gene_types,
+        template=template or Template(),
+        post=post,
+        precision=precision,
+        long_texts=long_texts,
+        dimensions=dimensions,
+    )
+    if name is not None and not _NAME.fullmatch(name):
         raise GeneIndexError(f"{name!r} cannot name an index: letters, digits and +-._ only, and no dot in front")
     report = BuildReport()
     clock = _Clock(report.seconds)
     with disk.cache_in_use(root), without_hub(offline):
-        spec = encoder
-        if not isinstance(spec, EmbeddingSpec):
-            spec = EmbeddingSpec.parse(
-                spec, post=post, precision=precision, long_texts=long_texts, dimensions=dimensions, device=device
-            )
+        spec = options.embedding(device=device)
         if not isinstance(snapshot, Snapshot):
             snapshot = fetch(
                 species, source=source, genes=genes, offline=offline, root=root, progress=progress, snapshot=snapshot
             )
         pa.default_memory_pool().release_unused()  # what parsing took is not needed for encoding
         clock("text")
-        path = (output or root / "indices" / snapshot.species.name / name).absolute()
+        path = (output or root / "indices" / snapshot.species.name / (name or options.name)).absolute()
         with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
             if waited:
                 log.info("waited for another build of %s", path)
-            kinds = gene_types if genes is None else None
-            texts = compose(snapshot, template, gene_types=kinds)
+            texts = compose(snapshot, options.template, gene_types=options.kinds)
             report.coverage = dict(texts.coverage)
             clock("compose")
-            inputs = _inputs(snapshot, texts, kinds, spec)
-            current = _current(path, inputs)
+            inputs = _inputs(snapshot, texts, options.kinds, spec)
+            current = _current(path, inputs, asked=name is not None or output is not None)
             if current is not None:
-                report.n_texts, report.unchanged = current.manifest["n_texts"], True
+                report.n_texts, report.unchanged = current.manifest.get("n_texts", 0), True
                 return Built(current, report)
             embedding = TextEmbedding.load(spec, device=device, threads=threads)
             payment = Payment(confirm=confirm, max_cost=max_cost, batch_api=batch_api, offline=offline)
@@ -206,39 +280,19 @@ def build(
         return Built(index, report)
 
 
-def build_index(species: str | int | Species = "human", **options: Any) -> GeneIndex:
-    """Build an index as `build` does (same options) and return it, without the report."""
-    return build(species, **options).index
+def _without_report(function: Callable[_Options, Built]) -> Callable[_Options, GeneIndex]:
+    """Return a function of the same parameters, as type checkers see them too, that gives the index alone."""
+
+    @wraps(function)
+    def index_alone(*args: _Options.args, **options: _Options.kwargs) -> GeneIndex:
+        return function(*args, **options).index
+
+    index_alone.__name__ = index_alone.__qualname__ = "build_index"
+    index_alone.__doc__ = "Build an index as `build` does, with the same parameters, and return it without the report."
+    return index_alone
 
 
-def default_name(
-    encoder: str | EmbeddingSpec,
-    genes: Sequence[str] | None = None,
-    *,
-    post: str = "",
-    template: Template | None = None,
-    gene_types: Sequence[str] | None = ("protein-coding",),
-    dimensions: int | None = None,
-) -> str:
-    """Return the name of an index whose caller gives none: the encoder's, and whatever is not as by default.
-
-    Different choices have different names, so that no index takes the place of another one unasked.
-    """
-    named = encoder if isinstance(encoder, str) else "+".join(spec.model for spec in encoder.encoders)
-    parts = [named.strip("/.").replace("/", "--")]
-    if dimensions is not None:
-        parts.append(str(dimensions))
-    if post:
-        parts.append(post.replace(",", "-").replace(":", ""))
-    if genes is not None:
-        parts.append(f"genes-{disk.sha256_json(sorted(genes))[:8]}")
-    elif gene_types is None or tuple(gene_types) != ("protein-coding",):
-        parts.append("all-genes" if gene_types is None else "+".join(gene_types))
-    if template is not None and template != Template():
-        parts.append(f"text-{template.digest[:6]}")
-    return "".join(letter if letter.isalnum() or letter in "+-._" else "-" for letter in "-".join(parts))[-120:].lstrip(
-        ".-"
-    )
+build_index = _without_report(build)
 
 
 def _vectors(
@@ -301,17 +355,26 @@ def _inputs(
     }
 
 
-def _current(path: Path, inputs: dict[str, Any]) -> GeneIndex | None:
-    """Return the index at `path` where it was made from exactly these inputs, else None."""
+def _current(path: Path, inputs: dict[str, Any], *, asked: bool) -> GeneIndex | None:
+    """Return the index at `path` where it was made from exactly these inputs, else None.
+
+    One that was made from other choices may only be replaced where that was `asked` for; newer text needs no asking.
+    """
     if not (path / manifest.FILE).exists():
         return None
     try:
-        recorded = manifest.read(path, format=FORMAT, format_version=FORMAT_VERSION, error=GeneIndexError)
+        recorded = GeneIndex.open(path).manifest
     except GeneIndexError as error:
         if path.is_dir() and not any(path.glob("index.faiss")):
             raise
         log.warning("%s; building it again", error)
         return None
+    others = _other_choices(recorded.content, inputs)
+    if others and not asked:
+        raise GeneIndexError(
+            f"{path} was made from another {first_ten(others)}: keep both by giving this one a name of its own "
+            f"(--name), or replace it with --name {path.name}"
+        )
     differs = [key for key, value in inputs.items() if recorded.get(key) != value]
     if differs:
         log.warning("replacing the index %s, which was made from another %s", path, first_ten(differs))
@@ -321,6 +384,27 @@ def _current(path: Path, inputs: dict[str, Any]) -> GeneIndex | None:
         log.warning("%s; building it again", problems[0])
         return None
     return GeneIndex.open(path)
+
+
+def _other_choices(recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
+    """Name the choices in which an index differs from what is to be built; newer text or weights are none."""
+
+    def of(content: Mapping[str, Any], key: str) -> Any:
+        if key == "text":
+            return {part: value for part, value in (content.get("text") or {}).items() if part != "version"}
+        if key == "genes":
+            return "genes" in content["snapshot"]["source"]
+        if key == "post":
+            return content["embedding"]["post"]
+        return [
+            tuple(encoder.get(part) for part in ("kind", "model", "long_texts", "dimensions"))
+            for encoder in content["embedding"]["encoders"]
+        ]
+
+    keys = [key for key in ("text", "genes", "post", "encoder") if of(recorded, key) != of(inputs, key)]
+    kinds = [content["snapshot"]["source"]["kind"] for content in (recorded, inputs)]
+    # Facts are what ships; they take the place of no text that was fetched.
+    return [*keys, "source"] if kinds[1] == "facts" != kinds[0] else keys
 
 
 class _Clock:

@@ -1,8 +1,10 @@
 """Building whole: coverage, caching, changes, kills, two at once, full and read-only disks."""
 
 import hashlib
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from genetext.build import build, build_index
+from genetext.build import BuildOptions, build, build_index
 from genetext.errors import DiskError, EncoderError, GeneIndexError, GenetextError, TextError
 from genetext.index import GeneIndex
 from genetext.text.compose import Template
@@ -227,6 +231,61 @@ def test_other_choices_have_other_names(ncbi, tmp_path):
     assert len(set(paths)) == len(choices)
     assert paths[0].name == "lexical"
     assert all(path.name.startswith("lexical-") for path in paths[1:])
+
+
+choices = st.fixed_dictionaries(
+    {
+        "encoder": st.sampled_from(["minilm", "lexical", "biobert+lexical", "org/model", "/a/model", "a/model", "ä/ö"]),
+        "genes": st.none() | st.lists(st.sampled_from(["OPN4", "RHO", "TP53"]), min_size=1, max_size=2, unique=True),
+        "gene_types": st.sampled_from([None, ("protein-coding",), ("pseudo",), ("protein-coding", "ncRNA")]),
+        "template": st.sampled_from([Template(), Template(go=()), Template(drop_templates=True)]),
+        "post": st.sampled_from(["", "center", "center,abtt:3", "center,abtt:31", "pca:256", "whiten"]),
+        "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
+        "long_texts": st.sampled_from([None, "truncate", "window-mean", "error"]),
+        "dimensions": st.sampled_from([None, 256, 512]),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    choices, st.lists(st.sampled_from(sorted(["encoder", "post", "precision", "long_texts", "dimensions"]))), choices
+)
+def test_no_two_choices_have_one_name(chosen, changed, other):
+    other = {**chosen, **{key: other[key] for key in changed}} if changed else other
+
+    def decides(choice):
+        genes = None if choice["genes"] is None else sorted(choice["genes"])
+        return {**choice, "genes": genes, "gene_types": choice["gene_types"] if genes is None else None}
+
+    names = [BuildOptions(**choice).name for choice in (chosen, other)]
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}", name) for name in names)
+    assert (names[0] == names[1]) == (decides(chosen) == decides(other))
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_any_encoder_has_a_name_that_stays_in_the_cache(encoder):
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}", BuildOptions(encoder=encoder).name)
+
+
+def test_an_index_of_other_choices_is_replaced_only_where_that_is_asked_for(tmp_path):
+    folder = write_ncbi(tmp_path / "ncbi")
+    how = {"encoder": "lexical", "source": str(folder), "root": tmp_path}
+    index = build_index("human", name="lexical", post="center", **how)
+    with pytest.raises(GeneIndexError, match=r"lexical was made from another post: keep both .*--name lexical"):
+        build_index("human", **how)
+    assert GeneIndex.open(index.path).fingerprint == index.fingerprint
+    replaced = build_index("human", name="lexical", **how)
+    assert replaced.path == index.path
+    edit_summaries(folder, {94233: "Newer text."})
+    assert build_index("human", **how).fingerprint != replaced.fingerprint
+    with pytest.raises(GeneIndexError, match="lexical was made from another source"):
+        build_index("human", **{**how, "source": "facts"})
+
+
+def test_a_type_checker_sees_the_parameters_of_a_build():
+    assert inspect.signature(build_index).parameters == inspect.signature(build).parameters
+    assert inspect.signature(build_index).parameters["encoder"].default == "minilm"
 
 
 def test_offline_opens_no_connection(ncbi, tmp_path, monkeypatch):
