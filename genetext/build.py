@@ -252,7 +252,7 @@ def build(
             report.coverage = dict(texts.coverage)
             clock("compose")
             inputs = _inputs(snapshot, texts, options.kinds, spec)
-            current = _current(path, inputs, asked=name is not None or output is not None)
+            current = _current(path, inputs, root, asked=name is not None or output is not None)
             if current is not None:
                 report.n_texts, report.unchanged = current.manifest.get("n_texts", 0), True
                 return Built(current, report)
@@ -265,6 +265,7 @@ def build(
                 genes=texts.frame.assign(**rows),
                 vectors=vectors,
                 embedding=embedding,
+                root=root,
                 content={
                     **inputs,
                     "coverage": report.coverage,
@@ -355,7 +356,7 @@ def _inputs(
     }
 
 
-def _current(path: Path, inputs: dict[str, Any], *, asked: bool) -> GeneIndex | None:
+def _current(path: Path, inputs: dict[str, Any], root: Path, *, asked: bool) -> GeneIndex | None:
     """Return the index at `path` where it was made from exactly these inputs, else None.
 
     One that was made from other choices may only be replaced where that was `asked` for; newer text needs no asking.
@@ -363,27 +364,27 @@ def _current(path: Path, inputs: dict[str, Any], *, asked: bool) -> GeneIndex | 
     if not (path / manifest.FILE).exists():
         return None
     try:
-        recorded = GeneIndex.open(path).manifest
+        index = GeneIndex.open(path, root=root)
     except GeneIndexError as error:
         if path.is_dir() and not any(path.glob("index.faiss")):
             raise
         log.warning("%s; building it again", error)
         return None
-    others = _other_choices(recorded.content, inputs)
+    others = _other_choices(index.manifest.content, inputs)
     if others and not asked:
         raise GeneIndexError(
             f"{path} was made from another {first_ten(others)}: keep both by giving this one a name of its own "
             f"(--name), or replace it with --name {path.name}"
         )
-    differs = [key for key, value in inputs.items() if recorded.get(key) != value]
+    differs = [key for key, value in inputs.items() if index.manifest.get(key) != value]
     if differs:
         log.warning("replacing the index %s, which was made from another %s", path, first_ten(differs))
         return None
-    problems = manifest.verify(path, recorded)
+    problems = index.verify()
     if problems:
         log.warning("%s; building it again", problems[0])
         return None
-    return GeneIndex.open(path)
+    return index
 
 
 def _other_choices(recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:

@@ -115,6 +115,7 @@ class GeneIndex:
         vectors: NDArray[np.float32],
         embedding: TextEmbedding,
         content: Mapping[str, Any],
+        root: Path | None = None,
     ) -> "GeneIndex":
         """Write an index directory in one step and open it.
 
@@ -130,6 +131,8 @@ class GeneIndex:
             The fitted encoders.
         content
             What else the manifest records.
+        root
+            The cache root, as for `open`.
         """
         import faiss
 
@@ -159,7 +162,7 @@ class GeneIndex:
                     "search": kind,
                 },
             )
-        return cls.open(path)
+        return cls.open(path, root=root)
 
     # -- what is in it ----------------------------------------------------------------------------------------------
 

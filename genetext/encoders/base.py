@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -68,7 +68,17 @@ class EncoderSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "EncoderSpec":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        TypeError
+            A field is unknown, lacking, or of another type than it has to be.
+        """
+        for item in fields(cls):
+            kind: Any = Mapping if item.name == "options" else item.type
+            if item.name in value and not isinstance(value[item.name], kind):
+                raise TypeError(f"an encoder's {item.name} cannot be {value[item.name]!r:.60}")
         return cls(**value)
 
     @property
