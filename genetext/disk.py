@@ -44,9 +44,9 @@ _REASONS = {
     errno.ENAMETOOLONG: "the name is too long",
 }
 # Libraries in C and Rust (safetensors, HDF5 while it closes a file) tell the system's error in their message alone.
-_TOLD = re.compile(r"(?:os error |errno = |\[Errno )(\d+)")
+_ERRNO = re.compile(r"(?:os error |errno = |\[Errno )(\d+)")
 _SHORT = re.compile(r"\d+ requested and \d+ written")  # NumPy's `tofile`
-_MINE: set[str] = set()
+_LIVE: set[str] = set()
 """Names of the temporaries that this process is writing."""
 
 
@@ -112,8 +112,8 @@ def _errno(error: BaseException) -> int:
     if isinstance(error, OSError) and _SHORT.search(str(error)):
         return errno.ENOSPC
     if isinstance(error, OSError | RuntimeError) or type(error).__name__ == "SafetensorError":
-        told = _TOLD.search(str(error))
-        return int(told.group(1)) if told else 0
+        match = _ERRNO.search(str(error))
+        return int(match.group(1)) if match else 0
     return 0
 
 
@@ -260,7 +260,7 @@ def is_abandoned(path: Path) -> bool:
     host, _, rest = tail.partition("-")
     process, _, unique = rest.partition("-")
     if host == _host() and process.isdecimal() and unique:
-        return path.name not in _MINE if int(process) == os.getpid() else not _runs(int(process))
+        return path.name not in _LIVE if int(process) == os.getpid() else not _runs(int(process))
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:
@@ -297,12 +297,12 @@ def _temporary(path: Path) -> Iterator[Path]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
-    _MINE.add(temporary.name)
+    _LIVE.add(temporary.name)
     try:
         yield temporary
     finally:
         remove(temporary)
-        _MINE.discard(temporary.name)
+        _LIVE.discard(temporary.name)
 
 
 def _host() -> str:

@@ -369,15 +369,15 @@ class GeneIndex:
     @cached_property
     def _lookup(self) -> Lookup:
         """What names mean: by the snapshot that the index was built from, else the newest one, else its own genes."""
-        whose = self.species
+        species = self.species
         try:
-            built_from = snapshots.with_digest(self.manifest["snapshot"].get("digest"), whose, root=self._root)
-            tables = Tables.of(built_from or snapshots.default(whose, root=self._root))
+            built_from = snapshots.with_digest(self.manifest["snapshot"].get("digest"), species, root=self._root)
+            tables = Tables.of(built_from or snapshots.default(species, root=self._root))
         except ResolveError:
             n, genes = len(self.genes), self.genes
             columns: dict[str, Any] = {
                 "gene_id": genes["gene_id"],
-                "id_tax_id": genes.get("id_tax_id", [whose.tax_id] * n),
+                "id_tax_id": genes.get("id_tax_id", [species.tax_id] * n),
                 "symbol": genes["symbol"],
                 "synonyms": list(map(list, genes.get("synonyms", [[]] * n))),
                 "previous": [[]] * n,
@@ -385,7 +385,7 @@ class GeneIndex:
                 "gene_type": genes.get("gene_type", [""] * n),
             }
             schema = pa.schema([SCHEMAS["genes"].field(name) for name in columns])
-            tables = Tables.build(whose, "", pa.table(columns, schema=schema), SCHEMAS["history"].empty_table())
+            tables = Tables.build(species, "", pa.table(columns, schema=schema), SCHEMAS["history"].empty_table())
         return Lookup(tables, partial(snapshots.glances, root=self._root))
 
     @cached_property
@@ -399,8 +399,8 @@ class GeneIndex:
             gene_id = int(gene)
         else:
             name = gene.strip() if isinstance(gene, str) else strings([gene])[0]
-            found, not_found = self._lookup.find([name])
-            gene_id, refusal = found.get(name, -1), not_found.get(name, "")
+            gene_ids, refusals = self._lookup.find([name])
+            gene_id, refusal = gene_ids.get(name, -1), refusals.get(name, "")
         position = self._position_of_id.get(gene_id)
         if position is None and not refusal:
             refusal = f"GeneID {gene_id} was left out when the index was built, or is of another species"
@@ -420,16 +420,14 @@ class GeneIndex:
         if not len(self):
             raise GeneIndexError(f"{self.path} holds no vectors")
         scores, rows = self._searcher.search(np.ascontiguousarray(vector[None], np.float32), min(k, len(self)))
-        found = rows[0] >= 0
-        if not (np.abs(scores[0][found]) < 1.01).all():
+        hits = rows[0] >= 0
+        if not (np.abs(scores[0][hits]) < 1.01).all():
             raise GeneIndexError(
                 f"{self.path} is damaged (a cosine of {np.abs(scores[0]).max():g}): genetext verify says where; "
                 "build it again"
             )
-        position = self._position_of_row[rows[0][found]]
-        frame = (
-            self.genes[["gene_id", "symbol", "name", "source", "text"]].take(position).assign(score=scores[0][found])
-        )
+        position = self._position_of_row[rows[0][hits]]
+        frame = self.genes[["gene_id", "symbol", "name", "source", "text"]].take(position).assign(score=scores[0][hits])
         # Equal scores (genes that share a text) come in the order of their GeneIDs.
         frame = frame.sort_values(["score", "gene_id"], ascending=[False, True], kind="stable")
         ordered: pd.DataFrame = frame[["gene_id", "symbol", "name", "score", "source", "text"]]
@@ -477,13 +475,13 @@ def locate(name: str | Path, *, root: Path | None = None) -> Path:
     below = base / str(name)
     if (below / manifest.FILE).is_file():
         return below
-    there = [found.relative_to(base).as_posix() for found in list_indices(root=root)]
-    of_species = [found for found in there if found.startswith(f"{name}/")]
+    names = [path.relative_to(base).as_posix() for path in list_indices(root=root)]
+    of_species = [each for each in names if each.startswith(f"{name}/")]
     if len(of_species) == 1:
         return base / of_species[0]
     if of_species:
         raise GeneIndexError(f"{name} has several indices: say which of {first_ten(of_species)}")
-    hint = f"there are {first_ten(there)}" if there else "none was built yet"
+    hint = f"there are {first_ten(names)}" if names else "none was built yet"
     species, _, encoder = str(name).partition("/")
     with_encoder = f" --encoder {encoder}" if encoder else ""
     raise GeneIndexError(
@@ -494,7 +492,7 @@ def locate(name: str | Path, *, root: Path | None = None) -> Path:
 def list_indices(*, root: Path | None = None) -> list[Path]:
     """Return the directories of all indices in the cache, sorted."""
     base = (root or disk.cache_dir()) / "indices"
-    return sorted(found.parent for found in base.glob(f"*/*/{manifest.FILE}") if not disk.is_temporary(found.parent))
+    return sorted(path.parent for path in base.glob(f"*/*/{manifest.FILE}") if not disk.is_temporary(path.parent))
 
 
 def _searcher(vectors: NDArray[np.float32]) -> tuple[Any, dict[str, Any]]:

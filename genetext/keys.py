@@ -73,13 +73,13 @@ class Keys:
         facts
             JSON values that an h5ad file can hold: no None, lists of one type only.
         """
-        there = adata.uns.get(self.uns)
-        adata.uns[self.uns] = {**(there if isinstance(there, Mapping) else {}), part: dict(facts)}
+        records = adata.uns.get(self.uns)
+        adata.uns[self.uns] = {**(records if isinstance(records, Mapping) else {}), part: dict(facts)}
 
     def recorded(self, adata: Any, part: str) -> dict[str, Any]:
         """Return `uns[base][part]` as plain Python values (a file gives lists back as arrays); empty if absent."""
-        there = adata.uns.get(self.uns)
-        facts = there.get(part) if isinstance(there, Mapping) else None
+        records = adata.uns.get(self.uns)
+        facts = records.get(part) if isinstance(records, Mapping) else None
         return {} if facts is None else {key: _plain(value) for key, value in facts.items()}
 
 

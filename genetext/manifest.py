@@ -231,8 +231,8 @@ def refuse_to_replace(
     if not directory.is_dir():
         raise error(f"{directory} is a file: name a folder for the {format}")
     files = set(_files(directory)) - {FILE}
-    there = kind(directory)
-    if there not in (format, UNREADABLE):
+    present = kind(directory)
+    if present not in (format, UNREADABLE):
         if any(directory.iterdir()):
             raise error(f"{directory} is there already and is no {format}: name another folder, or empty it")
         return
