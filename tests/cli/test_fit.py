@@ -55,7 +55,7 @@ def test_a_file_and_a_model_come_out(tmp_path, h5ad, name, prior):
     status, printed, err = run("fit", name, h5ad, "-o", out, *(PRIOR if prior else []), *QUICK[name], "--clusters", 3)
     assert status == 0, err
     assert printed == f"{out}\n"
-    assert ("39 of 40 human genes (97.5%) have a vector in human/test" in err) is prior
+    assert ("39 of 40 human genes (97.5 %) have a vector in human/test" in err) is prior
     assert f"80 cells in obsm[X_{name}], 3 clusters (kmeans) in obs[{name}_cluster], the model in " in err
     got, model = anndata.read_h5ad(out), load_model(tmp_path / f"out.{name}")
     assert np.allclose(got.obsm[f"X_{name}"], model.embed(got), atol=1e-6)
@@ -208,7 +208,7 @@ def test_wrong_usage_is_found_before_any_work(tmp_path, h5ad, monkeypatch, argum
     [
         (["-p", "human/none"], "human/none"),
         (["--labels", "kind"], "no column of obs"),
-        ([*PRIOR, "--min-match", "1"], "97.5%"),
+        ([*PRIOR, "--min-match", "1"], "97.5 %"),
         (["--set", "form=prior"], "averages gene vectors, and there are none"),
         (["--device", "abacus"], "cannot train on device='abacus'"),
     ],
