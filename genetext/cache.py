@@ -77,7 +77,7 @@ def entries(*, root: Path | None = None) -> list[Entry]:
 
 
 def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
-    """Remove snapshots and vectors that nothing needs, plans and leftovers of killed runs, and what was set aside.
+    """Remove snapshots and vectors that nothing needs, plans and leftovers of killed runs.
 
     Snapshots that an index was made from are kept, and of each species the one that names are resolved by. Vectors of
     paid encoders are kept unless the whole cache is cleared: they cost money to make again. Damaged snapshots go;
@@ -103,8 +103,7 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
                 doomed.append((f"{entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
             if entry.kind == "vectors" and entry.used_by:
                 used.add(entry.path.name)  # the store names a folder by the encoder's fingerprint
-        leftovers = {*root.glob("journals/*.json"), *root.rglob(f"*{disk.DAMAGED}")}
-        leftovers |= {path for path in root.rglob("*") if disk.is_abandoned(path)}
+        leftovers = {*root.glob("journals/*.json"), *(path for path in root.rglob("*") if disk.is_abandoned(path))}
         doomed += [(path.relative_to(root).as_posix(), path) for path in sorted(leftovers)]
         if not dry_run:
             for _, path in doomed:

@@ -9,7 +9,6 @@ import ctypes
 import errno
 import hashlib
 import json
-import logging
 import os
 import re
 import secrets
@@ -26,9 +25,7 @@ from filelock import FileLock, Timeout
 
 from genetext.errors import DamagedFile, DiskError
 
-log = logging.getLogger("genetext")
-
-_TEMPORARY, _ASIDE, _USER, DAMAGED = ".tmp-", ".old-", "user-", ".damaged"
+_TEMPORARY, _ASIDE, _USER = ".tmp-", ".old-", "user-"
 _DAY = 86_400.0
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk",
@@ -225,13 +222,6 @@ def read_json(path: Path) -> Any:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedFile(f"{path} is damaged and cannot be read ({_brief(error)})") from error
-
-
-def set_aside(path: Path, reason: object) -> None:
-    """Warn that a file is damaged, and rename it to `<name>.damaged`, so that work goes on as if it were absent."""
-    log.warning("%s: set aside as %s%s", reason, path.name, DAMAGED)
-    with suppress(OSError):  # a read-only cache can be read
-        path.replace(path.with_name(f"{path.name}{DAMAGED}"))
 
 
 def _brief(error: BaseException) -> str:

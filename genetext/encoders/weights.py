@@ -50,7 +50,7 @@ def offline() -> bool:
 
 def is_local(model: str) -> bool:
     """Whether `model` names a folder of this machine rather than a repository of the hub."""
-    path = Path(model).expanduser()
+    path = disk.expanded(model)
     return path.is_absolute() or (path.is_dir() and (path / "config.json").is_file())
 
 
@@ -63,7 +63,7 @@ def find(model: str, revision: str | None) -> Weights | None:
         The files found are not those that `revision` names.
     """
     if is_local(model):
-        return _local(Path(model).expanduser().resolve(), revision)
+        return _local(disk.expanded(model).resolve(), revision)
     if revision == f"{_SHA}{MINILM_SHA256}":
         return _minilm(model, revision)
     repository = _hub_folder(model)

@@ -176,7 +176,7 @@ def cached_file(source: Source, name: str, *, root: Path | None = None) -> File 
 def existing_folder(text: str) -> Path | None:
     """Return the folder of that name (`~` is the user's own), or None where there is none."""
     try:
-        folder = Path(text).expanduser()
+        folder = disk.expanded(text)
         return folder if folder.is_dir() else None
     except (OSError, ValueError, RuntimeError):  # too long a name, a NUL, the home of a user who does not exist
         return None
