@@ -109,7 +109,7 @@ def test_a_file_that_is_no_anndata(tmp_path):
     path.write_text("<html>404</html>")
     status, _, err = run("match", path)
     assert status == 1
-    assert "is no AnnData file" in err
+    assert "is no .h5ad file as anndata writes them" in err
 
 
 def test_priors_into_a_copy_of_the_h5ad(h5ad, tmp_path):
