@@ -247,19 +247,19 @@ class _Search:
         terms = [f'"{_quotable(name)}"[{in_field}]' for name in asked]
         if not terms:
             return list(names)
-        found = self.search(f"({' OR '.join(terms)})")
+        matches = self.search(f"({' OR '.join(terms)})")
         left = []
         for name in names:
-            hits = [uid for uid, record in found.items() if name in names_of(record)]
+            hits = [uid for uid, record in matches.items() if name in names_of(record)]
             if len(hits) == 1:
-                self.records[hits[0]] = found[hits[0]]
+                self.records[hits[0]] = matches[hits[0]]
             elif hits:
-                told = first_ten([f"{found[uid].symbol} ({uid})" for uid in sorted(hits)])
-                self.not_found[name] = f"ambiguous: {told}"
+                genes = first_ten([f"{matches[uid].symbol} ({uid})" for uid in sorted(hits)])
+                self.not_matches[name] = f"ambiguous: {genes}"
             else:
                 left.append(name)
-                known = [other for record in found.values() for other in names_of(record)]
-                self.cased.setdefault(name, []).extend(o for o in known if o.casefold() == name.casefold())
+                known = [other for record in matches.values() for other in names_of(record)]
+                self.cased.setdefault(name, []).extend(other for other in known if other.casefold() == name.casefold())
         return left
 
     def search(self, term: str, *, tax_id: int | None = None) -> dict[int, Record]:

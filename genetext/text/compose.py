@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,22 +26,8 @@ from genetext.text.template import SECTIONS, SOURCES, Template, known_names
 __all__ = ["COLUMNS", "SECTIONS", "SOURCES", "GeneTexts", "Template", "compose", "is_informative"]
 
 COLUMNS = (
-    "gene_id",
-    "id_tax_id",
-    "symbol",
-    "name",
-    "synonyms",
-    "ensembl_id",
-    "gene_type",
-    "text",
-    "text_digest",
-    "source",
-    "fallback",
-    "ortholog_gene_id",
-    "provider",
-    "text_date",
-    "n_summaries",
-    "n_words",
+    *("gene_id", "id_tax_id", "symbol", "name", "synonyms", "ensembl_id", "gene_type", "text", "text_digest", "source"),
+    *("fallback", "ortholog_gene_id", "provider", "text_date", "n_summaries", "n_words"),
 )
 """Columns of `GeneTexts.frame`."""
 
@@ -81,8 +66,8 @@ class GeneTexts:
     @property
     def texts(self) -> dict[str, str]:
         """The distinct texts by their digest, in the order of their first gene; the empty text is not among them."""
-        some = self.frame.loc[self.frame["text"] != "", ["text_digest", "text"]].drop_duplicates("text_digest")
-        return dict(zip(some["text_digest"], some["text"], strict=True))
+        distinct = self.frame.loc[self.frame["text"] != "", ["text_digest", "text"]].drop_duplicates("text_digest")
+        return dict(zip(distinct["text_digest"], distinct["text"], strict=True))
 
     @property
     def coverage(self) -> dict[str, int]:
@@ -129,64 +114,57 @@ def compose(
         asked for, and it has none.
     """
     template = template or Template()
-    own_tax = snapshot.species.tax_id
+    tax_id = snapshot.species.tax_id
     table = _chosen_genes(snapshot, gene_types, genes)
     summaries = _ranked_summaries(snapshot, template)
-    told_own = "summary" in template.sections
-    partner = _human_partners(snapshot) if "ortholog" in template.sections else {}
-    called = _designations(snapshot) if "designations" in template.sections else {}
+    humans = _human_partners(snapshot) if "ortholog" in template.sections else {}
+    listed = _designations(snapshot) if "designations" in template.sections else {}
     facts: _Facts | None = None
     if template.facts != "never":
         ids = table["gene_id"].tolist()
-        if template.facts == "fallback":
-            ids = [one for one in ids if not (told_own and (own_tax, one) in summaries)]
-        facts = _Facts(snapshot, template, {*ids, *(partner[one][0] for one in ids if one in partner)})
+        if template.facts == "fallback" and "summary" in template.sections:
+            ids = [gene_id for gene_id in ids if (tax_id, gene_id) not in summaries]
+        facts = _Facts(snapshot, template, {*ids, *(humans[gene_id][0] for gene_id in ids if gene_id in humans)})
 
-    rows: dict[str, list[Any]] = {name: [] for name in COLUMNS[7:]}
-    for gene_id, symbol, name, groups in zip(
-        *(table[column].tolist() for column in ("gene_id", "symbol", "name", "gene_groups")), strict=True
-    ):
-        human = partner.get(gene_id)
-        of_gene = summaries.get((own_tax, gene_id), [])
-        of_human = summaries.get((HUMAN.tax_id, human[0]), []) if human else []
+    rows = []
+    columns = (table[column].tolist() for column in ("gene_id", "symbol", "name", "gene_groups"))
+    for gene_id, symbol, name, groups in zip(*columns, strict=True):
+        human_id, human_symbol, human_groups = humans.get(gene_id, (None, "", []))
+        of_gene = summaries.get((tax_id, gene_id), [])
+        of_human = summaries.get((HUMAN.tax_id, human_id), []) if human_id is not None else []
         used: _Summary | None = None
         content, source, from_human = "", "none", False
-        if told_own and of_gene:
+        if of_gene and "summary" in template.sections:
             used = of_gene[0]
             content, source = used.text, used.source
-        elif human and of_human:
+        elif of_human:
             used = of_human[0]
             content, source, from_human = used.text, f"ortholog:{used.source}", True
         if facts is not None and (template.facts == "always" or not content):
-            told, label = facts.told(own_tax, gene_id, groups), "facts"
+            sentences, label = facts.sentences(tax_id, gene_id, groups), "facts"
             # Facts of the human ortholog stand in where nothing is known of the gene, not beside its own summary.
-            if human and not told and (from_human or not content):
-                told, label = facts.told(HUMAN.tax_id, human[0], human[2]), "ortholog-facts"
-            if told and not content:
+            if human_id is not None and not sentences and (from_human or not content):
+                sentences, label = facts.sentences(HUMAN.tax_id, human_id, human_groups), "ortholog-facts"
+            if sentences and not content:
                 source, from_human = label, label == "ortholog-facts"
-            content = " ".join(part for part in (content, told) if part)
-        says = is_informative(name, symbol)
-        more = telling(called.get(gene_id, ()), name=name, symbol=symbol, informative=is_informative)
-        text = _text(template, symbol, name if says else "", content, more)
+            content = " ".join(part for part in (content, sentences) if part)
+        informative = is_informative(name, symbol)
+        more = telling(listed.get(gene_id, ()), name=name, symbol=symbol, informative=is_informative)
+        text = _text(template, symbol, name if informative else "", content, more)
         if not content:
-            source = "name" if more or (says and "name" in template.sections) else "none"
+            source = "name" if more or (informative and "name" in template.sections) else "none"
             text = text if source == "name" else ""
-        elif from_human and human and template.say_ortholog:
-            text = f"{text} This is known of its human ortholog{' ' + human[1] if human[1] else ''}."
-        rows["text"].append(text)
-        rows["text_digest"].append(hashlib.sha256(text.encode()).hexdigest() if text else "")
-        rows["source"].append(source)
-        rows["fallback"].append(_kind(source) != "summary")
-        rows["ortholog_gene_id"].append(human[0] if from_human and human else None)
-        rows["provider"].append(used.provider if used else "")
-        rows["text_date"].append(used.text_date if used else "")
-        rows["n_summaries"].append(len(of_gene))
-        rows["n_words"].append(len(text.split()))
+        elif from_human and template.say_ortholog:
+            text = f"{text} This is known of its human ortholog{' ' + human_symbol if human_symbol else ''}."
+        digest = hashlib.sha256(text.encode()).hexdigest() if text else ""
+        provider, date = (used.provider, used.text_date) if used else ("", "")
+        ortholog_id, fallback = human_id if from_human else None, _kind(source) != "summary"
+        rows.append((text, digest, source, fallback, ortholog_id, provider, date, len(of_gene), len(text.split())))
     frame = table.drop(columns=["ensembl_ids", "gene_groups"])
     frame["ensembl_id"] = [str(ids[0]) if len(ids) else "" for ids in table["ensembl_ids"]]
     types = {"ortholog_gene_id": "Int64", "n_summaries": "int32", "n_words": "int32", "fallback": "bool"}
-    for column, values in rows.items():
-        frame[column] = pd.Series(values, dtype=types.get(column, "object"))
+    for place, column in enumerate(COLUMNS[7:]):
+        frame[column] = pd.Series([row[place] for row in rows], dtype=types.get(column, "object"))
     return GeneTexts(frame[list(COLUMNS)], template)
 
 
@@ -226,12 +204,12 @@ class _Facts:
                 if len(terms) < template.max_terms and terms[-1:] != [term]:
                     terms.append(term)
 
-    def told(self, tax_id: int, gene_id: int, groups: Iterable[str]) -> str:
+    def sentences(self, tax_id: int, gene_id: int, groups: Iterable[str]) -> str:
         """Return the sentences about a gene, or an empty text."""
         parts = []
-        named = [str(group) for group in groups][: self._template.max_terms] if self._template.gene_groups else []
-        if named:
-            parts.append(f"Family: {'; '.join(named)}.")
+        families = [str(group) for group in groups][: self._template.max_terms] if self._template.gene_groups else []
+        if families:
+            parts.append(f"Family: {'; '.join(families)}.")
         terms = self._terms.get((tax_id, gene_id), {})
         parts += [f"{_GO_LEAD[name]}: {'; '.join(terms[name])}." for name in self._template.go if name in terms]
         return " ".join(parts)
@@ -281,10 +259,10 @@ def _designations(snapshot: Snapshot) -> dict[int, list[str]]:
             f"the snapshot {snapshot.path.name} has no designations: it was made before genetext kept them, or its "
             f"source has none; fetch it again from NCBI, or leave the section out"
         )
-    found: dict[int, list[str]] = {}
+    of_gene: dict[int, list[str]] = {}
     for gene_id, designation in zip(*(table[name].to_pylist() for name in ("gene_id", "designation")), strict=True):
-        found.setdefault(gene_id, []).append(designation)
-    return found
+        of_gene.setdefault(gene_id, []).append(designation)
+    return of_gene
 
 
 def _ranked_summaries(snapshot: Snapshot, template: Template) -> dict[tuple[int, int], list[_Summary]]:
@@ -292,14 +270,14 @@ def _ranked_summaries(snapshot: Snapshot, template: Template) -> dict[tuple[int,
     table = snapshot.table("summaries", columns=["gene_id", "tax_id", "source", "text", "provider", "text_date"])
     known_names("source", template.ranking, sorted({*SOURCES, *table["source"].unique().to_pylist()}))
     places = {name: place for place, name in enumerate(template.ranking)}
-    found: dict[tuple[int, int], list[_Summary]] = {}
+    of_gene: dict[tuple[int, int], list[_Summary]] = {}
     for batch in table.to_batches(max_chunksize=8192):
         for gene_id, tax_id, source, text, provider, date in zip(*(c.to_pylist() for c in batch.columns), strict=True):
             if kept := hygiene.drop_templates(text) if template.drop_templates else text:
-                found.setdefault((tax_id, gene_id), []).append(_Summary(source, kept, provider, date))
-    for several in found.values():
-        several.sort(key=lambda one: (places.get(one.source, len(places)), one.source, one.text))
-    return found
+                of_gene.setdefault((tax_id, gene_id), []).append(_Summary(source, kept, provider, date))
+    for several in of_gene.values():
+        several.sort(key=lambda item: (places.get(item.source, len(places)), item.source, item.text))
+    return of_gene
 
 
 def _human_partners(snapshot: Snapshot) -> dict[int, tuple[int, str, list[str]]]:

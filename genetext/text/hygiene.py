@@ -72,16 +72,15 @@ _EMPTY_WORD_LIST = """
     exons existence expressed five for found four from full full-length gene generate generated generates generating
     give gives has have having however identical identified in is isoform isoforms it its known lead leading leads
     least length lengths many may more mrna mrnas multiple nature nine no non-coding noncoding not noted number
-    numerous observed occur occurs of on one only or other others pattern patterns possible predicted presence
-    present produce produced produces producing product products protein proteins protein-coding reported result
-    resulted resulting results rise same seen sequence sequences seven several similar single six size sizes so some
-    splice spliced splicing supported ten that the their them there these they this those three through to
-    transcript transcripts transcriptional twelve two unclear unknown use used validity variant variants variable
-    various varying via was well were which while whose with yet characterized confirmed established
-    usage differ differing first complete completely supporting evidence
-alternatives clear date demonstrates did experimentally extensive fully literature loci locus natures non-protein
-promoter promoters structure suggested thought undergo undergoes utilize utilized utilizing verified yield yields
-yielding representing represent since until
+    numerous observed occur occurs of on one only or other others pattern patterns possible predicted presence present
+    produce produced produces producing product products protein proteins protein-coding reported result resulted
+    resulting results rise same seen sequence sequences seven several similar single six size sizes so some splice
+    spliced splicing supported ten that the their them there these they this those three through to transcript
+    transcripts transcriptional twelve two unclear unknown use used validity variant variants variable various varying
+    via was well were which while whose with yet characterized confirmed established usage differ differing first
+    complete completely supporting evidence alternatives clear date demonstrates did experimentally extensive fully
+    literature loci locus natures non-protein promoter promoters structure suggested thought undergo undergoes utilize
+    utilized utilizing verified yield yields yielding representing represent since until
 """
 _EMPTY_WORDS = frozenset(_EMPTY_WORD_LIST.split())
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
@@ -152,13 +151,13 @@ def clean(summary: str) -> Cleaned:
         text = _plain(text)
         if "rovided" in text or "upplied" in text:
             for tail in _TAIL.finditer(text):
-                found = tail.groupdict()
-                who = next((found[f"who{form}"] for form in range(3) if found[f"who{form}"]), "").strip(" ,.;")
+                groups = tail.groupdict()
+                who = next(filter(None, (groups[f"who{form}"] for form in range(3))), "").strip(" ,.;")
                 if who:
                     providers[who] = None
                 for form in range(2):
-                    if year := found[f"year{form}"]:
-                        dates.add(f"{year}-{_MONTHS.index(found[f'month{form}']) + 1:02d}")
+                    if year := groups[f"year{form}"]:
+                        dates.add(f"{year}-{_MONTHS.index(groups[f'month{form}']) + 1:02d}")
             text = _TAIL.sub(" ", text)
         if "pmid" in (small := text.lower()) or "pubmed" in small:
             for pattern in (_BRACKETED_PMIDS, _PMIDS):

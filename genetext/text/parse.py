@@ -198,8 +198,7 @@ def summaries_table(
     path: Path, species: Species, *, human_genes: Collection[int] = (), limits: Limits | None = None
 ) -> pa.Table:
     """Parse `gene_summary` into the `summaries` table: the species' rows, and those of `human_genes`."""
-    own = species.tax_id
-    tax_ids = list(dict.fromkeys((own, HUMAN.tax_id)))
+    tax_ids = list(dict.fromkeys((species.tax_id, HUMAN.tax_id)))
     columns = {"tax_id": tables.number, "GeneID": tables.number, "Source": tables.text, "Summary": tables.text}
     seen = False
 
@@ -207,7 +206,7 @@ def summaries_table(
         nonlocal seen
         for tax_id, gene_id, source, served in tables.rows(path, columns=columns, tax_ids=tax_ids, limits=limits):
             seen = True
-            if tax_id == own or gene_id in human_genes:
+            if tax_id == species.tax_id or gene_id in human_genes:
                 yield _summary(gene_id, tax_id, source, served)
 
     table = _table("summaries", records())

@@ -12,11 +12,11 @@ _NUMBERED = frozenset({"no", "nos"})  # abbreviations where a number follows, el
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, R.J, w.r.t
 # Words that begin a sentence after a single letter ("vitamin D. This gene"), which else is a genus ("H. sapiens").
 _OPENER_LIST = """
-A Additional Additionally All Also Alternate Alternative Alternatively An Another As At Both By Defects Deletion
-Deletions Diseases During Each Expression Five For Four From Further Furthermore However Human If In Is It Its
-Like Loss Many Members Multiple Mutation Mutations Nine Of On One Other Overexpression Patients Polymorphisms
-Predicted Pseudogenes Read Several Seven Similar Six Some Studies Such Ten That The Their There These They This
-Three Through Thus To Transcript Two Upon Variants Various When Which While With
+    A Additional Additionally All Also Alternate Alternative Alternatively An Another As At Both By Defects Deletion
+    Deletions Diseases During Each Expression Five For Four From Further Furthermore However Human If In Is It Its
+    Like Loss Many Members Multiple Mutation Mutations Nine Of On One Other Overexpression Patients Polymorphisms
+    Predicted Pseudogenes Read Several Seven Similar Six Some Studies Such Ten That The Their There These They This
+    Three Through Thus To Transcript Two Upon Variants Various When Which While With
 """
 _OPENERS = frozenset(_OPENER_LIST.split())
 # A stop, what may close a quotation or bracket, and either space before a plausible start or no space at all.
