@@ -41,6 +41,8 @@ def register(app: typer.Typer) -> None:
         NCBI_EMAIL is sent to E-utilities (--genes), as NCBI asks. NCBI_API_KEY raises their limit; it is never shown.
 
         GENETEXT_NCBI_URL and GENETEXT_EUTILS_URL put mirrors in NCBI's place. GENETEXT_CACHE names the cache.
+
+        GENETEXT_MAX_FILE, _LINE, _GENE (bytes, unpacked) and _RATIO limit what is read of a file.
         """
         from genetext.acquire import fetch as run
 

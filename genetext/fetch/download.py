@@ -174,11 +174,17 @@ def cached_file(source: Source, name: str, *, root: Path | None = None) -> File 
 
 
 def existing_folder(text: str) -> Path | None:
-    """Return the folder of that name (`~` is the user's own), or None where there is none."""
+    """Return the folder of that name (`~` is the user's own), or None where there is none.
+
+    Raises
+    ------
+    DiskError
+        It begins with `~` and a user whom nobody knows.
+    """
     try:
         folder = disk.expanded(text)
         return folder if folder.is_dir() else None
-    except (OSError, ValueError, RuntimeError):  # too long a name, a NUL, the home of a user who does not exist
+    except (OSError, ValueError):  # too long a name, a NUL
         return None
 
 

@@ -255,7 +255,7 @@ class _Search:
                 self.records[hits[0]] = matches[hits[0]]
             elif hits:
                 genes = first_ten([f"{matches[uid].symbol} ({uid})" for uid in sorted(hits)])
-                self.not_matches[name] = f"ambiguous: {genes}"
+                self.not_found[name] = f"ambiguous: {genes}"
             else:
                 left.append(name)
                 known = [other for record in matches.values() for other in names_of(record)]

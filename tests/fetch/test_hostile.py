@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from genetext import disk
 from genetext.acquire import fetch
-from genetext.errors import FetchError, SnapshotError
+from genetext.errors import DiskError, FetchError, SnapshotError
 from genetext.fetch import entrez, eutils
 from genetext.fetch.download import Source, fetch_file, problem_with
 from genetext.fetch.entrez import fetch_genes, find_species
@@ -124,7 +124,6 @@ def test_a_range_that_is_none_is_asked_for_again(server, span):
         "https://a..b/",
         "https://ann:s3cret/x@host/",
         "https:///x",
-        "~nosuchuser/ncbi",
         "nul\0byte",
         "x" * 5000,
         "://",
@@ -140,10 +139,16 @@ def test_an_address_that_is_none_is_one_sentence(where):
             Eutils(url=where)
 
 
-@pytest.mark.parametrize("name", ["~nosuchuser/snapshot", "nul\0byte", "x" * 5000])
+@pytest.mark.parametrize("name", ["nul\0byte", "x" * 5000])
 def test_a_snapshot_that_no_path_can_name_is_one_sentence(name):
     with pytest.raises(SnapshotError, match="neither a folder nor the beginning of"):
         fetch("human", snapshot=name)
+
+
+def test_the_home_of_a_user_whom_nobody_knows_is_one_sentence():
+    for options in ({"source": "~nosuchuser/ncbi"}, {"snapshot": "~nosuchuser/snapshot"}):
+        with pytest.raises(DiskError, match="~nosuchuser/.*: the home directory of that user is not known here"):
+            fetch("human", **options)
 
 
 VALUES = st.recursive(
