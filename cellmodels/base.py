@@ -414,7 +414,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         """
         self.state = state
         module = self._build()
-        how = trainer or Trainer()
+        trainer = trainer or Trainer()
         score, chosen_by = None, ""
         if oracle is not None:
             labels = labels_of(adata, oracle, what="oracle")
@@ -422,9 +422,9 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         trained = train(
             make(module),
             self.config,
-            trainer=how,
+            trainer=trainer,
             checkpoints=None if checkpoints is None else Path(checkpoints),
-            identity=self._identity(data, targets, (how.precision, how.devices, chosen_by)),
+            identity=self._identity(data, targets, (trainer.precision, trainer.devices, chosen_by)),
             oracle=score,
             progress=progress,
         )
@@ -446,17 +446,17 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
             embedding = self._embed(data, device)
             module.train(training)
             self.module = None
-            found = cluster(embedding, n, seed=self.config.seed)
-            return float(nmi(labels[known], found.labels[known]))
+            clusters = cluster(embedding, n, seed=self.config.seed).labels
+            return float(nmi(labels[known], clusters[known]))
 
         return score
 
-    def _identity(self, data: CellMatrix, targets: NDArray[Any] | None, how: tuple[Any, ...]) -> str:
+    def _identity(self, data: CellMatrix, targets: NDArray[Any] | None, circumstances: tuple[Any, ...]) -> str:
         """Return a digest of everything that decides the result of a fit."""
         arrays, values = take_apart(self.state)
         names = [] if self.genes is None else self.genes.names.tolist()
-        told = (self._target(), self.config, how, names, sorted(self.facts.items()), sorted(values.items()))
-        digest = hashlib.sha256(repr(told).encode())
+        named = (self._target(), self.config, circumstances, names, sorted(self.facts.items()), sorted(values.items()))
+        digest = hashlib.sha256(repr(named).encode())
         read = (data.matrix.indptr, data.matrix.indices, data.matrix.data)
         for array in (*read, *arrays.values(), *(() if targets is None else (targets,))):
             digest.update(np.ascontiguousarray(array).tobytes())

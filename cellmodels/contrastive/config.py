@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig
-from genetext.cells import weighting
+from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig, check_weighting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class ContrastiveConfig(TrainConfig):
     def __post_init__(self) -> None:
         """Check every value, and that weighting and `top_n` go together."""
         super().__post_init__()
-        weighting.find(self.weighting, self.top_n)
+        check_weighting(self.weighting, self.top_n)
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

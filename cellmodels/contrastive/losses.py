@@ -42,9 +42,9 @@ def sup_con(z: Tensor, labels: Tensor, *, temperature: float = 0.1) -> Tensor:
     known = labels >= 0
     z, labels = z[known].float(), labels[known]
     n = len(labels)
-    own = torch.eye(n, dtype=torch.bool, device=z.device)
-    positive = (labels[:, None] == labels[None, :]) & ~own
-    return _mean_log_share(z @ z.T / temperature, positive, ~own)
+    others = ~torch.eye(n, dtype=torch.bool, device=z.device)
+    positive = (labels[:, None] == labels[None, :]) & others
+    return _mean_log_share(z @ z.T / temperature, positive, others)
 
 
 def nt_xent(first: Tensor, second: Tensor, *, temperature: float = 0.5, cells: Tensor | None = None) -> Tensor:
@@ -84,8 +84,8 @@ def info_nce(first: Tensor, second: Tensor, *, temperature: float = 0.1, cells: 
     positive = torch.eye(n, dtype=torch.bool, device=similarity.device)
     ids = torch.arange(n, device=similarity.device) if cells is None else cells
     compared = (ids[:, None] != ids[None, :]) | positive
-    one = _mean_log_share(similarity, positive, compared)
-    return (one + _mean_log_share(similarity.T, positive, compared)) / 2
+    losses = [_mean_log_share(matrix, positive, compared) for matrix in (similarity, similarity.T)]
+    return (losses[0] + losses[1]) / 2
 
 
 def _mean_log_share(similarity: Tensor, positive: Tensor, compared: Tensor) -> Tensor:
@@ -135,19 +135,17 @@ class BalancedBatches:
 
     def draw(self, rng: np.random.Generator, n_batches: int | None = None) -> list[Rows]:
         """Return the batches of an epoch: `n_batches`, by default as many as hold all cells once."""
-        kinds = np.unique(self.codes)
-        members = [self.rows[self.codes == kind] for kind in kinds]
-        largest = max(len(own) for own in members)
-        share = min(max(self.batch_size // len(kinds), 2), max(largest, 2))
-        at_once = min(len(kinds), max(self.batch_size // share, 2))  # one class alone is contrasted with nothing
+        members = [self.rows[self.codes == code] for code in np.unique(self.codes)]
+        share = min(max(self.batch_size // len(members), 2), max(*map(len, members), 2))
+        n_classes = min(len(members), max(self.batch_size // share, 2))  # one class alone is contrasted with nothing
         if n_batches is None:
             n_batches = -(-len(self.rows) // self.batch_size)
-        classes = _Round(np.arange(len(kinds)), rng)
-        cells = [_Round(own, rng) for own in members]
+        classes = _Round(np.arange(len(members)), rng)
+        cells = [_Round(rows, rng) for rows in members]
         batches = []
         for _ in range(n_batches):
-            chosen = classes.take(at_once)
-            batches.append(rng.permutation(np.concatenate([cells[kind].take(share) for kind in chosen])))
+            drawn = [cells[number].take(share) for number in classes.take(n_classes)]
+            batches.append(rng.permutation(np.concatenate(drawn)))
         return batches
 
 

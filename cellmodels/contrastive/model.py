@@ -16,7 +16,7 @@ from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
 from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Tower, principal_axes
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
-from cellmodels.data.identity import digests
+from cellmodels.data.identity import digests, positions
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
 from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
 from cellmodels.groups.variable_genes import moments
@@ -64,12 +64,16 @@ class ContrastiveState:
         Of the two towers; None for a tower that there is not.
     classifier
         The labelled cells; None where there are none.
+    unlearned
+        Those that the embedding learned the labels of, as they lay before it did. In the embedding they lie by their
+        own labels, whatever these are worth: they are labelled where they lay before. None where there are none.
     """
 
     loss: str
     expression: ExpressionInput | None = None
     prior: PriorInput | None = None
     classifier: KNNClassifier | None = None
+    unlearned: KNNClassifier | None = None
 
 
 class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
@@ -130,19 +134,19 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         CellsError
             The data have no such expression, or fewer than two cells that express a gene of the model.
         """
-        found = read_cells(adata, needs=self.needs, layer=layer)
-        if found.n_cells < 2:
-            raise CellsError(f"there is {found.n_cells} cell: a model is fitted to two at least")
+        cells = read_cells(adata, needs=self.needs, layer=layer)
+        if cells.n_cells < 2:
+            raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
         aligned = self._priors(adata, priors)
         has_prior = aligned is not None and aligned.dim > 0 and aligned.n_matched > 0
         form = self._form(has_prior)
-        variable = self._choose_genes(found, self.config.n_genes)
+        variable = self._choose_genes(cells, self.config.n_genes)
         known = np.flatnonzero(aligned.mask) if aligned is not None and form != "expression" else variable[:0]
         if self.config.prior_genes == "variable":
             known = np.intersect1d(known, variable)
         read = variable if form != "prior" else variable[:0]
         columns = np.union1d(known, read)
-        data = self._start(adata, found, columns, aligned)
+        data = self._start(adata, cells, columns, aligned)
         labels_given = None if labels is None else labels_of(adata, labels)
         codes = self._codes(labels_given, adata.n_obs)
         loss = self._loss(codes)
@@ -165,9 +169,14 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         def make(module: nn.Module) -> ContrastiveTask:
             assert isinstance(module, ContrastiveNet)
             self._start_principal(module, inputs, usable)
-            task.module = module
+            if loss != "self-supervised":
+                self.module = module
+                before.append(self._embed(data, torch.device("cpu")))
+                self.module = None
+            task.module = module.train()
             return task
 
+        before: list[Array] = []
         self._train(
             make,
             state,
@@ -179,11 +188,17 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
             oracle=oracle,
             progress=progress,
         )
-        if labels_given is not None:
-            # SupCon brings the cells it is fitted to nearer to their like than others: these tell nothing of new cells.
-            calibrate_on = None if loss == "self-supervised" else task.held
-            embedding = self._embed(data, torch.device("cpu"))
-            self._set_reference(embedding, labels_given, digests(data.matrix, adata.obs_names), calibrate_on)
+        if labels_given is None:
+            return self
+        ids, learned = digests(data.matrix, adata.obs_names), task.labelled
+        if before:
+            unlearned = KNNClassifier.fit(
+                before[0][learned], labels_given[learned], k=self.config.n_neighbors, ids=ids[learned]
+            )
+            self.state = replace(self._fitted, unlearned=unlearned)
+        # SupCon brings the cells it is fitted to nearer to their like than others: these tell nothing of new cells.
+        calibrate_on = task.held if before else None
+        self._set_reference(self._embed(data, torch.device("cpu")), labels_given, ids, calibrate_on)
         return self
 
     # -- labels -----------------------------------------------------------------------------------------------------
@@ -212,8 +227,18 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
             As in `KNNClassifier.fit`.
         """
         cells = self.cells(adata, layer=layer, min_covered=min_covered)
-        embedding, ids = self._embed(cells, torch.device("cpu")), digests(cells.matrix, adata.obs_names)
-        self._set_reference(embedding, labels_of(adata, labels), ids, None, calibrate=calibrate, balanced=balanced)
+        ids, given = digests(cells.matrix, adata.obs_names), labels_of(adata, labels)
+        options: dict[str, Any] = {"calibrate": calibrate, "balanced": balanced}
+        self._set_reference(self._embed(cells, torch.device("cpu")), given, ids, None, **options)
+        before = self._fitted.unlearned
+        if before is not None and before.ids is not None:
+            rows = positions(before.ids, ids)
+            known = np.flatnonzero((rows >= 0) & (given[rows] != None))  # noqa: E711 - of each value
+            unlearned = None
+            if len(known):
+                points, names = before.reference[known], given[rows[known]]
+                unlearned = KNNClassifier.fit(points, names, k=before.k, ids=before.ids[known], **options)
+            self.state = replace(self._fitted, unlearned=unlearned)
         return self
 
     @property
@@ -235,7 +260,8 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
     ) -> pd.DataFrame:
         """Label cells, of this data set or another, by the nearest labelled cells.
 
-        A labelled cell, known again by name and expression, has no vote for itself: it is labelled by the others.
+        A labelled cell, known again by name and expression, has no vote for itself: it is labelled by the others. One
+        whose label the embedding has learned is labelled where it lay before: it lies by its label now.
 
         Parameters
         ----------
@@ -251,31 +277,49 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         A row per cell, in its order and under its name: `label`, `confidence`, `runner_up`, `similarity`, as
         `KNNClassifier.predict` has them.
         """
-        classifier, embedding, ids = self._asked(adata, layer, min_covered)
-        labels = classifier.predict(embedding, min_confidence=min_confidence, ids=ids)
+        self.classifier  # noqa: B018 - says that there are no labelled cells
+        cells = self.cells(adata, layer=layer, min_covered=min_covered)
+        embedding = self._embed(cells, torch.device("cpu"))
+        labels = self._label(embedding, cells, adata.obs_names, min_confidence=min_confidence)
+        assert labels is not None
         return labels.set_axis(pd.Index(adata.obs_names), axis=0)
 
     def predict_proba(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> pd.DataFrame:
-        """Return the probability of each class: a row per cell, a column per label."""
-        classifier, embedding, ids = self._asked(adata, layer, min_covered)
-        probability = classifier.predict_proba(embedding, ids=ids)
-        return pd.DataFrame(probability, index=pd.Index(adata.obs_names), columns=list(classifier.classes))
-
-    def _asked(
-        self, adata: Any, layer: str | None, min_covered: float
-    ) -> tuple[KNNClassifier, Array, NDArray[np.int64]]:
-        """Return the classifier, and the embedding and identities of cells to be labelled."""
-        classifier = self.classifier
+        """Return the probability of each class: a row per cell, a column per label; parameters as in `predict`."""
+        classes = list(self.classifier.classes)
         cells = self.cells(adata, layer=layer, min_covered=min_covered)
-        return classifier, self._embed(cells, torch.device("cpu")), digests(cells.matrix, adata.obs_names)
+        embedding = self._embed(cells, torch.device("cpu"))
+        probability = np.zeros((cells.n_cells, len(classes)))
+        for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix, adata.obs_names)):
+            columns = np.array([classes.index(name) for name in classifier.classes])
+            probability[np.ix_(rows, columns)] = classifier.predict_proba(points, ids=ids)
+        return pd.DataFrame(probability, index=pd.Index(adata.obs_names), columns=classes)
 
     def _label(
         self, embedding: Array, cells: CellMatrix, names: Sequence[Any], *, min_confidence: float
     ) -> pd.DataFrame | None:
-        classifier = self._fitted.classifier
-        if classifier is None:
+        if self._fitted.classifier is None:
             return None
-        return classifier.predict(embedding, min_confidence=min_confidence, ids=digests(cells.matrix, names))
+        parts = [
+            classifier.predict(points, min_confidence=min_confidence, ids=ids).set_axis(rows, axis=0)
+            for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix, names))
+        ]
+        return pd.concat(parts).sort_index()
+
+    def _voters(
+        self, embedding: Array, ids: NDArray[np.int64]
+    ) -> list[tuple[KNNClassifier, NDArray[np.int64], Array, NDArray[np.int64]]]:
+        """Return who labels which cells: a classifier, rows of the embedding, where these cells lie, and their ids."""
+        before = self._fitted.unlearned
+        if before is None or before.ids is None:
+            return [(self.classifier, np.arange(len(ids)), embedding, ids)]
+        places = positions(ids, before.ids)
+        others, learned = np.flatnonzero(places < 0), np.flatnonzero(places >= 0)
+        parts = [
+            (self.classifier, others, embedding[others], ids[others]),
+            (before, learned, before.reference[places[learned]], ids[learned]),
+        ]
+        return [part for part in parts if len(part[1])]
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

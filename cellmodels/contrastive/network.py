@@ -180,8 +180,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `(n, n_latent)`."""
-        out: Tensor = self.layers(x)
-        return out if self.skip is None else out + self.skip(x)
+        learned: Tensor = self.layers(x)
+        return learned if self.skip is None else learned + self.skip(x)
 
 
 def principal_axes(x: Tensor, n: int) -> NDArray[Any]:

@@ -74,8 +74,8 @@ class ContrastiveTask:
                 f"{len(self._train)} cells are left to train on, and cells are contrasted with others: lower held_out, "
                 f"or label cells that express something"
             )
-        self._labelled = self._train[codes[self._train] >= 0]
-        if loss != "self-supervised" and len(np.unique(codes[self._labelled])) < 2:
+        self.labelled = self._train[codes[self._train] >= 0]
+        if loss != "self-supervised" and len(np.unique(codes[self.labelled])) < 2:
             raise ModelError(
                 "fewer than two classes are left among the cells to train on: lower held_out, or label more cells"
             )
@@ -89,7 +89,7 @@ class ContrastiveTask:
         # Half of a batch has labels, however few cells have.
         others = shuffled(self._train, max(self._size // 2, 1), rng)
         balanced = self._balanced(max(self._size // 2, 2)).draw(rng, len(others))
-        return [_once(first, second) for first, second in zip(balanced, others, strict=True)]
+        return [_joined(first, second) for first, second in zip(balanced, others, strict=True)]
 
     def held_out(self) -> Sequence[Rows]:
         """Return the mini-batches of cells that are kept from training: the same each time, classes spread over all.
@@ -114,21 +114,20 @@ class ContrastiveTask:
         }
 
     def _balanced(self, size: int) -> BalancedBatches:
-        return BalancedBatches(self._labelled, self._codes[self._labelled], size)
+        return BalancedBatches(self.labelled, self._codes[self.labelled], size)
 
 
 def _hold_out(rows: Rows, codes: NDArray[np.int64], config: ContrastiveConfig) -> tuple[Rows, Rows]:
     """Hold out the share of each class, and of the cells without, rounded down: classes of a few cells lose none."""
-    held = []
-    for number, kind in enumerate(np.unique(codes)):
-        own = rows[codes == kind]
-        order = np.random.default_rng([config.seed, 1, number]).permutation(own)
-        held.append(order[: int(config.held_out * len(own))])
-    out = np.sort(np.concatenate(held)) if held else rows[:0]
-    return np.setdiff1d(rows, out), out
+    held_out = []
+    for number, code in enumerate(np.unique(codes)):
+        order = np.random.default_rng([config.seed, 1, number]).permutation(rows[codes == code])
+        held_out.append(order[: int(config.held_out * len(order))])
+    held = np.sort(np.concatenate([rows[:0], *held_out]))
+    return np.setdiff1d(rows, held), held
 
 
-def _once(balanced: Rows, others: Rows) -> Rows:
+def _joined(balanced: Rows, others: Rows) -> Rows:
     """Join two parts of a batch; of the second, what the first has not."""
     return np.concatenate([balanced, others[~np.isin(others, balanced)]])
 

@@ -48,31 +48,31 @@ class Averaging:
         top_n: int | None,
     ) -> Self:
         """Measure what the weighting compares with on these cells (log values)."""
-        kind = find(weighting, top_n)
+        weighing = find(weighting, top_n)
         background = None
-        if kind.needs_background:
+        if weighing.needs_background:
             total = Background.empty(cells.n_genes)
             for start in range(0, cells.n_cells, _BLOCK):
                 total = total + measure(cells.matrix[start : start + _BLOCK], Scale(log=True))
             # Cells that express other genes only are cells too: their zeros count.
             n_cells = int((cells.totals > 0).sum())
             background = Background(n_cells, total.total, total.squares, total.expressed)[columns]
-        terms = GeneTerms.of(kind, len(columns), background)
+        terms = GeneTerms.of(weighing, len(columns), background)
         return cls(weighting, top_n, vectors, columns, np.stack([terms.shift, terms.scale, terms.offset]))
 
     def bags(self, cells: CellMatrix) -> "Bags":
         """Weigh the genes of cells, given by the model's genes as log values."""
         position = np.full(cells.n_genes, -1, np.int32)
         position[self.columns] = np.arange(len(self.columns), dtype=np.int32)
-        kind = find(self.weighting, self.top_n)
-        terms = GeneTerms(kind, *self.terms)
+        weighing = find(self.weighting, self.top_n)
+        terms = GeneTerms(weighing, *self.terms)
         plan = Plan(terms, self.vectors, position, Scale(log=True), self.top_n)
         parts = []
         for start in range(0, cells.n_cells, _BLOCK):
-            found = plan.weigh(cells.matrix[start : start + _BLOCK])
-            offset = terms.offset[found.genes] if plan.subtracts else 0
-            parts.append((found.values - offset, found.genes, np.diff(found.starts), found.status))
-        weights, genes, lengths, status = (np.concatenate(one) for one in zip(*parts, strict=True))
+            block = plan.weigh(cells.matrix[start : start + _BLOCK])
+            offset = terms.offset[block.genes] if plan.subtracts else 0
+            parts.append((block.values - offset, block.genes, np.diff(block.starts), block.status))
+        weights, genes, lengths, status = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         starts = np.concatenate([[0], np.cumsum(lengths)])
         return Bags(weights.astype(np.float32), genes.astype(np.int64), starts, status != 0)
 

@@ -24,11 +24,19 @@ def digests(matrix: sparse.csr_matrix, names: Sequence[Any] | None = None) -> ND
     rows.eliminate_zeros()
     rows.sort_indices()
     indices = rows.indices.astype(np.int32)
-    out = np.empty(rows.shape[0], np.int64)
+    numbers = np.empty(rows.shape[0], np.int64)
     for row, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
         digest = blake2b(indices[start:stop].tobytes(), digest_size=8)
         digest.update(rows.data[start:stop].tobytes())
         if names is not None:
             digest.update(str(names[row]).encode())
-        out[row] = int.from_bytes(digest.digest(), "little", signed=True)
-    return out
+        numbers[row] = int.from_bytes(digest.digest(), "little", signed=True)
+    return numbers
+
+
+def positions(asked: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each number is among those known, the first place of several; -1 where it is not."""
+    order = np.argsort(known, kind="stable")
+    place = order[np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)]
+    matches: NDArray[np.int64] = np.where(known[place] == asked, place, -1)
+    return matches

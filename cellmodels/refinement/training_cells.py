@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellmodels.data.identity import digests
+from cellmodels.data.identity import digests, positions
 from cellmodels.data.inputs import Rows
 from cellmodels.groups.graphs import knn_graph, nearest
 from cellmodels.groups.pca import PCA
@@ -78,9 +78,7 @@ class TrainingCells:
         wanted = digests(matrix)
         if np.array_equal(wanted, self.digest):
             return np.arange(len(wanted))
-        order = np.argsort(self.digest, kind="stable")
-        place = order[np.minimum(np.searchsorted(self.digest[order], wanted), len(order) - 1)]
-        return np.where(self.digest[place] == wanted, place, -1)
+        return positions(wanted, self.digest)
 
     def find_near(self, points: Array, coordinates: Array) -> NDArray[np.int64]:
         """Return which training cell each row is up to rounding, -1 where it is none.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig
+from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig, check_weighting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,11 @@ class TopicConfig(TrainConfig):
     batch_size: Annotated[int, Field(ge=2)] = 256  # it is normalised over the cells of a mini-batch
     lr: Positive = 5e-3
     lr_step: Count | None = 25
+
+    def __post_init__(self) -> None:
+        """Check every value, and that weighting and number of genes of the view go together."""
+        super().__post_init__()
+        check_weighting(self.view_weighting, self.view_top_n)
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

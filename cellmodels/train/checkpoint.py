@@ -45,19 +45,19 @@ def read(folder: Path, *, identity: str) -> tuple[Groups, dict[str, Any]] | None
 
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    there = manifest.read(
+    stored = manifest.read(
         folder, format=FORMAT, format_version=FORMAT_VERSION, error=ModelError, content={"identity": str}
     )
-    problems = manifest.verify(folder, there)
+    problems = manifest.verify(folder, stored)
     if problems:
         raise ModelError(f"the checkpoint {folder} is damaged: {'; '.join(problems)}. Remove it to start anew")
-    if there.get("identity") != identity:
+    if stored.get("identity") != identity:
         raise ModelError(
             f"the checkpoint {folder} is of another run (other data, genes, priors or hyper-parameters): remove it, or "
             f"choose another folder for checkpoints"
         )
-    groups = {Path(name).stem: load_file(folder / name) for name in there.files}
-    return groups, dict(there.content)
+    groups = {Path(name).stem: load_file(folder / name) for name in stored.files}
+    return groups, dict(stored.content)
 
 
 def flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, TypeAdapter, ValidationError
 
-from genetext.errors import ModelError, first_ten
+from genetext.errors import CellsError, ModelError, first_ten
 
 Count = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
@@ -131,6 +131,16 @@ def parse(config: type[TrainConfig], pairs: Sequence[str]) -> dict[str, Any]:
         except ValidationError:
             raise ModelError(f"{name}={text}: it has to be {in_words(hint)}") from None
     return values
+
+
+def check_weighting(name: str, top_n: int | None) -> None:
+    """Refuse, as a `ModelError`, a weighting of gene vectors that there is not, or that does not go with `top_n`."""
+    from genetext.cells.weighting import find
+
+    try:
+        find(name, top_n)
+    except CellsError as cause:
+        raise ModelError(str(cause)) from None
 
 
 def listing(config: type[TrainConfig], presets: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

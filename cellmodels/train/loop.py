@@ -201,9 +201,9 @@ def train(
             "selection='oracle' and oracle labels go together: it chooses the epoch by true labels, and serves only to "
             "compare with papers that do so"
         )
-    how = trainer or Trainer()
-    fabric = how.fabric()
-    optimizer = _optimizer(task.module, config, how.precision)
+    trainer = trainer or Trainer()
+    fabric = trainer.fabric()
+    optimizer = _optimizer(task.module, config, trainer.precision)
     state = _State()
     if checkpoints is not None:
         state = _resume(checkpoints, task.module, optimizer, fabric.strategy.precision, identity)
@@ -225,7 +225,11 @@ def train(
             shown = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "held_out") if name in row)
             log.debug(shown, extra={"stage": "epochs"})
             done = state.epoch == config.epochs
-            if checkpoints is not None and fabric.is_global_zero and (done or state.epoch % how.checkpoint_every == 0):
+            if (
+                checkpoints is not None
+                and fabric.is_global_zero
+                and (done or state.epoch % trainer.checkpoint_every == 0)
+            ):
                 _store(checkpoints, task.module, optimizer, fabric.strategy.precision, identity, state)
             if progress is not None:
                 progress("epochs", state.epoch, config.epochs)
@@ -274,10 +278,10 @@ def _optimizer(module: nn.Module, config: TrainConfig, precision: Any) -> torch.
     # scaling itself, after they were clipped.
     plain = config.optimizer == "rmsprop" or str(precision).startswith("16")
     fused = {} if plain else {"fused": True}
-    made: torch.optim.Optimizer = _OPTIMIZERS[config.optimizer](
+    optimizer: torch.optim.Optimizer = _OPTIMIZERS[config.optimizer](
         learned, lr=config.lr, weight_decay=config.weight_decay, **fused
     )
-    return made
+    return optimizer
 
 
 def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainConfig, epoch: int) -> dict[str, float]:
@@ -288,8 +292,8 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainCo
     order = task.batches(np.random.default_rng([config.seed, 2, epoch]))
     # Every process takes as many batches as the others: gradients are averaged at each step.
     n_ranks = fabric.world_size
-    own = order[fabric.global_rank : len(order) // n_ranks * n_ranks : n_ranks] if n_ranks > 1 else order
-    if not own:
+    batches = order[fabric.global_rank : len(order) // n_ranks * n_ranks : n_ranks] if n_ranks > 1 else order
+    if not batches:
         raise ModelError(
             f"an epoch has {len(order)} mini-batches for {n_ranks} processes: lower batch_size or use fewer devices"
         )
@@ -298,7 +302,7 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainCo
     torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     module.train()
     means = _Means()
-    for rows in own:
+    for rows in batches:
         losses = module(**fabric.to_device(task.batch(rows, rng)))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(losses["loss"])
@@ -307,9 +311,8 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainCo
         optimizer.step()
         means.add(losses, len(rows))
     row = means.result(fabric)
-    held = task.held_out()
-    if held:
-        row["held_out"] = _held_out(fabric, module, task, held, config.seed)
+    if held_out := task.held_out():
+        row["held_out"] = _held_out_loss(fabric, module, task, held_out, config.seed)
     wrong = [name for name, value in row.items() if not math.isfinite(value)]
     if wrong:
         raise ModelError(
@@ -320,13 +323,13 @@ def _epoch(fabric: Any, module: Any, optimizer: Any, task: Task, config: TrainCo
 
 
 @torch.no_grad()
-def _held_out(fabric: Any, module: Any, task: Task, held: Sequence[Rows], seed: int) -> float:
+def _held_out_loss(fabric: Any, module: Any, task: Task, batches: Sequence[Rows], seed: int) -> float:
     """Return the loss of held-out cells; what is random in it is drawn alike after every epoch."""
     rng = np.random.default_rng([seed, 4])
     torch.manual_seed(seed)
     module.eval()
     means = _Means()
-    for rows in held:
+    for rows in batches:
         means.add({"loss": module(**fabric.to_device(task.batch(rows, rng)))["loss"]}, len(rows))
     module.train()
     return means.result(fabric)["loss"]
@@ -357,7 +360,7 @@ def _note_best(state: _State, module: nn.Module, config: TrainConfig) -> None:
     if value < state.best:
         state.best, state.best_epoch = value, state.epoch
         if config.selection != "last":
-            state.best_weights = {name: one.detach().cpu().clone() for name, one in module.state_dict().items()}
+            state.best_weights = {name: each.detach().cpu().clone() for name, each in module.state_dict().items()}
 
 
 @contextlib.contextmanager

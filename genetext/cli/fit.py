@@ -3,7 +3,7 @@
 import inspect
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,22 +106,22 @@ def register(app: typer.Typer) -> None:
 
 
 class _Models(TyperGroup):
-    """One command per model; a model of another distribution is not loaded before it is asked for."""
+    """One command per model; models of other distributions are looked for when somebody asks."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the models."""
-        del ctx
-        return [*registry.models()]
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """The commands by the names of the models."""
+        return {name: _command(entry) for name, entry in registry.models().items()}
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command that fits a model, None where there is no such model."""
-        del ctx
-        entry = registry.models().get(cmd_name)
-        if entry is None:
-            return None
-        app = typer.Typer(add_completion=False)
-        app.command(cmd_name, help=entry.summary)(_fit_command(entry))
-        return typer.main.get_command(app)
+    @commands.setter
+    def commands(self, _: Any) -> None:
+        """Take no notice of the commands that Typer knows of: it knows none."""
+
+
+def _command(entry: "ModelEntry") -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command(entry.name, help=entry.summary)(_fit_command(entry))
+    return typer.main.get_command(app)
 
 
 def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
@@ -214,12 +214,12 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
         state = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
         folder = model or output.with_name(f"{output.stem}.{name}")
         nullable = {option.name for option in entry.options if option.nullable}
-        own = {key: None if value == "none" and key in nullable else value for key, value in options.items() if value}
+        extra = {key: None if value == "none" and key in nullable else value for key, value in options.items() if value}
         from genetext import anndata_io
         from genetext.errors import ModelError
         from genetext.keys import Keys
 
-        with console.progress(quiet=quiet) as progress, _alone(output, folder, state):
+        with console.progress(quiet=quiet) as progress, _sole_writer(output, folder, state):
             adata = anndata_io.read(data)
             if clusters is not None and clusters > adata.n_obs:
                 raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
@@ -244,7 +244,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
                     checkpoints=state,
                     oracle=oracle_labels,
                     progress=progress,
-                    **own,
+                    **extra,
                 )
             if not fitted.is_main:
                 return
@@ -264,9 +264,9 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
             console.note(str(prior.report), quiet=quiet)
         losses = ", ".join(f"{key} {value:.4g}" for key, value in facts["losses"].items() if key != "epoch")
         console.note(f"epoch {facts['epoch']} kept ({facts['selection']}); last: {losses}", quiet=quiet)
-        how = f"stability {groups['stability']:.2f}" if groups["stability"] is not None else str(groups["method"])
+        chosen_by = f"stability {groups['stability']:.2f}" if groups["stability"] is not None else str(groups["method"])
         console.note(
-            f"{adata.n_obs:,} cells in obsm[X_{name}], {groups['n_clusters']} clusters ({how}) in "
+            f"{adata.n_obs:,} cells in obsm[X_{name}], {groups['n_clusters']} clusters ({chosen_by}) in "
             f"obs[{name}_cluster], the model in {folder}",
             quiet=quiet,
         )
@@ -284,12 +284,12 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
 
 
 @contextmanager
-def _alone(*paths: Path) -> Iterator[None]:
-    """Refuse to write where another `fit` is writing."""
-    with ExitStack() as held:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # other processes of one training write nothing
+def _sole_writer(*paths: Path) -> Iterator[None]:
+    """Refuse to write where another `fit` is writing; of processes that train together, one writes."""
+    with ExitStack() as locks:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             for path in sorted({path.resolve() for path in paths}):
-                held.enter_context(disk.sole_writer(path))
+                locks.enter_context(disk.sole_writer(path))
         yield
 
 

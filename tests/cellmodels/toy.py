@@ -93,5 +93,6 @@ class ToyModel(CellModel[ToyConfig, NoState]):
         return seeded(config.seed, lambda: _Net(n, config.n_latent, config.dropout))
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
-        encode = self.module.encode.to(device)
-        return self._over(cells.n_cells, lambda rows: encode(torch.from_numpy(cells.dense(rows)).to(device)))
+        encode = self.module.encode
+        with self._on(device):
+            return self._over(cells.n_cells, lambda rows: encode(torch.from_numpy(cells.dense(rows)).to(device)))

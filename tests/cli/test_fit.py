@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from cellmodels import ContrastiveModel, TopicModel, load_model
-from genetext import anndata_io
+from genetext import anndata_io, disk
 from genetext.cli import fit
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
@@ -294,6 +294,19 @@ def test_a_terminal_is_shown_epochs_and_losses(tmp_path, h5ad, monkeypatch):
     assert f"epochs, loss {last['loss']:.4g}, held_out {last['held_out']:.4g}" in err
     assert "3/3 epochs" in err
     assert "loss" not in run(*asked, "-q")[2]
+
+
+def test_a_second_fit_to_an_output_is_refused(tmp_path, h5ad):
+    asked = ["fit", "topic", h5ad, "-o", tmp_path / "out.h5ad", *QUICK["topic"], "-k", 2]
+    assert run(*asked)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for taken in ("out.h5ad", "out.topic", "out.topic.checkpoint"):
+        with disk.sole_writer(tmp_path / taken):
+            status, printed, err = run(*asked)
+        assert (status, printed) == (1, "")
+        assert f"another process is writing to {tmp_path / taken}" in plain(err)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run(*asked)[0] == 0
 
 
 def command(*arguments):

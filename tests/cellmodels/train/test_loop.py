@@ -1,5 +1,6 @@
 """The training loop: the same numbers every time, also after a kill, in several processes, and stopped early."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellmodels import registry
 from cellmodels.train.config import TrainConfig
 from cellmodels.train.loop import Trainer, in_order, shuffled, split
 from genetext import manifest
@@ -146,6 +148,49 @@ def test_progress_is_told_after_every_epoch():
     told = []
     ToyModel(epochs=3).fit(cells(), progress=lambda *what: told.append(what))
     assert told == [("epochs", 1, 3), ("epochs", 2, 3), ("epochs", 3, 3)]
+
+
+@pytest.mark.parametrize(("deterministic", "warn_only"), [(False, False), (True, False), (True, True)])
+def test_what_is_of_the_whole_process_is_left_as_it_was(monkeypatch, deterministic, warn_only):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    fabrics, before = logging.getLogger("lightning_fabric"), torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setattr(fabrics, "level", logging.INFO)
+    threads = torch.get_num_threads()
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    try:
+        for model in (ToyModel(epochs=1), ToyModel(epochs=20, lr=1e30)):
+            try:
+                model.fit(cells())
+            except ModelError as error:
+                assert "NaN or infinite" in str(error)
+            assert torch.are_deterministic_algorithms_enabled() == deterministic
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
+            assert (fabrics.level, torch.get_num_threads()) == (logging.INFO, threads)
+            assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def test_a_model_is_back_where_it_was_after_use_elsewhere(monkeypatch):
+    model, moves = ToyModel(epochs=1).fit(cells()), []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: moves.append(str(device)) or self)
+    with model._on(torch.device("cuda")):
+        pass
+    with pytest.raises(Stop), model._on(torch.device("cuda")):
+        raise Stop
+    assert moves == ["cuda", "cpu"] * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("entry", registry.BUILT_IN, ids=lambda entry: entry.name)
+def test_nothing_stays_on_the_gpu(entry):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    before = torch.cuda.memory_allocated()
+    model = entry.load()(epochs=1).fit(cells(), trainer=Trainer(device="cuda"))
+    model.embed(cells(seed=3), device="cuda")
+    assert {str(tensor.device) for tensor in model.module.state_dict().values()} == {"cpu"}
+    assert torch.cuda.memory_allocated() == before
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
