@@ -111,7 +111,7 @@ def principal_components(
         raise CellsError(
             f"principal components need two cells and a gene that varies: {fitted.shape[0]} cells, {len(genes)} genes"
         )
-    _, deviation = moments(fitted[:, genes])
+    _, deviation = moments(fitted[:, genes].astype(np.float64))
 
     def scaled(cells: sparse.csr_matrix) -> sparse.csr_matrix:
         chosen = cells[:, genes].astype(np.float64).tocsr()
