@@ -61,7 +61,7 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     started = time.perf_counter()
     adata = anndata.read_h5ad(path)
     labels = adata.obs["cell_type"].astype(str)
-    told = TYPES[path.stem] or {label: (label, label) for label in labels.unique()}
+    names_of_labels = TYPES[path.stem] or {label: (label, label) for label in labels.unique()}
     result: dict[str, object] = {"data": path.stem, "n_cells": adata.n_obs}
     matrix = read_cells(adata, needs="log").matrix
     graph = graphs.knn_graph(principal_components(matrix), args.k)
@@ -71,8 +71,8 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     sources = evidence.open_sources([GeneIndex.open(name) for name in args.index], adata)
 
     for how in ("names", "ontology") if args.ontology else ("names",):
-        asked = labels.map({label: pair[how == "ontology"] for label, pair in told.items()}).to_numpy()
-        types = CellTypes.of(list(dict.fromkeys(asked)))
+        truth = labels.map({label: pair[how == "ontology"] for label, pair in names_of_labels.items()}).to_numpy()
+        types = CellTypes.of(list(dict.fromkeys(truth)))
         types = types.with_ontology(args.ontology) if how == "ontology" else types
         names = np.array(types.names, object)
         near = evidence.affinity(types, sources)
@@ -81,12 +81,12 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
         def score(affinity: evidence.Affinity, *, by_name: bool = True) -> dict[str, float]:
             scored = scores.of_blocks(affinity, by_name=by_name)[scores.block]  # noqa: B023
             rough = names[scored.argmax(axis=1)]  # noqa: B023
-            found = names[smoothing.refine_logits(scored, graph, args.lam).argmax(axis=1)]  # noqa: B023
+            labels_given = names[smoothing.refine_logits(scored, graph, args.lam).argmax(axis=1)]  # noqa: B023
             return {
-                "accuracy": metrics.accuracy(asked, found),  # noqa: B023
-                "balanced": metrics.balanced_accuracy(asked, found),  # noqa: B023
-                "macro_f1": metrics.macro_f1(asked, found),  # noqa: B023
-                "unrefined": metrics.accuracy(asked, rough),  # noqa: B023
+                "accuracy": metrics.accuracy(truth, labels_given),  # noqa: B023
+                "balanced": metrics.balanced_accuracy(truth, labels_given),  # noqa: B023
+                "macro_f1": metrics.macro_f1(truth, labels_given),  # noqa: B023
+                "unrefined": metrics.accuracy(truth, rough),  # noqa: B023
             }
 
         random = [
@@ -95,7 +95,7 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
         ]
         result[how] = {
             "n_types": len(types),
-            "majority": float(np.unique(asked, return_counts=True)[1].max() / len(asked)),
+            "majority": float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
             "prior": score(near),
             "prior, nothing stated": score(near, by_name=False),
             "stated": [[types.names[row] for row in family] for family in scores.siblings],

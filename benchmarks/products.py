@@ -40,23 +40,23 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
-    one = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    product = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     taken = "torch's own" if _onednn() is None else "oneDNN"
     print(f"float32, {options.threads} thread(s), median of {options.repeats}, ms; taken here: {taken}\n")
     print("| product | torch | oneDNN | torch / oneDNN | GFLOP/s by oneDNN | largest difference |\n|" + "---|" * 6)
-    for n, k, m in DENSE if one is not None else ():
+    for n, k, m in DENSE if product is not None else ():
         a, b = torch.randn(n, k), torch.randn(k, m)
-        mine, theirs = a @ b, one(a, b.T, None, "none", [], "")
+        by_torch, by_onednn = a @ b, product(a, b.T, None, "none", [], "")
         slow = median(lambda a=a, b=b: a @ b, options.repeats)
-        fast = median(lambda a=a, b=b: one(a, b.T, None, "none", [], ""), options.repeats)
-        apart = float((mine - theirs).abs().max())
+        fast = median(lambda a=a, b=b: product(a, b.T, None, "none", [], ""), options.repeats)
+        apart = float((by_torch - by_onednn).abs().max())
         speed = 2e-6 * n * k * m / fast
         print(f"| {n} x {k} x {m} | {slow:.3f} | {fast:.3f} | {slow / fast:.2f} | {speed:.0f} | {apart:.1e} |")
     print("\n| sparse product | not zero | sparse here | SciPy | dense by torch |\n|" + "---|" * 5)
     for n, k, m, filled in SPARSE:
         matrix = sparse.random(n, k, filled, "csr", dtype=np.float32, random_state=0)
-        there, dense, weight = SparseMatrix.of(matrix), torch.from_numpy(matrix.toarray()), torch.randn(k, m)
-        works = (lambda: there @ weight, lambda: matrix @ weight.numpy(), lambda: dense @ weight)  # noqa: B023
+        rows, dense, weight = SparseMatrix.of(matrix), torch.from_numpy(matrix.toarray()), torch.randn(k, m)
+        works = (lambda: rows @ weight, lambda: matrix @ weight.numpy(), lambda: dense @ weight)  # noqa: B023
         times = [f"{median(work, options.repeats):.2f}" for work in works]
         print(f"| {n} x {k} x {m} | {filled:.0%} | " + " | ".join(times) + " |")
 

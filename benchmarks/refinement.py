@@ -37,7 +37,7 @@ from cellmodels.groups.pca import principal_components
 from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.nn.sparse_product import SparseMatrix
 from cellmodels.refinement.gene_graphs import expression_graph, filtered, smoother
-from cellmodels.refinement.losses import Neighbours
+from cellmodels.refinement.losses import CellLinks
 from cellmodels.refinement.network import RefinementNet
 from cellmodels.refinement.training_cells import graph_points, neighbour_graph
 from genetext.priors import GenePriors
@@ -95,51 +95,51 @@ def main() -> None:
 def agree(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace) -> None:
     """Take the authors' initial weights into our network, and compare losses and gradients on the same cells."""
     run = authors(args.authors, name, adata, len(set(labels)), 0)
-    theirs = run.model
-    theirs.eval()
+    reference_model = run.model
+    reference_model.eval()
     terms = run.losses()
     terms["loss"].backward()
     config, smooth = run.config, run.smooth
     net = RefinementNet(
-        theirs.in_dim,
-        theirs.hid_dim,
-        theirs.out_dim,
-        theirs.gene_dim,
+        reference_model.in_dim,
+        reference_model.hid_dim,
+        reference_model.out_dim,
+        reference_model.gene_dim,
         dropout=config["dropout"],
         temperature=config["t"],
         alignment_weight=config["l1"],
         consistency_weight=config["l2"],
     ).eval()
-    encoder = theirs.GNN_encoder
+    encoder = reference_model.GNN_encoder
     pairs = [
-        (net.mlp.weight, theirs.MLP_encoder.layer1.weight, False),
-        (net.mlp.bias, theirs.MLP_encoder.layer1.bias, False),
+        (net.mlp.weight, reference_model.MLP_encoder.layer1.weight, False),
+        (net.mlp.bias, reference_model.MLP_encoder.layer1.bias, False),
         (net.first.weight, encoder.layer1.lin.weight, True),
         (net.first.bias, encoder.layer1.bias, False),
         (net.second.weight, encoder.layer2.lin.weight, True),
         (net.second.bias, encoder.layer2.bias, False),
         (net.third.weight, encoder.layer3.weight, False),
         (net.third.bias, encoder.layer3.bias, False),
-        (net.projector.weight, theirs.projector.weight, False),
-        (net.projector.bias, theirs.projector.bias, False),
-        (net.genes.weight, theirs.gene_encoder.gcn.lin.weight, True),
-        (net.genes.bias, theirs.gene_encoder.gcn.bias, False),
+        (net.projector.weight, reference_model.projector.weight, False),
+        (net.projector.bias, reference_model.projector.bias, False),
+        (net.genes.weight, reference_model.gene_encoder.gcn.lin.weight, True),
+        (net.genes.bias, reference_model.gene_encoder.gcn.bias, False),
     ]
     with torch.no_grad():
-        for mine, other, turned in pairs:
-            mine.copy_(other.T if turned else other)
+        for parameter, reference, turned in pairs:
+            parameter.copy_(reference.T if turned else reference)
     genes = smoother(run.genes, directed=True).astype(np.float32)
     net.gene_input = torch.from_numpy(genes @ run.features[0].numpy().T)
     second = torch.from_numpy(smooth.astype(np.float32) @ run.features[1].numpy())
-    near = Neighbours.of(run.graph + sparse.identity(adata.n_obs))
-    found = net(run.features[0], second, SparseMatrix.of(smooth, symmetric=True), near)
-    found["loss"].backward()
+    near = CellLinks.of(run.graph + sparse.identity(adata.n_obs))
+    losses = net(run.features[0], second, SparseMatrix.of(smooth, symmetric=True), near)
+    losses["loss"].backward()
     apart = [
-        float((mine.grad - (other.grad.T if turned else other.grad)).norm() / other.grad.norm())
-        for mine, other, turned in pairs
+        float((parameter.grad - (reference.grad.T if turned else reference.grad)).norm() / reference.grad.norm())
+        for parameter, reference, turned in pairs
     ]
     for key, value in terms.items():
-        show(data=name, row=key, authors=float(value), ours=float(found[key]))
+        show(data=name, row=key, authors=float(value), ours=float(losses[key]))
     show(data=name, row="gradients", largest_relative_difference=max(apart))
 
 
@@ -197,24 +197,26 @@ def speed(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace)
         ("ours, paper preset, bf16-mixed", paper(name, n_types, 0, args, epochs=1), "bf16-mixed"),
         ("ours, default, float32", RefinementModel(epochs=1), "32-true"),
     ]
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for row, model, precision in rows:
         trainer = Trainer(device="cpu", precision=precision)
         stamps: list[float] = []
         timed = type(model)(model.config, epochs=epochs + 1)
         with measured() as cost:
             timed.fit(adata, trainer=trainer, progress=stopwatch(stamps, time.process_time))
-        found[row] = float(np.median(np.diff(stamps)))
-        show(data=name, row=row, cpu_seconds_per_epoch=found[row], n_cells=adata.n_obs, **cost)
+        seconds[row] = float(np.median(np.diff(stamps)))
+        show(data=name, row=row, cpu_seconds_per_epoch=seconds[row], n_cells=adata.n_obs, **cost)
     if args.authors:
         run = authors(args.authors, name, adata, n_types, 0)
         run.step()
         for row, work in (("authors' step", run.step), ("authors' step and evaluation", run.step_and_evaluate)):
             with measured() as cost:
                 times = [timed_call(work) for _ in range(epochs)]
-            found[row] = float(np.median(times))
-            ratios = {f"by {mine}": found[row] / value for mine, value in found.items() if mine.startswith("ours")}
-            show(data=name, row=row, cpu_seconds_per_epoch=found[row], n_cells=adata.n_obs, **cost, **ratios)
+            seconds[row] = float(np.median(times))
+            ratios = {
+                f"by {method}": seconds[row] / value for method, value in seconds.items() if method.startswith("ours")
+            }
+            show(data=name, row=row, cpu_seconds_per_epoch=seconds[row], n_cells=adata.n_obs, **cost, **ratios)
 
 
 def new_cells(name: str, adata: Any, labels: NDArray[Any], args: argparse.Namespace) -> None:
@@ -253,12 +255,12 @@ def scale(args: argparse.Namespace) -> None:
         model.fit(adata, trainer=Trainer(device="cpu"), progress=stopwatch(stamps))
         embedding = model.embed(adata)
     labels = adata.obs["cell_type"].to_numpy()
-    some = np.arange(0, adata.n_obs, max(1, adata.n_obs // 5000))
+    subset = np.arange(0, adata.n_obs, max(1, adata.n_obs // 5000))
     show(
         row="scale",
         n_cells=adata.n_obs,
         seconds_per_epoch=float(np.median(np.diff(stamps)[1:])),
-        knn=metrics.knn_accuracy(embedding[some], labels[some]),
+        knn=metrics.knn_accuracy(embedding[subset], labels[subset]),
         **cost,
     )
 
@@ -282,9 +284,9 @@ def tell(
     cut = cluster(embedding, n_types, method="leiden", seed=seed).labels
     estimated: dict[str, Any] = {}
     if estimate:
-        found = cluster(embedding, seed=seed)
-        estimated = {f"{key}, Leiden": score(labels, found.labels) for key, score in SCORES.items()}
-        estimated["n_found"] = found.n_clusters
+        clustering = cluster(embedding, seed=seed)
+        estimated = {f"{key}, Leiden": score(labels, clustering.labels) for key, score in SCORES.items()}
+        estimated["n_found"] = clustering.n_clusters
     show(
         data=name,
         row=row,
@@ -352,12 +354,12 @@ def simulated(n_cells: int, n_genes: int, *, n_types: int = 20, seed: int = 0) -
     rng = np.random.default_rng(seed)
     level = rng.gamma(0.3, 0.3, size=n_genes)
     rates = level * np.exp(rng.normal(0, 1.0, size=(n_types, n_genes)) * (rng.random((n_types, n_genes)) < 0.1))
-    which = rng.integers(0, n_types, n_cells)
+    kinds = rng.integers(0, n_types, n_cells)
     blocks = [
         sparse.csr_matrix(rng.poisson(rates[part] * rng.uniform(0.5, 2, (len(part), 1))).astype(np.float32))
-        for part in np.array_split(which, max(1, n_cells // 2000))
+        for part in np.array_split(kinds, max(1, n_cells // 2000))
     ]
-    obs = pd.DataFrame({"cell_type": which.astype(str)}, index=[f"c{i}" for i in range(n_cells)])
+    obs = pd.DataFrame({"cell_type": kinds.astype(str)}, index=[f"c{i}" for i in range(n_cells)])
     var = pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)])
     return anndata.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=var)
 

@@ -40,7 +40,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def one(method: str, file: str, c: int) -> None:
+def measure(method: str, file: str, c: int) -> None:
     graph = sparse.load_npz(file)
     n = graph.shape[0]
     logits = np.random.default_rng(1).normal(size=(n, c))
@@ -65,11 +65,11 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=[100_000, 500_000])
     parser.add_argument("--classes", type=int, nargs="+", default=[20, 200])
     parser.add_argument("--direct-below", type=int, default=5_000)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--single", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        method, file, c = options.one
-        one(method, file, int(c))
+    if options.single:
+        method, file, c = options.single
+        measure(method, file, int(c))
         return
     print("| cells | classes | method | seconds | CPU seconds | graph MB | more MB at the peak |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -80,7 +80,7 @@ def main() -> None:
             for c in options.classes:
                 for method in ("refine_logits", "cg per class", "direct"):
                     if method != "direct" or n <= options.direct_below:
-                        subprocess.run([sys.executable, __file__, "--one", method, file, str(c)], check=True)
+                        subprocess.run([sys.executable, __file__, "--single", method, file, str(c)], check=True)
 
 
 if __name__ == "__main__":

@@ -92,10 +92,10 @@ def authors_fit(
     wide = torch.from_numpy(np.pad(view, ((0, 0), (0, 512 - view.shape[1]))))
     lists = []
     for points in (x, wide.numpy()):
-        found = handler.nearest_neighbors(
+        row = handler.nearest_neighbors(
             points, n_neighbors=15, metric="euclidean", metric_kwds={}, angular=False, random_state=handler.random_state
         )
-        lists.append(handler.mutual_nn_nearest(found[0], found[1], 15, 15, connectivity="min_tree")[2])
+        lists.append(handler.mutual_nn_nearest(row[0], row[1], 15, 15, connectivity="min_tree")[2])
     cells = torch.from_numpy(x)
     data = handler.ExpressionEmbeddingNeighborDataset(cells, wide, *lists)
     genes = torch.nn.init.trunc_normal_(torch.zeros(x.shape[1], 200), std=0.02).numpy()
@@ -168,26 +168,31 @@ def run(path: Path, method: str, seed: int, options: argparse.Namespace) -> dict
         seconds = np.diff(ticks)[1:].tolist()
         embedding, beta = made.latent(adata), made.beta
         losses = made.history.iloc[-1].to_dict()
-    found: dict[str, Any] = {"data": path.stem, "method": method, "seed": seed, "n_cells": adata.n_obs}
-    found |= {"epochs": options.epochs, "topics": options.topics, "batch": options.batch, "genes": adata.n_vars}
-    found |= {"s_epoch": float(np.median(seconds)), "s_total": float(np.sum(seconds)), "losses": losses}
+    row: dict[str, Any] = {"data": path.stem, "method": method, "seed": seed, "n_cells": adata.n_obs}
+    row |= {"epochs": options.epochs, "topics": options.topics, "batch": options.batch, "genes": adata.n_vars}
+    row |= {"s_epoch": float(np.median(seconds)), "s_total": float(np.sum(seconds)), "losses": losses}
     parts = Leiden(knn_graph(embedding, 15)).cut(1.0, seed=seed)
     means = cluster(embedding, len(set(labels)), seed=seed).labels
-    found |= {"ari_1": metrics.ari(labels, parts), "nmi_1": metrics.nmi(labels, parts), "n_1": int(parts.max()) + 1}
-    found |= {"ari_k": metrics.ari(labels, means), "nmi_k": metrics.nmi(labels, means)}
-    found["knn"] = metrics.knn_accuracy(embedding, labels)
+    row |= {"ari_1": metrics.ari(labels, parts), "nmi_1": metrics.nmi(labels, parts), "n_1": int(parts.max()) + 1}
+    row |= {"ari_k": metrics.ari(labels, means), "nmi_k": metrics.nmi(labels, means)}
+    row["knn"] = metrics.knn_accuracy(embedding, labels)
     if beta is not None:
         # By human symbols, which the sets have, whatever the data call their genes.
         known = GeneIndex.open(options.index).genes.set_index("gene_id")["symbol"]
-        own = pd.Series(adata.var_names)
-        names = known.reindex(priors.gene_ids).reset_index(drop=True).fillna(own).where(lambda s: ~s.duplicated(), own)
+        symbols = pd.Series(adata.var_names)
+        names = (
+            known.reindex(priors.gene_ids)
+            .reset_index(drop=True)
+            .fillna(symbols)
+            .where(lambda s: ~s.duplicated(), symbols)
+        )
         tops = topic_metrics.top_genes(beta, names.tolist())
-        found["td"] = topic_metrics.topic_diversity(tops)
+        row["td"] = topic_metrics.topic_diversity(tops)
         if options.sets:
             coherence = topic_metrics.coherence_in_sets(tops, options.sets, max_size=500)
-            found |= {"tc": float(coherence.mean()), "tq": topic_metrics.topic_quality(coherence, found["td"])}
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return found
+            row |= {"tc": float(coherence.mean()), "tq": topic_metrics.topic_quality(coherence, row["td"])}
+    row["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return row
 
 
 def table(results: pd.DataFrame) -> str:
@@ -223,18 +228,18 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of what is in --out")
     parser.add_argument("--one", nargs=2, metavar=("DATA", "METHOD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    there = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    recorded = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     key = ("data", "method", "seed", "epochs", "topics", "batch", "genes")
-    done = {tuple(one[name] for name in key) for one in there}
+    done = {tuple(row[name] for name in key) for row in recorded}
     if options.one:
         torch.set_num_threads(options.threads)
         data, method = options.one
         for seed in options.seeds:
             same = (data, method, seed, options.epochs, options.topics, options.batch, options.genes)
             if same not in done:
-                found = run(options.folder / f"{data}.h5ad", method, seed, options)
+                row = run(options.folder / f"{data}.h5ad", method, seed, options)
                 with options.out.open("a") as file:
-                    file.write(json.dumps({**found, "genes": options.genes}) + "\n")
+                    file.write(json.dumps({**row, "genes": options.genes}) + "\n")
         return
     if not options.table:
         for data in options.data:

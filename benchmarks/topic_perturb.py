@@ -46,14 +46,14 @@ def main() -> None:
             moved = model.perturb(source, None, towards=target, n_random=options.draws)
             whole = model.perturb(source, range(20), towards=target, n_random=0)
             best = over_representation([moved.moved(50)["gene"]], list(moved.genes), options.sets).iloc[0]
-            told = {"n_cells": adata.n_obs, "seed": seed, "arm": arm, "topics": moved.topics}
-            told |= {"cosine": moved.cosine, "along": moved.along}
-            told |= {"r2": moved.r2, "r2_unmoved": moved.r2_unmoved, "all": [whole.cosine, whole.along]}
+            row = {"n_cells": adata.n_obs, "seed": seed, "arm": arm, "topics": moved.topics}
+            row |= {"cosine": moved.cosine, "along": moved.along}
+            row |= {"r2": moved.r2, "r2_unmoved": moved.r2_unmoved, "all": [whole.cosine, whole.along]}
             for kind, drawn in moved.random.groupby("kind"):
-                told[str(kind)] = drawn[["cosine", "along", "r2"]].mean().to_dict()
-                told[f"p {kind}"] = [moved.p_random(one, kind=kind) for one in ("cosine", "along", "r2")]
-            told |= {"set": best["term"], "fdr": best["fdr"], "overlap": int(best["overlap"]), "n": int(best["n"])}
-            print(json.dumps({**told, "genes": moved.moved(10)["gene"].tolist()}), flush=True)
+                row[str(kind)] = drawn[["cosine", "along", "r2"]].mean().to_dict()
+                row[f"p {kind}"] = [moved.p_random(measure, kind=kind) for measure in ("cosine", "along", "r2")]
+            row |= {"set": best["term"], "fdr": best["fdr"], "overlap": int(best["overlap"]), "n": int(best["n"])}
+            print(json.dumps({**row, "genes": moved.moved(10)["gene"].tolist()}), flush=True)
 
 
 if __name__ == "__main__":

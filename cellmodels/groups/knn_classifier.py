@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import ModelError
+from genetext.vectors import unit_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -137,9 +138,9 @@ class KNNClassifier:
         )
         if calibrate == "none":
             return plain
-        asked = np.flatnonzero(usable) if calibrate_on is None else np.asarray(calibrate_on, np.int64)
+        rows = np.flatnonzero(usable) if calibrate_on is None else np.asarray(calibrate_on, np.int64)
         place = np.cumsum(usable) - 1
-        return plain._calibrated(place[asked[usable[asked]]], calibrate)
+        return plain._calibrated(place[rows[usable[rows]]], calibrate)
 
     def predict_proba(self, embedding: NDArray[Any], *, ids: Ints | None = None) -> Floats:
         """Return the probability of each class, `(n, n_classes) float64`; NaN for cells without a direction.
@@ -178,11 +179,11 @@ class KNNClassifier:
         best = order[:, 0]
         confidence = np.take_along_axis(probability, best[:, None], axis=1)[:, 0]
         names = np.array([*self.classes, None], dtype=object)
-        told = np.where(confidence >= min_confidence, best, len(self.classes))  # NaN is not above anything
+        label = np.where(confidence >= min_confidence, best, len(self.classes))  # NaN is not above anything
         second = order[:, 1] if len(self.classes) > 1 else np.full(len(best), len(self.classes))
         second = np.where(np.isnan(confidence), len(self.classes), second)
         return pd.DataFrame(
-            {"label": names[told], "confidence": confidence, "runner_up": names[second], "similarity": similarity}
+            {"label": names[label], "confidence": confidence, "runner_up": names[second], "similarity": similarity}
         )
 
     # -- inside -----------------------------------------------------------------------------------------------------
@@ -197,24 +198,24 @@ class KNNClassifier:
         truth = self.codes[rows]
         if how == "temperature":
             from scipy.optimize import minimize_scalar
+            from scipy.special import log_softmax
 
-            shares = np.log(self._weighed(votes))
+            logits = np.log(self._shares(votes))
 
             def loss(log_temperature: float) -> float:
-                scaled = shares / np.exp(log_temperature)
-                scaled -= scaled.max(axis=1, keepdims=True)
-                normal = np.log(np.exp(scaled).sum(axis=1))
-                return float(np.mean(normal - scaled[np.arange(len(truth)), truth]))
+                return -float(
+                    log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth].mean()
+                )
 
-            found = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded")
-            return replace(self, temperature=float(np.exp(found.x)), n_calibrated=len(rows))
+            minimum = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded")
+            return replace(self, temperature=float(np.exp(minimum.x)), n_calibrated=len(rows))
         from sklearn.isotonic import IsotonicRegression
 
         probability = self._probabilities(votes, nearest)
         best = self._ranking(votes, nearest)[:, 0]
-        map_ = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        map_.fit(probability[np.arange(len(best)), best], (best == truth).astype(float))
-        knots = np.stack([map_.X_thresholds_, map_.y_thresholds_]).astype(np.float64)
+        isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        isotonic.fit(probability[np.arange(len(best)), best], (best == truth).astype(float))
+        knots = np.stack([isotonic.X_thresholds_, isotonic.y_thresholds_]).astype(np.float64)
         return replace(self, knots=knots, n_calibrated=len(rows))
 
     def _themselves(self, ids: Ints | None) -> Callable[[Ints], NDArray[np.bool_]] | None:
@@ -275,7 +276,7 @@ class KNNClassifier:
         weight: Floats = np.exp(-np.divide(distance, farthest, out=np.zeros_like(distance), where=farthest > 0))
         return weight
 
-    def _weighed(self, votes: Floats) -> Floats:
+    def _shares(self, votes: Floats) -> Floats:
         smoothed = votes + 1 / (2 * min(self.k, len(self.reference)) * len(self.classes))
         if self.balanced:
             smoothed = smoothed / np.bincount(self.codes, minlength=len(self.classes))
@@ -285,25 +286,24 @@ class KNNClassifier:
     def _ranking(self, votes: Floats, nearest: Floats) -> Ints:
         """Classes of each cell, the likeliest first; of equal ones the nearest, then the first."""
         # By votes: calibration may make unlike ones equal. Rounded: the order of a sum must not decide.
-        shares = np.round(self._weighed(votes), 12)
+        shares = np.round(self._shares(votes), 12)
         return np.lexsort((np.broadcast_to(np.arange(shares.shape[1]), shares.shape), -nearest, -shares), axis=1)
 
     def _probabilities(self, votes: Floats, nearest: Floats) -> Floats:
-        logits = np.log(self._weighed(votes)) / self.temperature
-        logits -= logits.max(axis=1, keepdims=True)
-        probability: Floats = np.exp(logits)
-        probability /= probability.sum(axis=1, keepdims=True)
+        from scipy.special import softmax
+
+        probability: Floats = softmax(np.log(self._shares(votes)) / self.temperature, axis=1)
         if not self.knots.shape[1] or probability.shape[1] < 2:
             return probability
         order = self._ranking(votes, nearest)
         line = np.arange(len(order))
         top, second = probability[line, order[:, 0]], probability[line, order[:, 1]]
-        told = np.interp(top, *self.knots)
+        calibrated = np.interp(top, *self.knots)
         # The others share what is left, in proportion; the largest stays the largest.
         rest = second / (1 - top)
-        told = np.maximum(told, rest / (1 + rest))
-        probability *= ((1 - told) / (1 - top))[:, None]
-        probability[line, order[:, 0]] = told
+        calibrated = np.maximum(calibrated, rest / (1 + rest))
+        probability *= ((1 - calibrated) / (1 - top))[:, None]
+        probability[line, order[:, 0]] = calibrated
         return probability
 
 
@@ -321,6 +321,4 @@ def _directed(points: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _unit(points: NDArray[np.float32]) -> NDArray[np.float32]:
     # In float64: the squares of tiny coordinates vanish in float32.
-    wide = points.astype(np.float64)
-    unit: NDArray[np.float32] = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+    return unit_rows(points.astype(np.float64)).astype(np.float32)

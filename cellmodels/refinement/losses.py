@@ -27,7 +27,7 @@ from cellmodels.nn.sparse_product import SparseMatrix
 _TINY = 1e-30
 
 
-class Neighbours:
+class CellLinks:
     """The links of the cells of a batch, and of each cell to itself.
 
     Parameters
@@ -45,7 +45,7 @@ class Neighbours:
         self.links, self.totals, self.n_cells = links, totals, n_cells
 
     @classmethod
-    def of(cls, graph: Any, n_cells: int | None = None, *, dtype: torch.dtype = torch.float32) -> "Neighbours":
+    def of(cls, graph: Any, n_cells: int | None = None, *, dtype: torch.dtype = torch.float32) -> "CellLinks":
         """Take a graph with unit diagonal: all the data's, or what `sampled` made of it for a batch."""
         rows = sparse.csr_matrix(graph)
         totals = np.asarray(rows.sum(axis=1), np.float64)
@@ -56,9 +56,9 @@ class Neighbours:
             rows.shape[0] if n_cells is None else n_cells,
         )
 
-    def to(self, device: Any) -> "Neighbours":
+    def to(self, device: Any) -> "CellLinks":
         """Return them on another device."""
-        return Neighbours(self.links.to(device), self.totals.to(device), self.n_cells)
+        return CellLinks(self.links.to(device), self.totals.to(device), self.n_cells)
 
 
 def sampled(graph: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -84,8 +84,8 @@ def sampled(graph: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_mat
         return graph
     part = graph[rows][:, rows].tocsr()
     all_links = np.diff(graph.indptr)[rows] - 1
-    there = np.diff(part.indptr) - 1
-    factor = np.divide(all_links, there, out=np.ones(len(rows)), where=there > 0)
+    present = np.diff(part.indptr) - 1
+    factor = np.divide(all_links, present, out=np.ones(len(rows)), where=present > 0)
     of_row = np.repeat(np.arange(len(rows)), np.diff(part.indptr))
     part.data = part.data * np.where(part.indices == of_row, 1.0, factor[of_row]).astype(part.data.dtype)
     return part
@@ -111,7 +111,7 @@ def distribution_alignment(a: Tensor, b: Tensor, t: float) -> Tensor:
     return whole + 0.5 * each
 
 
-def neighbourhood_alignment(a: Tensor, b: Tensor, near: Neighbours, t: float) -> Tensor:
+def neighbourhood_alignment(a: Tensor, b: Tensor, near: CellLinks, t: float) -> Tensor:
     """Return how near neighbours are beside all other cells, across the views (L_NCA).
 
     For each cell the mean divergence to its neighbours and itself, by the mean divergence to every cell but itself;
@@ -134,17 +134,17 @@ def neighbourhood_alignment(a: Tensor, b: Tensor, near: Neighbours, t: float) ->
     # all its cells vanish, and nothing small is left as the difference of two large numbers.
     centre, middle = b.mean(0), q.mean(0)
     a, b, p, q = a - centre, b - centre, p - middle, q - middle
-    own = (q * b).sum(1, keepdim=True)
-    mean_b, mean_q, mean_own = ((near.links @ x) / near.totals for x in (b, q, own))
-    of_neighbours = ((p - mean_q) * (a - mean_b) - mean_q * mean_b).sum(1, keepdim=True) + mean_own
-    of_all = (p * a).sum(1, keepdim=True) + own.mean()
+    itself = (q * b).sum(1, keepdim=True)
+    mean_b, mean_q, mean_itself = ((near.links @ x) / near.totals for x in (b, q, itself))
+    of_neighbours = ((p - mean_q) * (a - mean_b) - mean_q * mean_b).sum(1, keepdim=True) + mean_itself
+    of_all = (p * a).sum(1, keepdim=True) + itself.mean()
     of_self = ((p - q) * (a - b)).sum(1, keepdim=True)
     of_others = (n * of_all - of_self) / max(n - 1, 1)
     # Divided by t both: it cancels.
     return (of_neighbours / of_others.clamp_min(_TINY)).mean()
 
 
-def cross_view_consistency(z1: Tensor, z2: Tensor, near: Neighbours) -> Tensor:
+def cross_view_consistency(z1: Tensor, z2: Tensor, near: CellLinks) -> Tensor:
     """Return how far cosines across the views are from the graph, as a mean over all pairs of cells (L_CVC).
 
     mean_ij (z1_i . z2_j - link_ij)^2 with a link of 1 to neighbours and itself. The squares are the inner product of

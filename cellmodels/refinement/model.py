@@ -13,12 +13,14 @@ from torch import nn
 
 from cellmodels.base import Array, CellModel, seeded
 from cellmodels.data.identity import digests
-from cellmodels.data.inputs import CellMatrix, Needs, Rows, read_cells
+from cellmodels.data.inputs import CellMatrix, Needs, read_cells
+from cellmodels.groups.clusters import estimate_clusters
 from cellmodels.groups.graphs import check_graph
 from cellmodels.groups.pca import PCA
+from cellmodels.groups.variable_genes import moments
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import PRESETS, RefinementConfig
-from cellmodels.refinement.network import RefinementNet, default_scale
+from cellmodels.refinement.network import RefinementNet
 from cellmodels.refinement.task import RefinementTask, Views
 from cellmodels.refinement.training_cells import TrainingCells, graph_points, neighbour_graph
 from cellmodels.train.loop import Trainer
@@ -108,14 +110,8 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             Gene priors or the name of an index, for the graph of genes.
         layer
             Where the expression is. Default: found.
-        trainer
-            Device, precision and processes.
-        checkpoints
-            A folder from which a run that was cut off goes on.
-        oracle
-            True labels, a column of `obs` or one per cell, for `selection="oracle"` only.
-        progress
-            Told `("epochs", done, total)`.
+        trainer, checkpoints, oracle, progress
+            As in `cellmodels.train.loop.train`.
 
         Raises
         ------
@@ -125,17 +121,20 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             There is no such expression, or there are fewer than two cells.
         """
         config = self.config
-        found = read_cells(adata, needs=self._expression, layer=layer)
+        expression = read_cells(adata, needs=self._expression, layer=layer)
         aligned = self._priors(adata, priors)
         kind = config.gene_graph or ("expression" if aligned is None else "blend")
         if kind != "expression" and aligned is None:
             raise ModelError(f"gene_graph={kind!r} needs priors: pass them to fit(), or use gene_graph='expression'")
-        columns = self._choose_genes(found, config.n_genes)
+        columns = self._choose_genes(expression, config.n_genes)
         # By name: what is drawn for a gene must not depend on where it stands.
         columns = columns[np.argsort(np.asarray(adata.var_names, str)[columns], kind="stable")]
-        data = self._start(adata, found, columns, aligned)
+        data = self._start(adata, expression, columns, aligned)
         log = data.log().matrix
-        scale = _deviations(log) if config.features == "scaled" else None
+        scale = None
+        if config.features == "scaled":
+            deviation = moments(log)[1]
+            scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
         features = self._features(data, scale)
         space = PCA.fit(log, _SPACE if config.n_components is None else config.n_components, dtype=np.float32)
         graph, points = self._cell_graph(adata, log, space)
@@ -152,7 +151,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             graph,
         )
         state = RefinementState(
-            n_latent=config.n_latent or _estimated(points, config.seed),
+            n_latent=config.n_latent or max(2, estimate_clusters(points, seed=config.seed).n_clusters),
             n_gene_features=int(gene_input.shape[1]),
             scale=scale,
             training_cells=kept,
@@ -323,17 +322,17 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         state = self._fitted
         kept = state.training_cells
         known = kept.find(cells.matrix)
-        other = np.flatnonzero(known < 0)
-        if len(other):
-            part = cells.cells(other)
+        unknown = np.flatnonzero(known < 0)
+        if len(unknown):
+            part = cells.cells(unknown)
             points, features = graph_points(part.log().matrix, kept.space), self._features(part, state.scale)
-            known[other] = kept.find_near(points, np.asarray(features @ kept.basis, np.float32))
+            known[unknown] = kept.find_near(points, np.asarray(features @ kept.basis, np.float32))
         assert state.embedding is not None
         out: Array = state.embedding[known]
         new = known < 0
         if new.any():
             with self._on(device):
-                out[new] = self._attached(features[new[other]], points[new[other]], kept, device)
+                out[new] = self._attached(features[new[unknown]], points[new[unknown]], kept, device)
         return out
 
     def _through(self, views: Views, device: torch.device) -> Array:
@@ -351,7 +350,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
     def _attached(self, features: sparse.csr_matrix, points: Array, kept: TrainingCells, device: torch.device) -> Array:
         """Embed new cells, from features `(m, G)` and points in `kept.space`; each is linked to training cells."""
         net, (first, second) = self._net, self.config.hops
-        rows, own = kept.attach(points, self.config.n_neighbors)
+        rows, own_share = kept.attach(points, self.config.n_neighbors)
         smooth = gene_graphs.smoother(kept.graph).astype(np.float32)
         steps = [kept.features]
         for _ in range(max(first, second + 1)):
@@ -361,22 +360,17 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         near = sparse.csr_matrix((rows.data, place.reshape(-1), rows.indptr), (rows.shape[0], len(wanted)))
         around = steps[second + 1][wanted]
         hidden = self._over(
-            len(wanted), lambda some: net.graph_input(torch.from_numpy(around[some] @ kept.basis.T).to(device))
+            len(wanted), lambda block: net.graph_input(torch.from_numpy(around[block] @ kept.basis.T).to(device))
         )
+        x1 = kept.views(features, rows, own_share, steps, first)
+        x2 = kept.views(features, rows, own_share, steps, second + 1)
 
-        def dense(some: Rows) -> Array:
-            block: Array = features[some].toarray()
-            return block
+        def gathered(block: NDArray[np.int64]) -> torch.Tensor:
+            itself = net.graph_input(torch.from_numpy(x2(block)).to(device))
+            others = torch.from_numpy(near[block] @ hidden).to(device)
+            return torch.from_numpy(own_share[block]).to(device) * itself + others
 
-        x1 = kept.views(dense, rows, own, steps, first)
-        x2 = kept.views(dense, rows, own, steps, second + 1)
-
-        def gathered(some: NDArray[np.int64]) -> torch.Tensor:
-            itself = net.graph_input(torch.from_numpy(x2(some)).to(device))
-            others = torch.from_numpy(near[some] @ hidden).to(device)
-            return torch.from_numpy(own[some]).to(device) * itself + others
-
-        return self._refined(len(points), lambda some: torch.from_numpy(x1(some)).to(device), gathered)
+        return self._refined(len(points), lambda block: torch.from_numpy(x1(block)).to(device), gathered)
 
     def _refined(
         self,
@@ -396,16 +390,6 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         return self._over(n, work, size=_BLOCK)
 
 
-def _deviations(log: sparse.csr_matrix) -> NDArray[np.float32]:
-    """Return the standard deviation of each gene, `(n_genes,)`; 1 where a gene does not vary."""
-    square = log.copy()
-    square.data = square.data**2
-    mean = np.asarray(log.mean(axis=0, dtype=np.float64)).ravel()
-    variance = np.asarray(square.mean(axis=0, dtype=np.float64)).ravel() - mean**2
-    deviation: Array = np.sqrt(np.where(variance > 0, variance, 1.0)).astype(np.float32)
-    return deviation
-
-
 def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) -> Array:
     """Return features of genes, smoothed along their graph, `(n_genes, n_features) float32`.
 
@@ -414,19 +398,11 @@ def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) 
     the order of the cells. The latter are scaled to a mean square of one.
     """
     if config.n_gene_features is None:
-        of_genes = first.T
-        smoothed = genes.astype(np.float32) @ (of_genes.toarray() if sparse.issparse(of_genes) else of_genes)
-        every: Array = np.ascontiguousarray(smoothed, np.float32)
-        return every
+        values = first.toarray() if sparse.issparse(first) else first
+        return np.ascontiguousarray(genes.astype(np.float32) @ values.T, np.float32)
     # X = U s V^T, so that X^T U = V s: the length of a column of X V is s.
     space = PCA.fit(first, config.n_gene_features, centred=False)
     coordinates = space.loadings * np.sqrt(space.variances * first.shape[0])
-    scale = default_scale(coordinates.shape[1]) / np.sqrt(np.square(coordinates).sum(axis=1).mean())
-    some: Array = np.ascontiguousarray(genes @ (coordinates * scale), np.float32)
-    return some
-
-
-def _estimated(points: NDArray[Any], seed: int) -> int:
-    from cellmodels.groups.clusters import estimate_clusters
-
-    return max(2, estimate_clusters(points, seed=seed).n_clusters)
+    # At this length of a gene's features the gene branch starts with values of about one.
+    scale = np.sqrt(coordinates.shape[1] / np.square(coordinates).sum(axis=1).mean())
+    return np.ascontiguousarray(genes @ (coordinates * scale), np.float32)

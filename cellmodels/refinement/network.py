@@ -1,7 +1,5 @@
 """The network of RefinementModel: two views of cells, and genes that refine both."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +7,7 @@ from torch.nn import functional
 from cellmodels.nn.dense_product import Linear, linear
 from cellmodels.nn.sparse_product import Cells, SparseMatrix, times
 from cellmodels.refinement.losses import (
-    Neighbours,
+    CellLinks,
     cross_view_consistency,
     distribution_alignment,
     neighbourhood_alignment,
@@ -78,7 +76,7 @@ class RefinementNet(nn.Module):
         self.register_buffer("gene_input", torch.zeros(0, n_gene_features), persistent=False)
         self.register_buffer("gene_embedding", torch.zeros(n_genes, n_latent))
 
-    def forward(self, x1: Cells, x2: Cells, smooth: SparseMatrix, near: Neighbours) -> dict[str, Tensor]:
+    def forward(self, x1: Cells, x2: Cells, smooth: SparseMatrix, near: CellLinks) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
         Parameters
@@ -140,8 +138,3 @@ class RefinementNet(nn.Module):
         """Keep T, and forget the features of genes that it was made from."""
         self.gene_embedding.copy_(self.refined_genes().float())
         self.gene_input = self.gene_input[:0]
-
-
-def default_scale(n_features: int) -> float:
-    """Return the length of a gene's feature vector at which the gene branch starts with values of about one."""
-    return math.sqrt(n_features)

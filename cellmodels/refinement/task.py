@@ -14,7 +14,7 @@ from cellmodels.data.inputs import Rows
 from cellmodels.nn.sparse_product import Cells, Smoothed, SparseMatrix, is_sparse_enough
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import RefinementConfig
-from cellmodels.refinement.losses import Neighbours, sampled
+from cellmodels.refinement.losses import CellLinks, sampled
 from cellmodels.train.loop import split
 from genetext.errors import ModelError
 
@@ -110,7 +110,7 @@ class RefinementTask:
             "x1": x1,
             "x2": x2,
             "smooth": SparseMatrix.of(sampled(self.views.smooth, rows), symmetric=whole),
-            "near": Neighbours.of(sampled(self.views.near, rows), len(self.points)),
+            "near": CellLinks.of(sampled(self.views.near, rows), len(self.points)),
         }
         self._last = (rows, made)
         return made

@@ -120,7 +120,7 @@ class TrainingCells:
 
     def views(
         self,
-        features: Callable[[Rows], Array],
+        features: sparse.csr_matrix,
         rows: sparse.csr_matrix,
         own_share: Array,
         steps: list[Array],
@@ -134,7 +134,7 @@ class TrainingCells:
         Parameters
         ----------
         features
-            Of new cells, `(block, n_genes)`.
+            `(m, n_genes)`: of the new cells.
         rows, own_share
             From `attach`.
         steps
@@ -149,6 +149,6 @@ class TrainingCells:
             share = share * own_share
 
         def take(block: Rows) -> Array:
-            return np.asarray(share[block] * features(block) + others[block] @ self.basis.T, np.float32)
+            return np.asarray(share[block] * features[block].toarray() + others[block] @ self.basis.T, np.float32)
 
         return take

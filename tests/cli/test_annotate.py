@@ -41,10 +41,10 @@ def test_json_and_quiet(files):
     data, labels, output = files
     status, out, err = run(data, "-l", labels, "-o", output, "-i", "human/lexical", "--json", "-q", "--key-added", "t")
     assert (status, err) == (0, "")
-    told = json.loads(out)
-    assert list(told["counts"]) == list(PLACES)
-    assert told["n_cells"] == sum(told["counts"].values()) + told["abstained"] == 150
-    assert len(told["genes"]["retina"]) == 10
+    message = json.loads(out)
+    assert list(message["counts"]) == list(PLACES)
+    assert message["n_cells"] == sum(message["counts"].values()) + message["abstained"] == 150
+    assert len(message["genes"]["retina"]) == 10
     assert "t_confidence" in anndata.read_h5ad(output).obs
 
 

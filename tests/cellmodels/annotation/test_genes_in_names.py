@@ -99,10 +99,10 @@ def test_the_group_that_has_the_gene_bears_the_name_out():
         expressed=np.array([True, True, False]),
     )
     shares = np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.0]])
-    found = named_expression(shares, shown)
-    assert found[:, 0].tolist() == [3.0, -1.5, -1.5]  # the mean of contrast and fold
-    assert not found[:, 1].any()  # states nothing
-    assert not found[:, 2].any()  # states a gene that nothing expresses
+    result = named_expression(shares, shown)
+    assert result[:, 0].tolist() == [3.0, -1.5, -1.5]  # the mean of contrast and fold
+    assert not result[:, 1].any()  # states nothing
+    assert not result[:, 2].any()  # states a gene that nothing expresses
 
 
 def test_siblings_differ_in_statements_alone():
@@ -124,16 +124,16 @@ def test_statements_decide_among_siblings_and_touch_nobody_else():
     rng = np.random.default_rng(0)
     logits, by_name = rng.normal(size=(40, 5)), rng.normal(size=(40, 5))
     family = np.array([1, 3])
-    found = decide_among_siblings(logits, by_name, [family])
-    assert (found[:, [0, 2, 4]] == logits[:, [0, 2, 4]]).all()
-    assert found[:, family].max(axis=1) == pytest.approx(logits[:, family].max(axis=1))
+    result = decide_among_siblings(logits, by_name, [family])
+    assert (result[:, [0, 2, 4]] == logits[:, [0, 2, 4]]).all()
+    assert result[:, family].max(axis=1) == pytest.approx(logits[:, family].max(axis=1))
     led = np.isin(logits.argmax(axis=1), family)
-    assert (found[~led] == logits[~led]).all()
-    told = logits[led] + by_name[led]
-    assert (found[led][:, family].argmax(axis=1) == told[:, family].argmax(axis=1)).all()
+    assert (result[~led] == logits[~led]).all()
+    stated = logits[led] + by_name[led]
+    assert (result[led][:, family].argmax(axis=1) == stated[:, family].argmax(axis=1)).all()
     assert (decide_among_siblings(logits, by_name, []) == logits).all()
     # The type that wins changes only from one sibling to another.
-    before, after = logits.argmax(axis=1), found.argmax(axis=1)
+    before, after = logits.argmax(axis=1), result.argmax(axis=1)
     assert all(a == b or {a, b} <= {1, 3} for a, b in zip(before, after, strict=True))
 
 
@@ -141,6 +141,6 @@ def test_what_other_types_have_more_of_does_not_matter():
     """CD4 is highest in monocytes, the third row; among T cells it still tells CD4 from CD8 cells."""
     logits = np.array([[1.0, 1.1, 0.0], [1.1, 1.0, 0.0], [0.0, 0.0, 3.0]])
     by_name = np.array([[0.2, -0.5, 0.0], [-0.1, 0.5, 0.0], [5.0, -0.5, 0.0]])
-    found = decide_among_siblings(logits, by_name, [np.array([0, 1])])
-    assert found.argmax(axis=1).tolist() == [0, 1, 2]
-    assert found[2].tolist() == [0.0, 0.0, 3.0]
+    result = decide_among_siblings(logits, by_name, [np.array([0, 1])])
+    assert result.argmax(axis=1).tolist() == [0, 1, 2]
+    assert result[2].tolist() == [0.0, 0.0, 3.0]

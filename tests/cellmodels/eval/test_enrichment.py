@@ -63,12 +63,12 @@ def test_over_representation_is_that_of_gseapy():
     sets = {f"set {number}": rng.choice(genes, rng.integers(5, 40), replace=False).tolist() for number in range(30)}
     top = rng.choice(genes, 10, replace=False).tolist()
     table = over_representation([top], genes, sets, corrected="overlapping").set_index("term")
-    theirs = gseapy.enrich(top, sets, background=genes, outdir=None, no_plot=True).res2d.set_index("Term")
-    assert set(table.index) == set(theirs.index)
-    theirs = theirs.loc[table.index]
-    np.testing.assert_allclose(table["p"], theirs["P-value"].astype(float), rtol=1e-9)
-    np.testing.assert_allclose(table["fdr"], theirs["Adjusted P-value"].astype(float), rtol=1e-9)
-    assert (table["overlap"].astype(str) + "/" + table["n"].astype(str)).tolist() == theirs["Overlap"].tolist()
+    reference = gseapy.enrich(top, sets, background=genes, outdir=None, no_plot=True).res2d.set_index("Term")
+    assert set(table.index) == set(reference.index)
+    reference = reference.loc[table.index]
+    np.testing.assert_allclose(table["p"], reference["P-value"].astype(float), rtol=1e-9)
+    np.testing.assert_allclose(table["fdr"], reference["Adjusted P-value"].astype(float), rtol=1e-9)
+    assert (table["overlap"].astype(str) + "/" + table["n"].astype(str)).tolist() == reference["Overlap"].tolist()
 
 
 def test_order_of_genes_sets_and_topics_changes_nothing():
@@ -152,9 +152,9 @@ def test_prerank_does_not_know_the_order_of_genes_even_with_ties(ranking, caplog
     tied = np.round(ranking, 1)
     order = np.random.default_rng(4).permutation(40)
     with caplog.at_level(logging.WARNING, "genetext"):
-        one = prerank(tied, GENES, SETS, min_size=5, permutations=100)
-        other = prerank(tied[:, order], [GENES[gene] for gene in order], SETS, min_size=5, permutations=100)
-    pd.testing.assert_frame_equal(one, other)
+        item = prerank(tied, GENES, SETS, min_size=5, permutations=100)
+        alternative = prerank(tied[:, order], [GENES[gene] for gene in order], SETS, min_size=5, permutations=100)
+    pd.testing.assert_frame_equal(item, alternative)
     assert "ranked by name" in caplog.text
 
 

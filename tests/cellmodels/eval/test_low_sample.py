@@ -64,9 +64,9 @@ def test_curve_rises_with_cells_where_there_is_something_to_learn_and_only_there
     names = np.array([f"t{i % 4}" for i in range(800)], object)
     signal = (rng.normal(size=(4, 8))[np.arange(800) % 4] + rng.normal(size=(800, 8)) * 0.9).astype(np.float32)
     noise = rng.normal(size=(800, 8)).astype(np.float32)
-    told = low_sample_curve(signal, names, m=(1, 20), seeds=range(4)).groupby("m").accuracy.mean()
+    predictions = low_sample_curve(signal, names, m=(1, 20), seeds=range(4)).groupby("m").accuracy.mean()
     chance = low_sample_curve(noise, names, m=(1, 20), seeds=range(4)).groupby("m").accuracy.mean()
-    assert told[20] > told[1] + 0.1
+    assert predictions[20] > predictions[1] + 0.1
     assert chance.tolist() == pytest.approx([0.25, 0.25], abs=0.06)
 
 
@@ -89,10 +89,10 @@ def test_a_factory_sees_the_labels_of_training_cells_alone():
 def test_rows_per_class_make_up_the_mean():
     names = labels()
     points = np.random.default_rng(1).normal(size=(len(names), 3)).astype(np.float32)
-    told = low_sample_curve(points, names, m=(5,), seeds=[0], per_class=True)
-    assert told["label"].tolist() == ["", "a", "b", "c"]
-    assert told["f1"][1:].mean() == pytest.approx(told["macro_f1"][0])
-    assert told["n_test"][1:].sum() == told["n_test"][0]
+    predictions = low_sample_curve(points, names, m=(5,), seeds=[0], per_class=True)
+    assert predictions["label"].tolist() == ["", "a", "b", "c"]
+    assert predictions["f1"][1:].mean() == pytest.approx(predictions["macro_f1"][0])
+    assert predictions["n_test"][1:].sum() == predictions["n_test"][0]
 
 
 def test_cells_that_an_embedding_gives_up_count_as_wrong():
@@ -100,8 +100,8 @@ def test_cells_that_an_embedding_gives_up_count_as_wrong():
     points = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
     (draw,) = draws(names, m=(2,), seeds=[0])
     points[draw.test[:9]] = 0
-    told = low_sample_curve(points, names, m=(2,), seeds=[0])
-    assert told["accuracy"][0] == pytest.approx(1 - 9 / len(draw.test))
+    predictions = low_sample_curve(points, names, m=(2,), seeds=[0])
+    assert predictions["accuracy"][0] == pytest.approx(1 - 9 / len(draw.test))
 
 
 @pytest.mark.parametrize(

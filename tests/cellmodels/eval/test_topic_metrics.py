@@ -59,11 +59,11 @@ def test_letter_case_tells_genes_apart():
 def slow_coherence(top, documents):
     """Return the same by loops over pairs and documents."""
     total, pairs = 0.0, 0
-    for place, one in enumerate(top):
-        for other in top[place + 1 :]:
+    for place, left in enumerate(top):
+        for right in top[place + 1 :]:
             pairs += 1
-            p_one, p_other = (np.mean([gene in document for document in documents]) for gene in (one, other))
-            both = np.mean([one in document and other in document for document in documents])
+            p_one, p_other = (np.mean([gene in document for document in documents]) for gene in (left, right))
+            both = np.mean([left in document and right in document for document in documents])
             if 0 < both < 1:
                 total += np.log(both / p_one / p_other) / -np.log(both)
     return total / pairs
@@ -78,10 +78,10 @@ def test_coherence_in_cells_is_that_of_loops(form):
     topics = [("g3", "g4", "g5", "g6"), ("g0", "g1", "missing", "g2"), ("g7", "g11", "g8", "g9")]
     for threshold in (0, 1):
         documents = [{genes[gene] for gene in np.flatnonzero(cell > threshold)} for cell in counts]
-        found = tm.coherence_in_cells(topics, form(counts), genes, threshold=threshold)
-        np.testing.assert_allclose(found, [slow_coherence(top, documents) for top in topics])
+        result = tm.coherence_in_cells(topics, form(counts), genes, threshold=threshold)
+        np.testing.assert_allclose(result, [slow_coherence(top, documents) for top in topics])
     rows, columns = rng.permutation(50), rng.permutation(12)
-    moved = tm.coherence_in_cells(topics, form(counts[rows][:, columns]), [genes[one] for one in columns])
+    moved = tm.coherence_in_cells(topics, form(counts[rows][:, columns]), [genes[column] for column in columns])
     np.testing.assert_allclose(moved, tm.coherence_in_cells(topics, form(counts), genes))
 
 
@@ -181,10 +181,10 @@ def test_hallmarks_are_coherent_and_genes_at_random_are_not(real_data):
     hallmarks = read_gene_sets(real_data / "genesets" / "h.all.v2025.1.Hs.symbols.gmt.gz")
     reference = read_gene_sets(real_data / "genesets" / "reactome_human.gmt.gz")
     known = sorted(set().union(*reference.values()))
-    topics = [tuple(gene for gene in own if gene in set(known))[:10] for own in list(hallmarks.values())[:20]]
+    topics = [tuple(gene for gene in members if gene in set(known))[:10] for members in list(hallmarks.values())[:20]]
     rng = np.random.default_rng(5)
     random = [tuple(rng.choice(known, 10, replace=False)) for _ in range(20)]
-    ours, chance = (tm.coherence_in_sets(tops, reference).mean() for tops in (topics, random))
-    assert ours > 0.2
+    result, chance = (tm.coherence_in_sets(tops, reference).mean() for tops in (topics, random))
+    assert result > 0.2
     assert chance < 0.15  # not 0: pairs that are never together cost nothing
     assert tm.coherence_in_sets(random, reference, apart=-1).mean() < -0.5

@@ -43,45 +43,45 @@ def same(left, right):
 @pytest.mark.parametrize("method", ["kmeans", "leiden"])
 def test_a_given_number_of_clusters(four, method):
     points, kinds = four
-    found = cluster(points, 4, method=method)
-    assert same(found.labels, kinds)
-    assert (found.n_clusters, found.method) == (4, method)
-    assert found.labels.dtype == np.int64
-    assert np.bincount(found.labels).tolist() == [120, 90, 60, 40]
+    clustering = cluster(points, 4, method=method)
+    assert same(clustering.labels, kinds)
+    assert (clustering.n_clusters, clustering.method) == (4, method)
+    assert clustering.labels.dtype == np.int64
+    assert np.bincount(clustering.labels).tolist() == [120, 90, 60, 40]
 
 
 def test_the_number_is_found(four):
     points, kinds = four
-    found = cluster(points)
-    assert (found.n_clusters, found.method) == (4, "leiden")
-    assert same(found.labels, kinds)
-    assert found.stability > 0.95
-    assert found.table["resolution"].tolist() == list(RESOLUTIONS)
-    row = found.table.set_index("resolution").loc[found.resolution]
-    assert (row["n_clusters"], row["stability"]) == (4, found.stability)
-    assert found.facts == {
+    clustering = cluster(points)
+    assert (clustering.n_clusters, clustering.method) == (4, "leiden")
+    assert same(clustering.labels, kinds)
+    assert clustering.stability > 0.95
+    assert clustering.table["resolution"].tolist() == list(RESOLUTIONS)
+    row = clustering.table.set_index("resolution").loc[clustering.resolution]
+    assert (row["n_clusters"], row["stability"]) == (4, clustering.stability)
+    assert clustering.facts == {
         "n_clusters": 4,
         "method": "leiden",
-        "resolution": found.resolution,
-        "stability": found.stability,
+        "resolution": clustering.resolution,
+        "stability": clustering.stability,
     }
 
 
 def test_kmeans_takes_the_number_that_was_found(four):
     points, kinds = four
-    found = cluster(points, method="kmeans")
-    assert (found.n_clusters, found.method) == (4, "kmeans")
-    assert same(found.labels, kinds)
-    assert found.stability > 0.95
+    clustering = cluster(points, method="kmeans")
+    assert (clustering.n_clusters, clustering.method) == (4, "kmeans")
+    assert same(clustering.labels, kinds)
+    assert clustering.stability > 0.95
 
 
 def test_same_seed_same_clusters(four):
     points, _ = four
     noisy = points + np.random.default_rng(1).normal(size=points.shape) * 3
     for n_clusters in (None, 5):
-        one, other = (cluster(noisy, n_clusters, seed=3) for _ in range(2))
-        np.testing.assert_array_equal(one.labels, other.labels)
-        pd.testing.assert_frame_equal(one.table, other.table)
+        first, second = (cluster(noisy, n_clusters, seed=3) for _ in range(2))
+        np.testing.assert_array_equal(first.labels, second.labels)
+        pd.testing.assert_frame_equal(first.table, second.table)
 
 
 @pytest.mark.parametrize(("n_clusters", "method"), [(None, "leiden"), (4, "leiden"), (4, "kmeans")])
@@ -103,10 +103,10 @@ def test_cosine_sees_directions_only():
 
 @pytest.mark.parametrize("n_clusters", [1, 2, 3, 7, 13, 40])
 def test_leiden_gives_as_many_groups_as_asked(four, n_clusters):
-    found = cluster(four[0], n_clusters, method="leiden")
-    assert len(np.unique(found.labels)) == n_clusters == found.n_clusters
-    assert found.stability is None
-    assert found.table["stability"].isna().all()
+    clustering = cluster(four[0], n_clusters, method="leiden")
+    assert len(np.unique(clustering.labels)) == n_clusters == clustering.n_clusters
+    assert clustering.stability is None
+    assert clustering.table["stability"].isna().all()
     assert not len(cluster(four[0], 4).table)
 
 
@@ -129,9 +129,9 @@ def test_without_igraph_the_extra_is_named(four, monkeypatch):
 
 def test_parts_that_do_not_hang_together_are_merged_where_fewer_are_asked_for():
     graph = sparse.block_diag([np.ones((6, 6)) - np.eye(6)] * 4, format="csr")
-    found = _cut_into(graph, 2, seed=0)
-    assert found.n_clusters == 2
-    parts = found.labels.reshape(4, 6)
+    clustering = _cut_into(graph, 2, seed=0)
+    assert clustering.n_clusters == 2
+    parts = clustering.labels.reshape(4, 6)
     assert (parts == parts[:, :1]).all()
 
 
@@ -146,7 +146,10 @@ def test_merging_loses_the_least_modularity():
 
     labels = np.repeat(np.arange(5), 20)
     every = [
-        modularity(np.where(labels == other, one, labels)) for one in range(5) for other in range(5) if one < other
+        modularity(np.where(labels == second, first, labels))
+        for first in range(5)
+        for second in range(5)
+        if first < second
     ]
     assert modularity(_merged(graph, labels, 4, 0.8)) == pytest.approx(max(every))
 
@@ -181,17 +184,17 @@ def test_stability_is_the_mean_agreement_of_all_pairs():
 def test_a_cloud_without_structure_is_one_cluster_and_says_so(caplog):
     cloud = np.random.default_rng(4).normal(size=(400, 10))
     with caplog.at_level(logging.WARNING, "genetext"):
-        found = cluster(cloud)
-    assert (found.n_clusters, found.stability, found.labels.max()) == (1, None, 0)
+        clustering = cluster(cloud)
+    assert (clustering.n_clusters, clustering.stability, clustering.labels.max()) == (1, None, 0)
     assert "found again" in caplog.text
     assert estimate_clusters(cloud, floor=0.0).n_clusters > 1
 
 
 def test_one_group_at_every_resolution(four, caplog):
-    one = four[0][four[1] == 0]
+    first = four[0][four[1] == 0]
     with caplog.at_level(logging.WARNING, "genetext"):
-        found = estimate_clusters(one, resolutions=[0.01])
-    assert (found.n_clusters, found.stability) == (1, None)
+        clustering = estimate_clusters(first, resolutions=[0.01])
+    assert (clustering.n_clusters, clustering.stability) == (1, None)
     assert "into groups" in caplog.text
 
 
@@ -199,16 +202,16 @@ def test_cells_in_few_places(caplog):
     places = np.random.default_rng(6).normal(size=(4, 3))
     assert same(cluster(np.repeat(places, 40, axis=0)).labels, np.repeat(np.arange(4), 40))
     with caplog.at_level(logging.WARNING, "genetext"):
-        found = cluster(np.ones((50, 3)))
-    assert (found.n_clusters, found.labels.tolist(), found.stability) == (1, [0] * 50, None)
+        clustering = cluster(np.ones((50, 3)))
+    assert (clustering.n_clusters, clustering.labels.tolist(), clustering.stability) == (1, [0] * 50, None)
     assert "same place" in caplog.text
 
 
 def test_a_cluster_for_every_cell_is_no_answer(four):
     points = four[0][:60]
-    found = estimate_clusters(points, resolutions=[0.1, 0.2, 500.0, 1000.0], k=5)
-    assert found.table["n_clusters"].max() == 60
-    assert found.n_clusters < 30
+    clustering = estimate_clusters(points, resolutions=[0.1, 0.2, 500.0, 1000.0], k=5)
+    assert clustering.table["n_clusters"].max() == 60
+    assert clustering.n_clusters < 30
 
 
 @pytest.mark.parametrize(
@@ -245,8 +248,8 @@ def test_groups_of_blood_cells_are_found_again(real_data):
     from cellmodels.groups.pca import principal_components
 
     cells = ad.read_h5ad(real_data / "cells" / "kang_pbmc_ifnb_labelled.h5ad")
-    found = cluster(principal_components(read_cells(cells, needs="log").matrix))
-    assert isinstance(found, Clustering)
-    assert 4 <= found.n_clusters <= 12
-    assert found.stability > 0.85
-    assert metrics.ari(cells.obs["cell_type"].to_numpy(), found.labels) > 0.5
+    clustering = cluster(principal_components(read_cells(cells, needs="log").matrix))
+    assert isinstance(clustering, Clustering)
+    assert 4 <= clustering.n_clusters <= 12
+    assert clustering.stability > 0.85
+    assert metrics.ari(cells.obs["cell_type"].to_numpy(), clustering.labels) > 0.5

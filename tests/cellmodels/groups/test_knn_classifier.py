@@ -10,9 +10,9 @@ from genetext.errors import ModelError
 
 def blobs(n=120, d=5, noise=0.6, seed=0, classes=3):
     rng = np.random.default_rng(seed)
-    which = np.arange(n) % classes
+    kind = np.arange(n) % classes
     centres = np.random.default_rng(99).normal(size=(classes, d))
-    return (centres[which] + rng.normal(size=(n, d)) * noise).astype(np.float32), np.array([f"t{i}" for i in which])
+    return (centres[kind] + rng.normal(size=(n, d)) * noise).astype(np.float32), np.array([f"t{i}" for i in kind])
 
 
 def by_hand(reference, labels, classes, query, k):
@@ -21,7 +21,7 @@ def by_hand(reference, labels, classes, query, k):
     order = np.lexsort((np.arange(len(cosine)), -np.round(cosine, 6)))[:k]
     distance = 1 - cosine[order]
     weight = np.exp(-distance / distance.max())
-    votes = np.array([weight[labels[order] == one].sum() for one in classes]) / weight.sum()
+    votes = np.array([weight[labels[order] == single].sum() for single in classes]) / weight.sum()
     q = votes + 1 / (2 * k * len(classes))
     return q / q.sum()
 
@@ -29,11 +29,11 @@ def by_hand(reference, labels, classes, query, k):
 def test_votes_are_the_formula():
     points, labels = blobs()
     test, _ = blobs(20, seed=1)
-    found = KNNClassifier.fit(points, labels, k=7, calibrate="none")
-    told = found.predict_proba(test)
-    for row, query in zip(told, test.astype(float), strict=True):
-        assert row == pytest.approx(by_hand(points.astype(float), labels, found.classes, query, 7), abs=1e-4)
-    assert told.sum(axis=1) == pytest.approx(1)
+    classifier = KNNClassifier.fit(points, labels, k=7, calibrate="none")
+    predictions = classifier.predict_proba(test)
+    for row, query in zip(predictions, test.astype(float), strict=True):
+        assert row == pytest.approx(by_hand(points.astype(float), labels, classifier.classes, query, 7), abs=1e-4)
+    assert predictions.sum(axis=1) == pytest.approx(1)
 
 
 def test_scale_order_and_names_change_nothing():
@@ -43,14 +43,14 @@ def test_scale_order_and_names_change_nothing():
     scaled = KNNClassifier.fit(points * 1e-20, labels).predict(test * 37)
     order = np.random.default_rng(0).permutation(len(points))
     shuffled = KNNClassifier.fit(points[order], labels[order]).predict(test)
-    renamed = KNNClassifier.fit(points, [one.replace("t", "kind ") for one in labels]).predict(test)
+    renamed = KNNClassifier.fit(points, [single.replace("t", "kind ") for single in labels]).predict(test)
     alone = [KNNClassifier.fit(points, labels).predict(test[i : i + 1]).iloc[0] for i in range(30)]
-    for other in (scaled, shuffled):
-        assert (other["label"] == base["label"]).all()
-        assert np.allclose(other["confidence"], base["confidence"], atol=1e-5)
+    for changed in (scaled, shuffled):
+        assert (changed["label"] == base["label"]).all()
+        assert np.allclose(changed["confidence"], base["confidence"], atol=1e-5)
     assert [str(label).replace("kind ", "t") for label in renamed["label"]] == list(base["label"])
-    assert [one["label"] for one in alone] == list(base["label"])
-    assert np.allclose([one["confidence"] for one in alone], base["confidence"], atol=1e-5)
+    assert [single["label"] for single in alone] == list(base["label"])
+    assert np.allclose([single["confidence"] for single in alone], base["confidence"], atol=1e-5)
 
 
 def test_k_above_the_reference_asks_all_of_it():
@@ -59,36 +59,36 @@ def test_k_above_the_reference_asks_all_of_it():
     assert few.n_calibrated == 0
     assert few.temperature == 1
     assert few.predict_proba(points).shape == (6, 3)
-    one = KNNClassifier.fit(points[:1], labels[:1]).predict(points)
-    assert list(one["label"]) == ["t0"] * 6
-    assert list(one["confidence"]) == [1.0] * 6
-    assert one["runner_up"].isna().all()
+    single = KNNClassifier.fit(points[:1], labels[:1]).predict(points)
+    assert list(single["label"]) == ["t0"] * 6
+    assert list(single["confidence"]) == [1.0] * 6
+    assert single["runner_up"].isna().all()
 
 
 def test_equal_votes_go_to_the_nearer_class_then_to_the_first_by_name():
     reference = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
-    found = KNNClassifier.fit(reference[:2], ["b", "a"], k=2, votes="uniform", calibrate="none")
-    assert list(found.predict(np.array([[1, 0.1]], np.float32))["label"]) == ["b"]
+    classifier = KNNClassifier.fit(reference[:2], ["b", "a"], k=2, votes="uniform", calibrate="none")
+    assert list(classifier.predict(np.array([[1, 0.1]], np.float32))["label"]) == ["b"]
     both = KNNClassifier.fit(reference[[0, 2]], ["b", "a"], k=2, votes="uniform", calibrate="none")
-    told = both.predict(np.array([[1, 1]], np.float32))
-    assert list(told["label"]) == ["a"]
-    assert list(told["runner_up"]) == ["b"]
+    predictions = both.predict(np.array([[1, 1]], np.float32))
+    assert list(predictions["label"]) == ["a"]
+    assert list(predictions["runner_up"]) == ["b"]
 
 
 def test_reference_cells_at_one_distance_are_asked_from_the_first():
     same = np.ones((5, 2), np.float32)
-    found = KNNClassifier.fit(same, ["a", "a", "b", "b", "b"], k=2, calibrate="none")
-    assert list(found.predict(same[:1])["label"]) == ["a"]
+    classifier = KNNClassifier.fit(same, ["a", "a", "b", "b", "b"], k=2, calibrate="none")
+    assert list(classifier.predict(same[:1])["label"]) == ["a"]
 
 
 def test_cells_without_a_direction_have_neither_label_nor_confidence():
     points, labels = blobs()
     test = points[:4].copy()
     test[1], test[2, 0] = 0, np.nan
-    told = KNNClassifier.fit(points, labels).predict(test)
-    assert told["label"].isna().tolist() == [False, True, True, False]
-    assert told["confidence"].isna().tolist() == [False, True, True, False]
-    assert told["runner_up"].isna().tolist() == [False, True, True, False]
+    predictions = KNNClassifier.fit(points, labels).predict(test)
+    assert predictions["label"].isna().tolist() == [False, True, True, False]
+    assert predictions["confidence"].isna().tolist() == [False, True, True, False]
+    assert predictions["runner_up"].isna().tolist() == [False, True, True, False]
 
 
 def test_reference_cells_without_direction_or_label_are_left_out():
@@ -96,8 +96,8 @@ def test_reference_cells_without_direction_or_label_are_left_out():
     labels = labels.astype(object)
     labels[3] = None
     points[5] = 0
-    found = KNNClassifier.fit(points, labels)
-    assert len(found.codes) == len(points) - 2
+    classifier = KNNClassifier.fit(points, labels)
+    assert len(classifier.codes) == len(points) - 2
     with pytest.raises(ModelError, match="nothing to vote"):
         KNNClassifier.fit(np.zeros((2, 3)), ["a", "b"])
 
@@ -105,13 +105,13 @@ def test_reference_cells_without_direction_or_label_are_left_out():
 def test_abstains_below_the_confidence_asked():
     points, labels = blobs(noise=1.5)
     test, _ = blobs(200, noise=1.5, seed=1)
-    found = KNNClassifier.fit(points, labels)
-    all_, some = found.predict(test), found.predict(test, min_confidence=0.7)
-    kept = all_["confidence"] >= 0.7
+    classifier = KNNClassifier.fit(points, labels)
+    every, confident = classifier.predict(test), classifier.predict(test, min_confidence=0.7)
+    kept = every["confidence"] >= 0.7
     assert 0 < kept.sum() < 200
-    assert (some["label"].notna() == kept).all()
-    assert (some["label"][kept] == all_["label"][kept]).all()
-    assert (some["confidence"] == all_["confidence"]).all()
+    assert (confident["label"].notna() == kept).all()
+    assert (confident["label"][kept] == every["label"][kept]).all()
+    assert (confident["confidence"] == every["confidence"]).all()
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.2, 2.5])
@@ -120,8 +120,8 @@ def test_calibration_brings_confidence_to_accuracy(noise):
     test, truth = blobs(900, noise=noise, seed=1)
 
     def error(how):
-        told = KNNClassifier.fit(points, labels, calibrate=how).predict(test)
-        return calibration_error(truth, told["label"].to_numpy(), told["confidence"].to_numpy(), bins=10)
+        predictions = KNNClassifier.fit(points, labels, calibrate=how).predict(test)
+        return calibration_error(truth, predictions["label"].to_numpy(), predictions["confidence"].to_numpy(), bins=10)
 
     plain, temperature, isotonic = (error(how) for how in ("none", "temperature", "isotonic"))
     assert temperature < max(0.06, plain)
@@ -133,19 +133,19 @@ def test_calibration_does_not_change_which_class_comes_first():
     test, _ = blobs(200, noise=2, seed=1)
     plain = KNNClassifier.fit(points, labels, calibrate="none").predict(test)
     for how in ("temperature", "isotonic"):
-        found = KNNClassifier.fit(points, labels, calibrate=how)
-        told = found.predict(test)
-        assert (told["label"] == plain["label"]).all()
-        probability = found.predict_proba(test)
+        classifier = KNNClassifier.fit(points, labels, calibrate=how)
+        predictions = classifier.predict(test)
+        assert (predictions["label"] == plain["label"]).all()
+        probability = classifier.predict_proba(test)
         assert probability.sum(axis=1) == pytest.approx(1)
-        assert probability.max(axis=1) == pytest.approx(told["confidence"].to_numpy())
+        assert probability.max(axis=1) == pytest.approx(predictions["confidence"].to_numpy())
 
 
 def test_labels_of_chance_get_the_confidence_of_chance():
     points, labels = blobs(600)
     labels = np.random.default_rng(5).permutation(labels)
-    told = KNNClassifier.fit(points, labels).predict(blobs(300, seed=1)[0])
-    assert told["confidence"].mean() == pytest.approx(1 / 3, abs=0.08)
+    predictions = KNNClassifier.fit(points, labels).predict(blobs(300, seed=1)[0])
+    assert predictions["confidence"].mean() == pytest.approx(1 / 3, abs=0.08)
 
 
 def test_calibration_asks_only_the_cells_it_is_told_to():

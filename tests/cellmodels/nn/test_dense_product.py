@@ -37,13 +37,13 @@ def test_a_product_is_torch_s(onednn, n, k, m):
 @pytest.mark.parametrize("biased", [True, False])
 def test_a_layer_and_its_gradients_are_torch_s(onednn, n, k, m, biased):
     layer, x, upstream = Linear(k, m, bias=biased), drawn(n, k, requires_grad=True), drawn(n, m, seed=2)
-    plain = torch.nn.functional.linear(x.double(), *(one.double() for one in layer.parameters()))
+    plain = torch.nn.functional.linear(x.double(), *(actual.double() for actual in layer.parameters()))
     wanted = torch.autograd.grad(plain, [x, *layer.parameters()], upstream.double())
     out = layer(x)
     torch.testing.assert_close(out, plain.float(), rtol=1e-4, atol=1e-4)
-    found = torch.autograd.grad(out, [x, *layer.parameters()], upstream)
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-4)
+    gradients = torch.autograd.grad(out, [x, *layer.parameters()], upstream)
+    for actual, expected in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(actual, expected.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_strides_do_not_matter(onednn):

@@ -18,8 +18,8 @@ TRAINABLE = [False, "residual", True]
 
 def some_priors(names=NAMES, dim=7, **options):
     rng = np.random.default_rng(3)
-    own = GenePriors.from_arrays(["OPN4", "PAX6", "RHO", "TP53"], rng.normal(size=(4, dim)).astype(np.float32))
-    return own.align(names, **options)
+    learned = GenePriors.from_arrays(["OPN4", "PAX6", "RHO", "TP53"], rng.normal(size=(4, dim)).astype(np.float32))
+    return learned.align(names, **options)
 
 
 def train(layer, steps=20, genes=None):
@@ -145,8 +145,8 @@ def test_no_projection_gives_the_prior_itself():
 
 def test_a_gene_is_about_as_long_with_a_prior_as_without():
     rng = np.random.default_rng(0)
-    own = GenePriors.from_arrays([f"G{i}" for i in range(400)], 30 * rng.normal(size=(400, 50)))
-    layer = GenePriorEmbedding(own.align([f"G{i}" for i in range(800)]))
+    learned = GenePriors.from_arrays([f"G{i}" for i in range(400)], 30 * rng.normal(size=(400, 50)))
+    layer = GenePriorEmbedding(learned.align([f"G{i}" for i in range(800)]))
     lengths = layer().norm(dim=1)
     assert 0.8 < lengths[:400].mean() < 1.2
     assert 0.8 < lengths[400:].mean() < 1.2
@@ -156,10 +156,10 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone():
     torch.manual_seed(9)
     expected = torch.rand(3)
     torch.manual_seed(9)
-    one, same, other = (GenePriorEmbedding(some_priors(), seed=seed)() for seed in (1, 1, 2))
+    first, same, second = (GenePriorEmbedding(some_priors(), seed=seed)() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
-    assert torch.equal(one, same)
-    assert not torch.allclose(one, other)
+    assert torch.equal(first, same)
+    assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize("trainable", TRAINABLE)
@@ -180,9 +180,9 @@ def test_state_dict_round_trip(trainable):
     torch.save(layer.state_dict(), buffer)
     buffer.seek(0)
     # Started from the control, so that nothing but the file can bring the prior back.
-    other = GenePriorEmbedding(some_priors().random(), trainable=trainable, seed=77)
-    other.load_state_dict(torch.load(buffer, weights_only=True))
-    assert torch.equal(other(), layer())
+    second = GenePriorEmbedding(some_priors().random(), trainable=trainable, seed=77)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(second(), layer())
 
 
 def test_weights_of_another_gene_order_are_refused():

@@ -15,14 +15,14 @@ def drawn(shape, density=0.3, seed=0):
 def test_product_and_gradient_are_those_of_the_dense_matrix():
     matrix = drawn((7, 5))
     matrix.data[0] = -3
-    there = SparseMatrix.of(matrix, dtype=torch.float64)
+    tensor_matrix = SparseMatrix.of(matrix, dtype=torch.float64)
     dense = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     upstream = torch.arange(28, dtype=torch.float64).reshape(7, 4)
-    product = there @ dense
+    product = tensor_matrix @ dense
     torch.testing.assert_close(product, torch.from_numpy(matrix.toarray()) @ dense)
     product.backward(upstream)
     torch.testing.assert_close(dense.grad, torch.from_numpy(matrix.toarray().T) @ upstream)
-    assert there.shape == (7, 5)
+    assert tensor_matrix.shape == (7, 5)
 
 
 def test_entries_stand_where_they_stand_in_the_flat_matrix():
@@ -36,28 +36,28 @@ def test_entries_stand_where_they_stand_in_the_flat_matrix():
 
 def test_the_number_of_threads_changes_no_bit():
     matrix, dense = drawn((400, 300), 0.1), torch.randn(300, 64, generator=torch.Generator().manual_seed(0))
-    there, threads = SparseMatrix.of(matrix), torch.get_num_threads()
-    found = []
+    tensor_matrix, threads = SparseMatrix.of(matrix), torch.get_num_threads()
+    result = []
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
-            found.append(there @ dense)
+            result.append(tensor_matrix @ dense)
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert torch.equal(result[0], result[1])
+    assert torch.equal(result[0], result[2])
 
 
 def test_the_matrix_given_stays_the_caller_s():
     matrix = drawn((7, 5))
     matrix = sparse.csr_matrix((matrix.data, matrix.indices[::-1].copy(), matrix.indptr), shape=(7, 5))
     indices = matrix.indices.copy()
-    there = SparseMatrix.of(matrix, dtype=torch.float64)
-    before = there.matrix.to_dense().clone()
+    tensor_matrix = SparseMatrix.of(matrix, dtype=torch.float64)
+    before = tensor_matrix.matrix.to_dense().clone()
     assert np.array_equal(matrix.indices, indices)
     matrix.data[:] = 99
-    assert torch.equal(there.matrix.to_dense(), before)
-    assert torch.equal(there.transposed.to_dense(), before.T)
+    assert torch.equal(tensor_matrix.matrix.to_dense(), before)
+    assert torch.equal(tensor_matrix.transposed.to_dense(), before.T)
 
 
 @pytest.mark.parametrize("hops", [0, 1, 3])
@@ -70,8 +70,8 @@ def test_smoothed_features_are_multiplied_as_if_they_had_been_made(hops):
         made = smooth @ made
     weight = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     averaging = SparseMatrix.of(smooth, symmetric=True, dtype=torch.float64)
-    there = Smoothed(averaging, hops, SparseMatrix.of(features, dtype=torch.float64))
-    product, upstream = there @ weight, torch.arange(27, dtype=torch.float64).reshape(9, 3)
+    tensor_matrix = Smoothed(averaging, hops, SparseMatrix.of(features, dtype=torch.float64))
+    product, upstream = tensor_matrix @ weight, torch.arange(27, dtype=torch.float64).reshape(9, 3)
     torch.testing.assert_close(product, torch.from_numpy(made) @ weight)
     product.backward(upstream)
     torch.testing.assert_close(weight.grad, torch.from_numpy(made.T) @ upstream)

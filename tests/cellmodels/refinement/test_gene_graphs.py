@@ -23,17 +23,17 @@ def priors(n=8, without=(2,)):
 
 def test_euclidean_neighbours_are_those_of_scikit_learn():
     x = np.random.default_rng(2).normal(size=(30, 12)).astype(np.float32)
-    ours = expression_graph(sparse.csr_matrix(x), 4, metric="euclidean").toarray()
-    assert np.array_equal(ours, kneighbors_graph(x.T, 4, include_self=False).toarray())
+    result = expression_graph(sparse.csr_matrix(x), 4, metric="euclidean").toarray()
+    assert np.array_equal(result, kneighbors_graph(x.T, 4, include_self=False).toarray())
 
 
 def test_cosine_neighbours_are_the_most_correlated():
     x = counts()
     correlation = np.corrcoef(x.toarray().T)
     np.fill_diagonal(correlation, -2)
-    ours = expression_graph(x, 3).toarray()
+    result = expression_graph(x, 3).toarray()
     for gene in range(12):
-        assert set(np.flatnonzero(ours[gene])) == set(np.argsort(-correlation[gene])[:3])
+        assert set(np.flatnonzero(result[gene])) == set(np.argsort(-correlation[gene])[:3])
 
 
 def test_dense_features_have_the_same_graph():
@@ -117,8 +117,8 @@ def test_filtered_features_are_powers_of_the_filter(hops, density):
     x = sparse.random(40, 600, density=density, format="csr", dtype=np.float32, random_state=np.random.default_rng(0))
     links = sparse.random(40, 40, density=0.1, random_state=np.random.default_rng(1))
     smooth = smoother(links)
-    ours = filtered(x, smooth, hops)
+    result = filtered(x, smooth, hops)
     expected = np.linalg.matrix_power(smooth.toarray(), hops) @ x.toarray()
-    np.testing.assert_allclose(ours.toarray() if sparse.issparse(ours) else ours, expected, atol=1e-6)
-    assert ours.dtype == np.float32
-    assert sparse.issparse(ours) == (hops == 0 or density < 0.1)
+    np.testing.assert_allclose(result.toarray() if sparse.issparse(result) else result, expected, atol=1e-6)
+    assert result.dtype == np.float32
+    assert sparse.issparse(result) == (hops == 0 or density < 0.1)

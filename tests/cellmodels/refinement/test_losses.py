@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 
 from cellmodels.refinement.losses import (
-    Neighbours,
+    CellLinks,
     cross_view_consistency,
     distribution_alignment,
     neighbourhood_alignment,
@@ -25,8 +25,8 @@ def graph(n=N, *, seed=0, density=0.15):
 
 
 def blocks(n=N, groups=4):
-    which = np.arange(n) % groups
-    return which, sparse.csr_matrix((which[:, None] == which[None]).astype(float))
+    group_of_cell = np.arange(n) % groups
+    return group_of_cell, sparse.csr_matrix((group_of_cell[:, None] == group_of_cell[None]).astype(float))
 
 
 def views(n=N, h=H, *, seed=1, unit=True):
@@ -68,7 +68,7 @@ def tensors(*arrays, dtype=torch.float64):
 
 
 def near(matrix, n_cells=None, dtype=torch.float64):
-    return Neighbours.of(matrix, n_cells, dtype=dtype)
+    return CellLinks.of(matrix, n_cells, dtype=dtype)
 
 
 @pytest.mark.parametrize("t", [0.1, 1.0])
@@ -101,17 +101,17 @@ def torch_pairs(a, b, with_self, t):
 @pytest.mark.parametrize("loss", ["eda", "nca", "cvc"])
 def test_gradients_are_those_over_all_pairs(loss, t):
     matrix = graph()
-    ours, theirs = tensors(*views()), tensors(*views())
-    mine = {
+    inputs, copies = tensors(*views()), tensors(*views())
+    value = {
         "eda": lambda x, y: distribution_alignment(x, y, t),
         "nca": lambda x, y: neighbourhood_alignment(x, y, near(matrix), t),
         "cvc": lambda x, y: cross_view_consistency(x, y, near(matrix)),
-    }[loss](*ours)
-    pairs = torch_pairs(*theirs, torch.tensor(matrix.toarray()), t)[loss]
-    assert mine.item() == pytest.approx(pairs.item(), rel=1e-9)
-    mine.backward()
+    }[loss](*inputs)
+    pairs = torch_pairs(*copies, torch.tensor(matrix.toarray()), t)[loss]
+    assert value.item() == pytest.approx(pairs.item(), rel=1e-9)
+    value.backward()
     pairs.backward()
-    for left, right in zip(ours, theirs, strict=True):
+    for left, right in zip(inputs, copies, strict=True):
         torch.testing.assert_close(left.grad, right.grad, rtol=1e-7, atol=1e-10)
 
 
@@ -132,10 +132,10 @@ def test_equal_views_are_aligned():
 
 
 def test_a_graph_that_the_views_follow_counts_below_one_and_a_random_one_about_one():
-    which, matrix = blocks(200)
+    group_of_cell, matrix = blocks(200)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, H))
-    a, b = (centres[which] + 0.3 * rng.normal(size=(200, H)) for _ in range(2))
+    a, b = (centres[group_of_cell] + 0.3 * rng.normal(size=(200, H)) for _ in range(2))
     x, y = tensors(*(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b)))
     assert neighbourhood_alignment(x, y, near(matrix), 0.1).item() < 0.5
     random = graph(200, seed=3, density=0.2)
@@ -184,16 +184,16 @@ def test_sampled_links_stand_for_all_of_a_cells_neighbours():
 
 def test_batches_estimate_the_losses_of_all_cells():
     """Over many random halves the mean of each sampled loss comes near to the full one."""
-    which, matrix = blocks(120, 6)
+    group_of_cell, matrix = blocks(120, 6)
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(6, H))
-    a, b = (centres[which] + 0.5 * rng.normal(size=(120, H)) for _ in range(2))
+    a, b = (centres[group_of_cell] + 0.5 * rng.normal(size=(120, H)) for _ in range(2))
     a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
     full = [dense_nca(a, b, matrix.toarray(), 0.5), dense_cvc(a, b, matrix.toarray())]
-    found = []
+    means = []
     for _ in range(200):
         rows = np.sort(rng.choice(120, 60, replace=False))
         x, y = tensors(a[rows], b[rows])
         part = near(sampled(matrix, rows), 120)
-        found.append([neighbourhood_alignment(x, y, part, 0.5).item(), cross_view_consistency(x, y, part).item()])
-    np.testing.assert_allclose(np.mean(found, axis=0), full, rtol=0.03)
+        means.append([neighbourhood_alignment(x, y, part, 0.5).item(), cross_view_consistency(x, y, part).item()])
+    np.testing.assert_allclose(np.mean(means, axis=0), full, rtol=0.03)

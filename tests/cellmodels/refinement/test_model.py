@@ -56,8 +56,8 @@ def test_groups_come_apart(data, model):
 
 def test_training_cells_get_their_training_embedding_in_any_company(data, model):
     whole = model.embed(data)
-    some = np.random.default_rng(0).permutation(120)[:17]
-    assert np.array_equal(model.embed(data[some]), whole[some])
+    subset = np.random.default_rng(0).permutation(120)[:17]
+    assert np.array_equal(model.embed(data[subset]), whole[subset])
 
 
 def test_values_that_were_normalised_elsewhere_are_the_same_cells(data, model):
@@ -73,9 +73,9 @@ def deep(n=150, n_genes=400, seed=0):
     """Cells with counts as deep as those of a droplet, most of their values zero."""
     rng = np.random.default_rng(seed)
     rates = rng.gamma(0.2, 100, n_genes) * np.exp(rng.normal(0, 1, (3, n_genes)) * (rng.random((3, n_genes)) < 0.2))
-    which = rng.integers(0, 3, n)
-    counts = rng.poisson(rates[which] * (rng.random((n, n_genes)) < 0.12)).astype(np.float32)
-    obs = pd.DataFrame({"group": which.astype(str)}, index=[f"d{i}" for i in range(n)])
+    positions = rng.integers(0, 3, n)
+    counts = rng.poisson(rates[positions] * (rng.random((n, n_genes)) < 0.12)).astype(np.float32)
+    obs = pd.DataFrame({"group": positions.astype(str)}, index=[f"d{i}" for i in range(n)])
     var = pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)])
     return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
 
@@ -83,13 +83,13 @@ def deep(n=150, n_genes=400, seed=0):
 def test_a_cell_with_one_more_count_is_another_cell():
     adata = deep()
     model = fitted(adata, epochs=2)
-    other = adata.copy()
+    unseen = adata.copy()
     rng = np.random.default_rng(1)
-    changed = sparse.lil_matrix(other.X)
-    for cell in range(other.n_obs):
-        changed[cell, rng.integers(other.n_vars)] += 1
-    other.X = changed.tocsr()
-    kept, cells_ = model.state.training_cells, model.cells(other)
+    changed = sparse.lil_matrix(unseen.X)
+    for cell in range(unseen.n_obs):
+        changed[cell, rng.integers(unseen.n_vars)] += 1
+    unseen.X = changed.tocsr()
+    kept, cells_ = model.state.training_cells, model.cells(unseen)
     points = graph_points(cells_.log().matrix, kept.space)
     assert (kept.find_near(points, model._features(cells_, model.state.scale) @ kept.basis) == -1).all()
 
@@ -101,9 +101,9 @@ def test_sparse_features_give_the_full_form_that_dense_ones_do():
     views = Views.of(model._features(model.cells(adata), model.state.scale), knn_graph(model.embed(adata), 6), (2, 1))
     weight = torch.randn(views.features.shape[1], 5, generator=torch.Generator().manual_seed(0))
     every = np.arange(adata.n_obs)
-    for some, dense in zip(views.inputs(every, as_sparse=True), (views.first, views.second), strict=True):
-        assert isinstance(some, Smoothed)
-        torch.testing.assert_close(some @ weight, views.take(dense, every) @ weight, rtol=1e-5, atol=1e-4)
+    for subset, dense in zip(views.inputs(every, as_sparse=True), (views.first, views.second), strict=True):
+        assert isinstance(subset, Smoothed)
+        torch.testing.assert_close(subset @ weight, views.take(dense, every) @ weight, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(model.embed(adata, graph="own"), model.embed(adata), atol=1e-5)
 
 
@@ -281,12 +281,12 @@ def test_the_graph_of_genes_can_come_from_text(data, kind):
 
 def test_each_prior_and_control_is_a_graph_of_its_own(data):
     priors = own_priors(data)
-    found = [
+    embedded = [
         fitted(data, p, gene_graph="text", epochs=2).embed(data)
         for p in (priors, priors.permuted(0), priors.permuted(1), priors.random(0), priors.without())
     ]
-    for i, left in enumerate(found):
-        for right in found[i + 1 :]:
+    for i, left in enumerate(embedded):
+        for right in embedded[i + 1 :]:
             assert not np.allclose(left, right, atol=1e-4)
 
 
@@ -317,11 +317,11 @@ def test_positions_make_the_graph(data):
 
 
 def test_a_graph_of_the_user(data):
-    own = data.copy()
-    own.obsp["mine"] = knn_graph(np.random.default_rng(0).random((120, 3)), 5)
-    model = fitted(own, graph="mine")
-    assert model.facts["n_cell_links"] == own.obsp["mine"].nnz // 2
-    assert np.isfinite(model.embed(own)).all()
+    by_own_graph = data.copy()
+    by_own_graph.obsp["mine"] = knn_graph(np.random.default_rng(0).random((120, 3)), 5)
+    model = fitted(by_own_graph, graph="mine")
+    assert model.facts["n_cell_links"] == by_own_graph.obsp["mine"].nnz // 2
+    assert np.isfinite(model.embed(by_own_graph)).all()
     with pytest.raises(ModelError, match="no key of obsp"):
         fitted(data, graph="mine")
 
@@ -369,8 +369,8 @@ def test_one_cell_is_refused(data):
 def test_two_cells_and_more_neighbours_than_cells_are_defined(data):
     few = data[:2].copy()
     assert np.isfinite(fitted(few).embed(few)).all()
-    some = data[:5].copy()
-    assert fitted(some, n_neighbors=30).facts["n_cell_links"] == 10
+    subset = data[:5].copy()
+    assert fitted(subset, n_neighbors=30).facts["n_cell_links"] == 10
 
 
 def test_empty_cells_and_genes_are_defined(data):

@@ -60,9 +60,9 @@ def test_loss_and_gradients_are_those_of_the_softmax_written_out(as_sparse):
     given = SparseMatrix.of(sparse.csr_matrix(target), dtype=torch.float64) if as_sparse else dense
     loss = negative_log_likelihood(theta, beta * slope, shift, given)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
-    found = torch.autograd.grad(2 * loss, [theta, beta, folded.weight, folded.bias])
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    result = torch.autograd.grad(2 * loss, [theta, beta, folded.weight, folded.bias])
+    for tensor, counterpart in zip(result, wanted, strict=True):
+        torch.testing.assert_close(tensor, counterpart, rtol=1e-9, atol=1e-11)
 
 
 def test_the_number_of_threads_does_not_change_the_loss():
@@ -70,14 +70,14 @@ def test_the_number_of_threads_does_not_change_the_loss():
     theta = torch.from_numpy(rng.dirichlet(np.ones(8), 400).astype(np.float32))
     weight = torch.from_numpy(rng.normal(size=(8, 500)).astype(np.float32))
     target = SparseMatrix.of(sparse.random(400, 500, 0.1, "csr", random_state=0))
-    threads, found = torch.get_num_threads(), []
+    threads, result = torch.get_num_threads(), []
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
-            found.append(float(negative_log_likelihood(theta, weight, torch.zeros(500), target)))
+            result.append(float(negative_log_likelihood(theta, weight, torch.zeros(500), target)))
     finally:
         torch.set_num_threads(threads)
-    assert found[0] == found[1] == found[2]
+    assert result[0] == result[1] == result[2]
 
 
 def test_a_second_derivative_is_refused():

@@ -22,7 +22,7 @@ def plain_lists(points, k):
 
     def join(i, j):
         old, new = part[j], part[i]
-        part[:] = [new if one == old else one for one in part]
+        part[:] = [new if left == old else left for left in part]
 
     for i in range(n):
         for j in linked[i]:
@@ -40,15 +40,15 @@ def plain_lists(points, k):
 def test_lists_are_those_of_the_plain_algorithm(n, k):
     rng = np.random.default_rng(n)
     points = np.concatenate([rng.normal(size=(n // 2, 2)), rng.normal(size=(n - n // 2, 2)) * 3 + 4]).astype(np.float32)
-    found = neighbor_lists(points, k)
+    result = neighbor_lists(points, k)
     expected = plain_lists(points.astype(np.float64), min(k, n))
-    assert [found.of(i).tolist() for i in range(n)] == expected
+    assert [result.of(i).tolist() for i in range(n)] == expected
 
 
 def test_the_cell_itself_comes_first_also_among_copies():
     points = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    found = neighbor_lists(points, 4)
-    assert [int(found.of(i)[0]) for i in range(12)] == list(range(12))
+    result = neighbor_lists(points, 4)
+    assert [int(result.of(i)[0]) for i in range(12)] == list(range(12))
 
 
 def test_draws_are_even_over_the_list():
@@ -62,8 +62,8 @@ def test_draws_are_even_over_the_list():
 
 
 def test_two_cells():
-    found = neighbor_lists(np.array([[0.0], [1.0]]), 15)
-    assert [found.of(0).tolist(), found.of(1).tolist()] == [[0, 1], [1, 0]]
+    result = neighbor_lists(np.array([[0.0], [1.0]]), 15)
+    assert [result.of(0).tolist(), result.of(1).tolist()] == [[0, 1], [1, 0]]
 
 
 def test_one_cell_is_refused():
@@ -73,16 +73,16 @@ def test_one_cell_is_refused():
 
 def test_distillation_of_equal_and_of_swapped_views():
     """Hard assignments with an even split: of equal views the positive is 1 and all others 0."""
-    one = torch.eye(4).repeat(5, 1)
+    left = torch.eye(4).repeat(5, 1)
     expected = -2 + math.log(math.exp(2) + 6)
-    assert float(distillation(one, one)) == pytest.approx(expected, rel=1e-6)
-    assert float(distillation(one, one.roll(1, dims=1))) == pytest.approx(expected + 2, rel=1e-6)
+    assert float(distillation(left, left)) == pytest.approx(expected, rel=1e-6)
+    assert float(distillation(left, left.roll(1, dims=1))) == pytest.approx(expected + 2, rel=1e-6)
 
 
 def test_consistency_and_balance():
-    one = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    assert float(consistency(one, one)) == 0
-    assert float(consistency(one, torch.full((2, 2), 0.5))) == pytest.approx(math.log(2))
-    assert math.isfinite(float(consistency(one, one.flip(0))))
-    assert float(balance(one)) == pytest.approx(math.log(2))
-    assert float(balance(one[[0, 0]])) == pytest.approx(0, abs=1e-6)
+    left = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert float(consistency(left, left)) == 0
+    assert float(consistency(left, torch.full((2, 2), 0.5))) == pytest.approx(math.log(2))
+    assert math.isfinite(float(consistency(left, left.flip(0))))
+    assert float(balance(left)) == pytest.approx(math.log(2))
+    assert float(balance(left[[0, 0]])) == pytest.approx(0, abs=1e-6)

@@ -86,15 +86,15 @@ def test_beta_and_lift(fitted, adata):
     # The lift is how the decoder's logits answer to a topic: from the mean share towards one topic alone.
     network, share = fitted.module, torch.from_numpy(fitted.state.share)
     with torch.no_grad():
-        here, there = network.decode(share[None]), network.decode(torch.eye(6))
-    np.testing.assert_allclose(fitted.lift, (there - here).numpy(), atol=1e-3)
+        present, expected = network.decode(share[None]), network.decode(torch.eye(6))
+    np.testing.assert_allclose(fitted.lift, (expected - present).numpy(), atol=1e-3)
 
 
 def test_a_seed_gives_one_result_and_another_seed_another(adata):
     priors = gene_priors().align(adata)
-    one, same, other = (fit(adata, priors, epochs=3, seed=seed).embed(adata) for seed in (0, 0, 1))
-    assert np.array_equal(one, same)
-    assert not np.allclose(one, other)
+    first, same, second = (fit(adata, priors, epochs=3, seed=seed).embed(adata) for seed in (0, 0, 1))
+    assert np.array_equal(first, same)
+    assert not np.allclose(first, second)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(adata, tmp_path):
@@ -224,7 +224,7 @@ def test_the_view_of_the_priors_is_the_cell_embedding(adata):
 
 
 @pytest.mark.parametrize(
-    ("view", "told"),
+    ("view", "message"),
     [
         ("X_scGPT", "no key of obsm"),
         (np.zeros((119, 3)), r"shape \(119, 3\) for 120 cells"),
@@ -233,8 +233,8 @@ def test_the_view_of_the_priors_is_the_cell_embedding(adata):
         (np.ones((120, 2)), "the same for all cells"),
     ],
 )
-def test_views_that_do_not_fit(adata, view, told):
-    with pytest.raises(ModelError, match=told):
+def test_views_that_do_not_fit(adata, view, message):
+    with pytest.raises(ModelError, match=message):
         fit(adata, view=view)
 
 

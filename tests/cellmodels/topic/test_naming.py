@@ -13,9 +13,9 @@ RNG = np.random.default_rng(0)
 
 def test_a_topic_is_the_weighted_mean_of_its_genes_directions():
     weights, vectors = RNG.gamma(1, size=(3, 5)), RNG.normal(size=(5, 4))
-    found = topic_vectors(weights, vectors)
-    for row, own in zip(found, weights, strict=True):
-        expected = sum(w * v / np.linalg.norm(v) for w, v in zip(own, vectors, strict=True)) / own.sum()
+    described = topic_vectors(weights, vectors)
+    for row, members in zip(described, weights, strict=True):
+        expected = sum(w * v / np.linalg.norm(v) for w, v in zip(members, vectors, strict=True)) / members.sum()
         np.testing.assert_allclose(row, expected, atol=1e-12)
     assert not topic_vectors(np.zeros((1, 5)), vectors).any()
 

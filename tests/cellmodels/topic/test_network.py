@@ -41,11 +41,11 @@ def linear(x, layer):
     return x @ (weight if isinstance(layer, FirstLayer) else weight.T) + layer.bias.detach().numpy()
 
 
-def distill(one, other, temperature):
-    columns = np.concatenate([one, other], axis=1).T
+def distill(first, second, temperature):
+    columns = np.concatenate([first, second], axis=1).T
     columns /= np.linalg.norm(columns, axis=1, keepdims=True)
     like = columns @ columns.T / temperature
-    k, total = one.shape[1], 0.0
+    k, total = first.shape[1], 0.0
     for i in range(2 * k):
         others = np.delete(like[i], i)
         total += np.log(np.exp(others).sum()) - like[i, (i + k) % (2 * k)]
@@ -173,9 +173,9 @@ def test_genes_in_another_order_change_beta_s_columns_and_nothing_else():
     swapped = {name: value[:, order] if value.shape[1] == G else value for name, value in tensors.items()}
     np.testing.assert_allclose(moved.beta().detach(), net.beta().detach()[:, order], atol=1e-12)
     with torch.no_grad():
-        one, other = net(**tensors), moved(**swapped)
-    for name, value in one.items():
-        assert float(other[name]) == pytest.approx(float(value), rel=1e-8), name
+        first, second = net(**tensors), moved(**swapped)
+    for name, value in first.items():
+        assert float(second[name]) == pytest.approx(float(value), rel=1e-8), name
 
 
 def test_cells_in_another_order_change_nothing():
@@ -183,10 +183,10 @@ def test_cells_in_another_order_change_nothing():
     net._draw = lambda mu, logvar: mu
     order = torch.from_numpy(np.random.default_rng(3).permutation(N))
     with torch.no_grad():
-        one = net(**tensors)
-        other = net(**{name: value[order] for name, value in tensors.items()})
-    for name, value in one.items():
-        assert float(other[name]) == pytest.approx(float(value), rel=1e-6), name
+        first = net(**tensors)
+        second = net(**{name: value[order] for name, value in tensors.items()})
+    for name, value in first.items():
+        assert float(second[name]) == pytest.approx(float(value), rel=1e-6), name
 
 
 def test_gradients_reach_every_weight():
@@ -212,7 +212,7 @@ def test_without_a_view_nothing_is_distilled():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"n_topics": 1}, "n_topics"),
         ({"temperature": 0}, "temperature"),
@@ -225,8 +225,8 @@ def test_without_a_view_nothing_is_distilled():
         ({"epochs": 0}, "epochs"),
     ],
 )
-def test_hyper_parameters_that_mean_nothing(change, told):
-    with pytest.raises(ModelError, match=told):
+def test_hyper_parameters_that_mean_nothing(change, message):
+    with pytest.raises(ModelError, match=message):
         TopicConfig(**change)
 
 

@@ -29,14 +29,14 @@ def model(adata):
 
 @pytest.fixture(scope="module")
 def groups(adata):
-    return [adata[(adata.obs["group"] == f"g{one}").to_numpy()].copy() for one in range(3)]
+    return [adata[(adata.obs["group"] == f"g{item}").to_numpy()].copy() for item in range(3)]
 
 
 def decoded(model, latent, depth):
     """Shares of topics, beta, normalisation by the running moments, softmax: in float64."""
     norm = model.module.decode_norm
     parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    weight, bias, mean, var = (one.detach().numpy().astype(np.float64) for one in parts)
+    weight, bias, mean, var = (item.detach().numpy().astype(np.float64) for item in parts)
     theta = np.exp(latent - latent.max(1, keepdims=True))
     theta /= theta.sum(1, keepdims=True)
     logits = (theta @ model.beta.astype(np.float64) - mean) / np.sqrt(var + norm.eps) * weight + bias
@@ -48,9 +48,9 @@ def decoded(model, latent, depth):
 def test_it_is_what_the_equations_say(model, groups, how):
     source, target = groups[0], groups[1]
     given = {"scale": 0.3} if how == "scale" else {"how": how}
-    found = model.perturb(source, [1, 4], towards=target, n_random=0, **given)
-    before, goal = (model.latent(one).astype(np.float64) for one in (source, target))
-    logs = [read_cells(one, needs="log").dense(slice(None)).astype(np.float64) for one in (source, target)]
+    moved_cells = model.perturb(source, [1, 4], towards=target, n_random=0, **given)
+    before, goal = (model.latent(item).astype(np.float64) for item in (source, target))
+    logs = [read_cells(item, needs="log").dense(slice(None)).astype(np.float64) for item in (source, target)]
     moved = before.copy()
     if how == "scale":
         moved[:, [1, 4]] += np.log(0.3)
@@ -60,12 +60,12 @@ def test_it_is_what_the_equations_say(model, groups, how):
         moved[:, [1, 4]] += goal[:, [1, 4]].mean(0) - before[:, [1, 4]].mean(0)
     depth = logs[0].sum(1)
     expected = decoded(model, moved, depth) - decoded(model, before, depth)
-    np.testing.assert_allclose(found.predicted, expected, atol=1e-5)
+    np.testing.assert_allclose(moved_cells.predicted, expected, atol=1e-5)
     true = logs[1].mean(0) - logs[0].mean(0)
-    np.testing.assert_allclose(found.true, true, atol=1e-5)
+    np.testing.assert_allclose(moved_cells.true, true, atol=1e-5)
     cosine = expected @ true / np.linalg.norm(expected) / np.linalg.norm(true)
-    assert found.cosine == pytest.approx(cosine, abs=1e-4)
-    assert found.along == pytest.approx(expected @ true / (true @ true), abs=1e-4)
+    assert moved_cells.cosine == pytest.approx(cosine, abs=1e-4)
+    assert moved_cells.along == pytest.approx(expected @ true / (true @ true), abs=1e-4)
 
 
 @given(
@@ -98,23 +98,25 @@ def test_a_topic_that_is_removed_has_no_share_in_any_cell(model, adata):
 
 
 def test_r2_is_that_of_the_genes_that_changed_most(model, groups):
-    found = model.perturb(groups[0], None, towards=groups[1], n_top=7, n_random=0)
-    top = np.argsort(-np.abs(found.true))[:7]
+    moved_cells = model.perturb(groups[0], None, towards=groups[1], n_top=7, n_random=0)
+    top = np.argsort(-np.abs(moved_cells.true))[:7]
     mean = read_cells(groups[0], needs="log").dense(slice(None)).mean(0)[top]
-    goal = mean + found.true[top]
+    goal = mean + moved_cells.true[top]
     around = ((goal - goal.mean()) ** 2).sum()
-    assert found.r2 == pytest.approx(1 - ((found.true - found.predicted)[top] ** 2).sum() / around, abs=1e-5)
-    assert found.r2_unmoved == pytest.approx(1 - (found.true[top] ** 2).sum() / around, abs=1e-5)
+    assert moved_cells.r2 == pytest.approx(
+        1 - ((moved_cells.true - moved_cells.predicted)[top] ** 2).sum() / around, abs=1e-5
+    )
+    assert moved_cells.r2_unmoved == pytest.approx(1 - (moved_cells.true[top] ** 2).sum() / around, abs=1e-5)
 
 
 def test_moving_a_group_s_topics_moves_its_genes(model, groups):
-    found = model.perturb(groups[0], None, towards=groups[1])
-    assert found.cosine > 0.6
-    assert found.r2 > found.r2_unmoved
-    assert {int(gene[4:]) % 3 for gene in found.moved(5)["gene"]} == {1}
-    assert {int(gene[4:]) % 3 for gene in found.moved(5, up=False)["gene"]} == {0}
-    assert found.random.groupby("kind").size().to_dict() == {"dealt": 100, "towards": 100}
-    assert found.p_random("along", kind="dealt") < 0.1
+    moved_cells = model.perturb(groups[0], None, towards=groups[1])
+    assert moved_cells.cosine > 0.6
+    assert moved_cells.r2 > moved_cells.r2_unmoved
+    assert {int(gene[4:]) % 3 for gene in moved_cells.moved(5)["gene"]} == {1}
+    assert {int(gene[4:]) % 3 for gene in moved_cells.moved(5, up=False)["gene"]} == {0}
+    assert moved_cells.random.groupby("kind").size().to_dict() == {"dealt": 100, "towards": 100}
+    assert moved_cells.p_random("along", kind="dealt") < 0.1
 
 
 def test_moving_nothing_changes_nothing(model, groups):
@@ -124,12 +126,12 @@ def test_moving_nothing_changes_nothing(model, groups):
 
 
 def test_without_target_cells_there_is_nothing_to_compare_with(model, groups):
-    found = model.perturb(groups[0], [2], scale=0)
-    assert found.true is None
-    assert np.isnan(found.cosine)
-    assert found.random.empty
-    assert np.isnan(found.p_random())
-    assert np.isnan(found.moved(3)["true"]).all()
+    moved_cells = model.perturb(groups[0], [2], scale=0)
+    assert moved_cells.true is None
+    assert np.isnan(moved_cells.cosine)
+    assert moved_cells.random.empty
+    assert np.isnan(moved_cells.p_random())
+    assert np.isnan(moved_cells.moved(3)["true"]).all()
 
 
 def test_what_cannot_be_moved(model, groups):
@@ -150,11 +152,11 @@ def test_what_cannot_be_moved(model, groups):
 
 def test_topics_that_differ(model, groups):
     rng = np.random.default_rng(0)
-    one, other = rng.normal(size=(50, 4)), rng.normal(size=(60, 4)) + np.array([0, 3, -2, 0.1])
-    table = differing_topics(one, other)
+    item, target_latent = rng.normal(size=(50, 4)), rng.normal(size=(60, 4)) + np.array([0, 3, -2, 0.1])
+    table = differing_topics(item, target_latent)
     assert table["topic"].tolist()[:2] == [1, 2]
     assert table["differs"].tolist() == [True, True, False, False]
-    assert table["difference"].iloc[0] == pytest.approx(other[:, 1].mean() - one[:, 1].mean())
+    assert table["difference"].iloc[0] == pytest.approx(target_latent[:, 1].mean() - item[:, 1].mean())
     assert model.compare(groups[0], groups[1])["differs"].any()
 
 
@@ -170,13 +172,13 @@ def test_topics_of_stimulated_blood_recover_the_interferon_response(real_data):
     condition = adata.obs["condition"].to_numpy()
     source, target = adata[condition == "ctrl"], adata[condition == "stim"]
     model = TopicModel(n_topics=20, n_genes=1000, epochs=60, lr_step=15).fit(adata, trainer=Trainer(device="cpu"))
-    found = model.perturb(source, None, towards=target)
-    assert found.cosine > 0.5  # 0.58 to 0.86 over seeds
-    assert found.r2 > found.r2_unmoved + 0.05
-    assert found.p_random("along", kind="towards") < 0.05
-    assert found.p_random("along", kind="dealt") < 0.05
+    moved_cells = model.perturb(source, None, towards=target)
+    assert moved_cells.cosine > 0.5  # 0.58 to 0.86 over seeds
+    assert moved_cells.r2 > moved_cells.r2_unmoved + 0.05
+    assert moved_cells.p_random("along", kind="towards") < 0.05
+    assert moved_cells.p_random("along", kind="dealt") < 0.05
     hallmarks = real_data / "genesets" / "h.all.v2025.1.Hs.symbols.gmt.gz"
-    sets = over_representation([found.moved(50)["gene"]], list(found.genes), hallmarks)
+    sets = over_representation([moved_cells.moved(50)["gene"]], list(moved_cells.genes), hallmarks)
     best = sets.iloc[0]
     assert best["term"] in ("HALLMARK_INTERFERON_ALPHA_RESPONSE", "HALLMARK_INTERFERON_GAMMA_RESPONSE")
     assert best["fdr"] < 1e-10

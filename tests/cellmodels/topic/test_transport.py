@@ -11,7 +11,7 @@ from genetext.errors import ModelError
 
 def costs(k=6, g=40, *, scale=1.0, seed=0):
     rng = np.random.default_rng(seed)
-    points = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in (rng.normal(size=(n, 7)) for n in (k, g))]
+    points = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rng.normal(size=(n, 7)) for n in (k, g))]
     return scale * np.square(points[0][:, None] - points[1][None]).sum(axis=2)
 
 
@@ -40,28 +40,28 @@ def plain_domain_plan(cost, alpha=20.0, tolerance=5e-3):
 @pytest.mark.parametrize(("scale", "epsilon"), [(1.0, 0.05), (0.2, 0.05), (3.0, 0.2)])
 def test_the_plan_is_that_of_float64_numpy(scale, epsilon):
     cost = costs(scale=scale)
-    found = sinkhorn(torch.from_numpy(cost), epsilon=epsilon, tolerance=1e-13, max_iterations=20_000)
-    assert np.abs(found.plan.numpy() - numpy_plan(cost, epsilon)).max() < 1e-10
-    np.testing.assert_allclose(found.plan.sum(1).numpy(), 1 / 6, atol=1e-12)
-    np.testing.assert_allclose(found.plan.sum(0).numpy(), 1 / 40, atol=1e-12)
+    transport = sinkhorn(torch.from_numpy(cost), epsilon=epsilon, tolerance=1e-13, max_iterations=20_000)
+    assert np.abs(transport.plan.numpy() - numpy_plan(cost, epsilon)).max() < 1e-10
+    np.testing.assert_allclose(transport.plan.sum(1).numpy(), 1 / 6, atol=1e-12)
+    np.testing.assert_allclose(transport.plan.sum(0).numpy(), 1 / 40, atol=1e-12)
 
 
 def test_it_is_the_plan_of_the_paper_within_its_tolerance():
     cost = costs(20, 300)
-    theirs, ours = plain_domain_plan(cost), sinkhorn(torch.from_numpy(cost)).plan.numpy()
-    assert np.abs(theirs - ours).sum() < 2e-2  # both stop 5e-3 before the end, on different sides
-    assert abs((theirs * cost).sum() - (ours * cost).sum()) < 5e-3
+    reference, result = plain_domain_plan(cost), sinkhorn(torch.from_numpy(cost)).plan.numpy()
+    assert np.abs(reference - result).sum() < 2e-2  # both stop 5e-3 before the end, on different sides
+    assert abs((reference * cost).sum() - (result * cost).sum()) < 5e-3
 
 
 @pytest.mark.parametrize("scale", [1.0, 20.0])
 def test_marginals_in_float32_also_where_a_plain_kernel_underflows(scale):
     cost = torch.from_numpy(costs(10, 200, scale=scale)).float()
-    found = sinkhorn(cost, tolerance=1e-3, max_iterations=20_000)
+    transport = sinkhorn(cost, tolerance=1e-3, max_iterations=20_000)
     if scale == 20:
         assert not torch.exp(-20 * cost).sum(0).all()
-    np.testing.assert_allclose(found.plan.sum(1).numpy(), 0.1, rtol=1e-5)
-    assert float((found.plan.sum(0) - 1 / 200).abs().sum()) <= 1.1e-3
-    assert found.error <= 1e-3
+    np.testing.assert_allclose(transport.plan.sum(1).numpy(), 0.1, rtol=1e-5)
+    assert float((transport.plan.sum(0) - 1 / 200).abs().sum()) <= 1.1e-3
+    assert transport.error <= 1e-3
 
 
 def test_a_known_start_saves_iterations_and_changes_nothing_else():
@@ -75,15 +75,15 @@ def test_a_known_start_saves_iterations_and_changes_nothing_else():
 def test_a_start_of_another_problem_does_no_harm():
     cost = torch.from_numpy(costs(5, 60)).float()
     wild = torch.tensor([0.0, 500.0, -500.0, 3.0, 0.0])
-    found = sinkhorn(cost, tolerance=1e-4, max_iterations=5000, start=wild)
-    assert float((found.plan - sinkhorn(cost, tolerance=1e-4, max_iterations=5000).plan).abs().sum()) < 1e-3
+    transport = sinkhorn(cost, tolerance=1e-4, max_iterations=5000, start=wild)
+    assert float((transport.plan - sinkhorn(cost, tolerance=1e-4, max_iterations=5000).plan).abs().sum()) < 1e-3
 
 
 def test_one_topic_far_from_all_genes_still_gets_its_share():
     cost = torch.from_numpy(costs(5, 60)).float()
     cost[2] += 30
-    found = sinkhorn(cost, tolerance=1e-4, max_iterations=5000)
-    np.testing.assert_allclose(found.plan.sum(1).numpy(), 0.2, rtol=1e-4)
+    transport = sinkhorn(cost, tolerance=1e-4, max_iterations=5000)
+    np.testing.assert_allclose(transport.plan.sum(1).numpy(), 0.2, rtol=1e-4)
 
 
 def test_the_paper_s_starting_loss():
@@ -119,9 +119,9 @@ def test_gradients_beside_finite_differences():
     """`implicit`: of the cost. `envelope`: of the regularised value, which is another direction."""
     cost, epsilon, step = costs(4, 12), 0.1, 1e-5
 
-    def value(one, regularised):
-        plan = numpy_plan(one, epsilon, 2000)
-        return (plan * one).sum() + (epsilon * (plan * np.log(plan)).sum() if regularised else 0)
+    def value(part, regularised):
+        plan = numpy_plan(part, epsilon, 2000)
+        return (plan * part).sum() + (epsilon * (plan * np.log(plan)).sum() if regularised else 0)
 
     plan = sinkhorn(torch.from_numpy(cost), epsilon=epsilon, tolerance=1e-14, max_iterations=20_000).plan
     for kind, regularised in (("implicit", False), ("envelope", True)):
