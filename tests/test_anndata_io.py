@@ -2,9 +2,7 @@
 
 import gzip
 import logging
-import shutil
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -96,7 +94,7 @@ def test_what_others_write_gives_the_same_numbers_and_a_file_that_can_be_read(tm
     expected = cells()
     embed_cells(expected, priors())
     done = embed_file(path, tmp_path / f"out{suffix}", priors())
-    streamed = anndata.read_zarr(done.path) if suffix == ".zarr" else anndata_io.read(done.path)
+    streamed = anndata_io.read(done.path)
     assert np.array_equal(streamed.obsm["X_genetext"], expected.obsm["X_genetext"], equal_nan=True)
     assert list(streamed.obs) == ["t", "number", "genetext_status", "genetext_share"]
     assert streamed.obs["t"].tolist() == expected.obs["t"].tolist()
@@ -315,9 +313,3 @@ def test_a_name_says_what_it_is(tmp_path, name, kind):
         anndata_io.require(tmp_path / name)
     with pytest.raises(ResolveError, match=kind):
         read_names(tmp_path / name)
-
-
-def test_the_line_for_an_old_file_makes_one_that_can_be_read(tmp_path):
-    shutil.copy(__file__, tmp_path / "in.h5ad")
-    with pytest.raises(CellsError, match="is no .h5ad file"):
-        anndata_io.read(tmp_path / "in.h5ad")
