@@ -245,6 +245,8 @@ def _check_frames(group: Any, path: Path) -> None:
             raise CellsError(f"{path}: {name} lacks columns that it lists: {first_ten(absent)}")
         n_rows = index_of(frame).shape[0]
         lengths = {column: _length(frame[column]) for column in columns}
+        for column in columns:
+            _check_codes(frame[column], f"{name}[{column!r}] of {path}")
         if wrong := [f"{column} ({n:,})" for column, n in lengths.items() if n not in (n_rows, None)]:
             raise CellsError(f"{path}: columns of {name} are not as long as its {n_rows:,} names: {first_ten(wrong)}")
 
@@ -254,6 +256,19 @@ def _length(column: Any) -> int | None:
         return int(column.shape[0]) if column.shape else None
     parts = [column[part] for part in ("codes", "values") if part in column]
     return int(parts[0].shape[0]) if parts else None
+
+
+def _check_codes(column: Any, where: str) -> None:
+    if hasattr(column, "dtype") or not {"codes", "categories"} <= set(column):
+        return
+    codes = np.asarray(column["codes"][...])
+    n_categories = _length(column["categories"]) or 0
+    outside = np.unique(codes[(codes < -1) | (codes >= n_categories)]).tolist()
+    if outside:
+        raise CellsError(
+            f"{where} is a damaged column: its codes have to be -1 to {n_categories - 1:,}, and there are "
+            f"{first_ten(outside)}. Make the file again from its source"
+        )
 
 
 @dataclass(frozen=True)

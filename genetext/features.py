@@ -1,7 +1,6 @@
 """Which columns of a data set are genes: assays put antibodies, hashtags, guides and peaks beside them."""
 
 import logging
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,9 +72,3 @@ def say_left_out(var: pd.DataFrame, marked: NDArray[np.bool_], what: str) -> Non
     """Log that columns which are no genes are left out of `what`."""
     if marked.any():
         log.warning("columns of var that are no genes are left out of %s: %s", what, describe(var, marked))
-
-
-def genes_of(data: Any) -> NDArray[np.int64] | None:
-    """Return the positions of the columns that are genes, or None where all are."""
-    marked = not_genes(data.var)
-    return np.flatnonzero(~marked) if marked.any() else None

@@ -5,6 +5,7 @@ each of its arrays is copied in slices with its attributes. What is left (single
 comes to be) goes through AnnData itself, one element at a time.
 """
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from genetext.anndata_io import attribute
 from genetext.progress import Progress
+
+log = logging.getLogger("genetext")
 
 SLICE = 1 << 22
 """Numbers that are copied at once."""
@@ -80,24 +83,30 @@ def _copy_group(source: Any, target: Any, copied: Copied) -> None:
             if encoding in _WALKED:
                 _copy_group(child, target.create_group(name), copied)
                 continue
-        elif 0 in child.shape:  # HDF5 cannot cut nothing into chunks
-            pass
         elif child.shape and encoding[0] in ("array", None) and np.dtype(child.dtype).kind in "biuf":
             _copy_array(child, target, name, copied)
             continue
-        elif len(child.shape) == 1 and encoding[0] == "string-array":
+        elif len(child.shape) == 1 and encoding[0] == "string-array" and child.shape[0]:
             _copy_strings(child, target, name, copied)
             continue
-        write_elem(target, name, read_elem(child))
+        try:
+            element = read_elem(child)
+        except Exception as error:
+            if type(error).__name__ != "IORegistryError":  # anndata keeps this class to itself
+                raise
+            log.warning("left out, since anndata does not know how it is encoded: %s", child.name.strip("/"))
+        else:
+            write_elem(target, name, element)
         copied.add(_size(child))
 
 
 def _copy_array(source: Any, target: Any, name: str, copied: Copied) -> None:
     per_row = int(np.prod(source.shape[1:], dtype=np.int64))
-    step = max(SLICE // per_row, 1)
-    chunks = (max(min(step // 4, source.shape[0]), 1), *source.shape[1:])
+    step = max(SLICE // max(per_row, 1), 1)
+    # Nothing cannot be cut into chunks.
+    chunks = {} if 0 in source.shape else {"chunks": (max(min(step // 4, source.shape[0]), 1), *source.shape[1:])}
     create = getattr(target, "create_array", None) or target.create_dataset
-    array = create(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
+    array = create(name, shape=source.shape, dtype=source.dtype, **chunks)
     _copy_attributes(source, array)
     for rows in _slices(source, step):
         array[rows] = source[rows]

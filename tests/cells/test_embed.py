@@ -386,3 +386,34 @@ def test_obs_of_a_view(x, priors):
     out = embed_cells(adata[5:15], priors, copy=True)
     assert np.array_equal(out.obsm["X_genetext"], embedded(adata, priors)[5:15], equal_nan=True)
     assert isinstance(out.obs["genetext_share"], pd.Series)
+
+
+def test_counts_are_taken_where_there_are_any_else_log_values(x, priors, caplog):
+    logged = reference.data(np.log1p(x))
+    with caplog.at_level(logging.INFO, "genetext"):
+        out = embed_cells(logged, priors, copy=True)
+    assert out.uns["genetext"]["cells"]["expression"] == "log"
+    assert "expression: log-normalised values in X" in caplog.text
+    logged.layers["counts"] = sparse.csr_matrix(x)
+    out = embed_cells(logged, priors, copy=True)
+    assert (out.uns["genetext"]["cells"]["expression"], out.uns["genetext"]["cells"]["matrix"]) == (
+        "counts",
+        "layers['counts']",
+    )
+    logged.layers["counts"] = sparse.csr_matrix(np.log1p(x))
+    with pytest.raises(CellsError, match=r"layers\['counts'\] holds what looks like log-normalised.*no counts"):
+        embed_cells(logged, priors)
+
+
+def test_small_whole_numbers_are_counts_unless_the_caller_says_log(caplog):
+    small = reference.counts(3000, 10) % 9
+    adata = reference.data(small)
+    known = reference.priors(list(adata.var_names))
+    assert embed_cells(adata, known, copy=True).uns["genetext"]["cells"]["expression"] == "counts"
+    with caplog.at_level(logging.WARNING, "genetext"):
+        out = embed_cells(adata, known, copy=True, expression="log")
+    assert out.uns["genetext"]["cells"]["expression"] == "log"
+    assert "whole numbers alone, as counts are" in caplog.text
+    small[2000, 3] = 1.5  # where no probe looks
+    with pytest.raises(CellsError, match="not whole in cell2000"):
+        embed_cells(reference.data(small), known)
