@@ -29,6 +29,7 @@ from genetext.labels import labels_of
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
     from genetext.progress import Progress
+from genetext.provenance import class_digest
 
 Array = NDArray[np.float32]
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -455,8 +456,9 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         """Return a digest of everything that decides the result of a fit."""
         arrays, values = take_apart(self.state)
         names = [] if self.genes is None else self.genes.names.tolist()
-        named = (self._target(), self.config, circumstances, names, sorted(self.facts.items()), sorted(values.items()))
-        digest = hashlib.sha256(repr(named).encode())
+        code = class_digest(type(self))  # a run that goes on with other code is another run
+        settings = (self._target(), self.config, circumstances, sorted(self.facts.items()), sorted(values.items()))
+        digest = hashlib.sha256(repr((settings, names, code)).encode())
         read = (data.matrix.indptr, data.matrix.indices, data.matrix.data)
         for array in (*read, *arrays.values(), *(() if targets is None else (targets,))):
             digest.update(np.ascontiguousarray(array).tobytes())

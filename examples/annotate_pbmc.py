@@ -16,6 +16,7 @@ import pandas as pd
 
 from cellmodels import annotate
 from cellmodels.eval import metrics
+from genetext.escape import plot_text, printable
 
 TYPES = [
     "CD4 T cells",
@@ -41,22 +42,23 @@ def main() -> None:
     adata = anndata.read_h5ad(options.data)
     known = adata.obs[options.label].astype(str).to_numpy() if options.label else None
     types = sorted(set(known)) if known is not None else TYPES
-    found = annotate(adata, types, options.index, ontology=options.ontology)
-    for name, count in found.counts.items():
-        print(f"{count:>7,} {name:<20} {', '.join(found.top(name, 8))}")
+    annotation = annotate(adata, types, options.index, ontology=options.ontology)
+    predicted = annotation.labels.astype(str)
+    for name, count in annotation.counts.items():
+        print(printable(f"{count:>7,} {name:<20} {', '.join(annotation.top(name, 8))}"))
     if known is None:
         return
-    print(f"accuracy {metrics.accuracy(known, found.labels.astype(str)):.3f}", end=", ")
-    print(f"balanced {metrics.balanced_accuracy(known, found.labels.astype(str)):.3f}", end=", ")
+    print(f"accuracy {metrics.accuracy(known, predicted):.3f}", end=", ")
+    print(f"balanced {metrics.balanced_accuracy(known, predicted):.3f}", end=", ")
     print(f"largest type {np.unique(known, return_counts=True)[1].max() / len(known):.3f}")
     if options.figure:
         from matplotlib.figure import Figure
 
-        table = pd.crosstab(known, found.labels.astype(str), normalize="index").reindex(columns=types, fill_value=0)
+        table = pd.crosstab(known, predicted, normalize="index").reindex(columns=types, fill_value=0)
         axes = (figure := Figure(figsize=(6, 5), layout="constrained")).subplots()
         axes.imshow(table.to_numpy(), vmin=0, vmax=1, cmap="Blues")
-        axes.set_xticks(range(len(types)), types, rotation=90)
-        axes.set_yticks(range(len(table)), table.index)
+        axes.set_xticks(range(len(types)), map(plot_text, types), rotation=90)
+        axes.set_yticks(range(len(table)), map(plot_text, table.index))
         axes.set_xlabel("annotated")
         axes.set_ylabel("known")
         figure.savefig(options.figure)

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from genetext import GeneIndex, build_index
+from genetext.escape import plot_text, printable
 from genetext.priors import GenePriors
 
 QUESTIONS = [
@@ -29,11 +30,11 @@ def ask(index: GeneIndex, questions: list[str], *, k: int) -> dict[str, list[str
     """Print the `k` nearest genes of each question; return their symbols."""
     answers = {}
     for question in questions:
-        found = index.search(question, k)
-        answers[question] = found["symbol"].tolist()
+        genes = index.search(question, k)
+        answers[question] = genes["symbol"].tolist()
         print(f"\n{question}")
-        for gene in found.head(5).itertuples():
-            print(f"  {gene.score:6.3f}  {gene.symbol:<10} {gene.name}")
+        for gene in genes.head(5).itertuples():
+            print(printable(f"  {gene.score:6.3f}  {gene.symbol:<10} {gene.name}"))
     return answers
 
 
@@ -52,9 +53,11 @@ def draw(index: GeneIndex, answers: dict[str, list[str]], path: Path, *, backgro
     axes.scatter(*flat.T, s=3, color="0.8", linewidths=0)
     for question, names in answers.items():
         points = np.array([place[row[name]] for name in names])
-        axes.scatter(*points.T, s=14, label=question)
-        axes.annotate(names[0], points[0], textcoords="offset points", xytext=(4, 4), fontsize=8)
-    axes.set_title(f"{index.path.parent.name}/{index.path.name}: the answers among {len(others):,} genes", fontsize=10)
+        axes.scatter(*points.T, s=14, label=plot_text(question))
+        axes.annotate(plot_text(names[0]), points[0], textcoords="offset points", xytext=(4, 4), fontsize=8)
+    axes.set_title(
+        plot_text(f"{index.path.parent.name}/{index.path.name}: the answers among {len(others):,} genes"), fontsize=10
+    )
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False)
     axes.set_axis_off()
     figure.savefig(path, dpi=110)

@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from cellmodels import GenePriorEmbedding
+from cellmodels.data.inputs import read_cells
+from cellmodels.eval.metrics import balanced_accuracy
 from genetext import GeneIndex, build_index
+from genetext.escape import printable
 from genetext.priors import GenePriors
 
 SEEDS = ("INS", "RHO", "CD3E", "HBB", "MYH7", "ALB")
@@ -52,8 +55,8 @@ def fit(priors: GenePriors, x: Tensor, y: Tensor, train: Tensor, *, epochs: int,
             optimizer.step()
     model.eval()
     with torch.no_grad():
-        right = (model(x[~train]).argmax(dim=1) == y[~train]).float()
-    return float(torch.stack([right[y[~train] == kind].mean() for kind in y[~train].unique()]).mean())
+        predicted = model(x[~train]).argmax(dim=1)
+    return balanced_accuracy(y[~train].numpy(), predicted.numpy())
 
 
 def split_by_donor(donors: np.ndarray, *, seed: int) -> np.ndarray:
@@ -70,7 +73,7 @@ def make_cells(index: GeneIndex, *, n_cells: int = 600, seed: int = 0) -> anndat
     rng = np.random.default_rng(seed)
     symbols = index.genes.loc[index.genes["row"] >= 0, "symbol"].tolist()
     sets = [[seed_gene, *index.neighbors(seed_gene, 39)["symbol"]] for seed_gene in SEEDS]
-    chosen = [*rng.choice(symbols, 700, replace=False), *(name for one in sets for name in one)]
+    chosen = [*rng.choice(symbols, 700, replace=False), *(name for genes in sets for name in genes)]
     names = [*dict.fromkeys(chosen), *(f"RP11-{number}A1.1" for number in range(100))]
     place = {name: row for row, name in enumerate(names)}
     kind, donor = rng.integers(len(sets), size=n_cells), rng.integers(8, size=n_cells)
@@ -86,8 +89,7 @@ def make_cells(index: GeneIndex, *, n_cells: int = 600, seed: int = 0) -> anndat
 
 def normalised(adata: anndata.AnnData) -> Tensor:
     """Return log(1 + counts per 10,000), dense: an example's data are small."""
-    x = torch.from_numpy(np.asarray(scipy.sparse.csr_matrix(adata.X).todense(), dtype=np.float32))
-    return torch.log1p(1e4 * x / x.sum(dim=1, keepdim=True).clamp(min=1))
+    return torch.from_numpy(read_cells(adata, needs="log").matrix.toarray()).float()
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def main() -> None:
     adata = anndata.read_h5ad(options.data) if options.data else make_cells(index)
     adata = adata[adata.obs[options.label].notna().to_numpy()].copy()
     priors = GenePriors.open(index).align(adata)
-    print(priors.report)
+    print(printable(str(priors.report)))
     priors = priors.center().unit()
     arms = {"prior": priors, "permuted": priors.permuted(0), "random": priors.random(0), "without": priors.without()}
     x, y = normalised(adata), torch.from_numpy(pd.factorize(adata.obs[options.label])[0])
@@ -114,13 +116,14 @@ def main() -> None:
         train = torch.from_numpy(split_by_donor(adata.obs[options.donor].to_numpy(dtype=str), seed=seed))
         for name, arm in arms.items():
             scores[name].append(fit(arm, x, y, train, epochs=options.epochs, seed=seed))
-    for name, found in scores.items():
-        print(f"{name:<9} {np.mean(found):.3f} +- {np.std(found):.3f}  {arms[name].description}")
+    for name, accuracies in scores.items():
+        print(f"{name:<9} {np.mean(accuracies):.3f} +- {np.std(accuracies):.3f}  {arms[name].description}")
     if options.figure:
         from matplotlib.figure import Figure
 
         axes = (figure := Figure(figsize=(4, 3), layout="constrained")).subplots()
-        axes.bar(list(scores), [np.mean(found) for found in scores.values()], yerr=[np.std(f) for f in scores.values()])
+        means, deviations = (list(map(of, scores.values())) for of in (np.mean, np.std))
+        axes.bar(list(scores), means, yerr=deviations)
         axes.set_ylabel("balanced accuracy, unseen donors")
         figure.savefig(options.figure)
 

@@ -22,6 +22,7 @@ import scipy.sparse
 from cellmodels import TopicModel
 from cellmodels.eval.enrichment import over_representation
 from genetext import GeneIndex, build_index
+from genetext.escape import plot_text, printable
 from genetext.gene_sets import read_gene_sets
 
 TYPES = ("CD3E", "MS4A1", "LYZ", "NKG7")
@@ -34,7 +35,7 @@ def make_cells(index: GeneIndex, *, n_cells: int = 600, seed: int = 0) -> anndat
     symbols = index.genes.loc[index.genes["row"] >= 0, "symbol"].tolist()
     response = [name for seed_gene in RESPONSE for name in (seed_gene, *index.neighbors(seed_gene, 9)["symbol"])]
     sets = [[seed_gene, *index.neighbors(seed_gene, 24)["symbol"]] for seed_gene in TYPES]
-    names = [*dict.fromkeys([*response, *(one for genes in sets for one in genes), *rng.choice(symbols, 400)])]
+    names = [*dict.fromkeys([*response, *(gene for genes in sets for gene in genes), *rng.choice(symbols, 400)])]
     place = {name: column for column, name in enumerate(names)}
     kind, stimulated = rng.integers(len(TYPES), size=n_cells), rng.integers(2, size=n_cells)
     rate = np.tile(rng.gamma(0.5, 0.6, len(names)), (n_cells, 1))
@@ -59,7 +60,7 @@ def draw(moved: Any, path: Path) -> None:
     left.axline((0, 0), slope=1, color="lightgrey")
     left.scatter(moved.true, moved.predicted, s=4)
     for row in moved.moved(5).itertuples():
-        left.annotate(row.gene, (row.true, row.predicted), fontsize=7)
+        left.annotate(plot_text(row.gene), (row.true, row.predicted), fontsize=7)
     left.set_xlabel("true change of mean log expression")
     left.set_ylabel("change when topics are moved")
     for kind, drawn in moved.random.groupby("kind"):
@@ -101,10 +102,10 @@ def main() -> None:
         seed=options.seed,
     ).fit(adata, index.path)
     moved = model.perturb(source, None, towards=target)
-    told = model.topics(8, index=index).set_index("topic")
+    topics = model.topics(8, index=index).set_index("topic")
     for topic, row in model.compare(source, target).set_index("topic").loc[list(moved.topics)].iterrows():
-        print(f"topic {topic:>3} {row['difference']:+.2f}  {told.loc[topic, 'specific']}")
-        print(f"             {told.loc[topic, 'texts']}")
+        print(printable(f"topic {topic:>3} {row['difference']:+.2f}  {topics.loc[topic, 'specific']}"))
+        print(printable(f"             {topics.loc[topic, 'texts']}"))
     names = {"towards": "other topics, moved alike", "dealt": "the same shifts, other topics"}
     print(f"{'':<32}{'cosine':>8}{'along':>8}{'R2 of 100 genes':>17}")
     print(f"{'these topics':<32}{moved.cosine:>8.3f}{moved.along:>8.3f}{moved.r2:>17.3f}")
@@ -112,13 +113,13 @@ def main() -> None:
         mean, p = drawn.mean(numeric_only=True), moved.p_random("along", kind=kind)
         print(f"{names[kind]:<32}{mean['cosine']:>8.3f}{mean['along']:>8.3f}{mean['r2']:>17.3f}   p = {p:.3f}")
     print(f"{'nothing moved':<48}{moved.r2_unmoved:>17.3f}")
-    print("most raised:", ", ".join(moved.moved(20)["gene"]))
+    print(printable(f"most raised: {', '.join(moved.moved(20)['gene'])}"))
     if options.gene_sets:
         table = over_representation(
             [moved.moved(50)["gene"]], list(moved.genes), read_gene_sets(options.gene_sets), min_size=5
         )
         for row in table.head(5).itertuples():
-            print(f"{row.term}: {row.overlap} of {row.n}, fdr {row.fdr:.1e}")
+            print(printable(f"{row.term}: {row.overlap} of {row.n}, fdr {row.fdr:.1e}"))
     if options.figure:
         draw(moved, options.figure)
 

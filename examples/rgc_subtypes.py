@@ -19,8 +19,9 @@ import numpy as np
 import scipy.sparse
 from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate, themes
 
-from genetext import GeneIndex, build_index
+from genetext import GeneIndex, build_index, escape
 from genetext.errors import GenetextError
+from genetext.escape import printable
 from genetext.index import list_indices
 from genetext.priors import GenePriors
 
@@ -74,9 +75,9 @@ def load(options: argparse.Namespace) -> tuple[anndata.AnnData, np.ndarray]:
     if options.geo:
         from genetext.cli import console
 
-        with console.progress() as tell:
-            matrix, labels = geo.download(mirror=options.geo_url, progress=tell)
-            adata = geo.read_atlas(matrix, labels, progress=tell)
+        with console.progress() as progress:
+            matrix, labels = geo.download(mirror=options.geo_url, progress=progress)
+            adata = geo.read_atlas(matrix, labels, progress=progress)
     elif options.h5ad:
         adata, key = anndata.read_h5ad(options.h5ad), options.label_key
         adata.uns.setdefault("title", options.h5ad.name)
@@ -107,9 +108,10 @@ def open_index(name: str | None) -> GeneIndex:
 
 def most_variable(adata: anndata.AnnData, n: int) -> np.ndarray:
     """Return the columns of the genes that vary most; labels play no part, and all arms get the same genes."""
+    from cellmodels.data.inputs import read_cells
     from cellmodels.groups.variable_genes import variable_genes
 
-    return variable_genes(scipy.sparse.csr_matrix(arms.normalised(adata)), n)
+    return variable_genes(read_cells(adata, needs="log").matrix, n)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -123,18 +125,18 @@ def main(arguments: list[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> None:
     began = perf_counter()
     adata, labels = load(options)
-    simulated, what = simulate.is_simulated(adata), str(adata.uns["title"])
-    titled = "simulated data" if simulated else what
+    simulated, name = simulate.is_simulated(adata), str(adata.uns["title"])
+    titled = "simulated data" if simulated else name
     index = open_index(options.index)
     whole = GenePriors.open(index).align(adata)
-    print(whole.report)
+    print(printable(str(whole.report)))
 
     columns = most_variable(adata, options.variable_genes)
     cells, priors = adata[:, columns].copy(), whole.take(columns).pca(options.prior_dim).unit()
     models = arms.contrastive(cells, priors, steps=options.steps)
     baselines = arms.baselines(cells)
     compared = [*models, *arms.untrained(cells, priors), *baselines]
-    table = lowsample.curves(labels, compared, sizes=options.m, repeats=options.repeats, seed=options.seed, tell=print)
+    table = lowsample.curves(labels, compared, sizes=options.m, repeats=options.repeats, seed=options.seed, log=print)
     print("topics ...")
     topics = themes.fit(
         cells,
@@ -146,27 +148,26 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         gene_sets=options.gmt,
     )
-    found = interpret.contrast(adata, whole, index, labels, survival_of(options.survival))
+    contrast = interpret.contrast(adata, whole, index, labels, survival_of(options.survival))
 
-    sections = [chapters.data(adata, labels, what=what), chapters.matched(whole, index)]
+    sections = [chapters.data(adata, labels, name=name), chapters.matched(whole, index)]
     section, summary = chapters.compared(table, compared, title=f"Low-sample classification ({titled})")
     sections.append(section)
     sections.append(maps(labels, models[0], baselines[0], options, titled))
     sections.append(chapters.topics(topics, title=f"Topics by type ({titled})"))
-    sections.append(chapters.separated(found, title=f"Resilient and vulnerable types ({titled})"))
-    pathways = None if options.gmt is None or found is None else interpret.enrichment(found, options.gmt)
+    sections.append(chapters.separated(contrast, title=f"Resilient and vulnerable types ({titled})"))
+    pathways = None if options.gmt is None or contrast is None else interpret.enrichment(contrast, options.gmt)
     sections.append(chapters.enriched(pathways, source=options.gmt.name if options.gmt else ""))
 
     options.output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(options.output / "scores.tsv", sep="\t", index=False)
-    topics.table.to_csv(options.output / "topics.tsv", sep="\t", index=False)
-    if found is not None:
-        found.genes.to_csv(options.output / "genes.tsv", sep="\t", index=False)
-    if pathways is not None:
-        pathways.to_csv(options.output / "pathways.tsv", sep="\t", index=False)
+    tables = {"scores": table, "topics": topics.table, "pathways": pathways}
+    tables["genes"] = None if contrast is None else contrast.genes
+    for name, frame in tables.items():
+        if frame is not None:
+            (options.output / f"{name}.tsv").write_text(escape.tsv(frame), encoding="utf-8")
     html = report.render(
         sections,
-        title=f"Subtypes of retinal ganglion cells: {what}",
+        title=f"Subtypes of retinal ganglion cells: {name}",
         subtitle=f"Gene priors from {index.path.parent.name}/{index.path.name}: {priors.n_matched:,} of the "
         f"{len(priors):,} most variable genes have a vector.",
         summary=summary,
@@ -174,7 +175,7 @@ def run(options: argparse.Namespace) -> None:
         footer=f"Made by examples/rgc_subtypes.py of genetext, seed {options.seed}.",
     )
     report.write(options.output / "report.html", html)
-    print(*summary, f"{options.output / 'report.html'} ({perf_counter() - began:.0f} s)", sep="\n")
+    print(printable("\n".join([*summary, f"{options.output / 'report.html'} ({perf_counter() - began:.0f} s)"])))
 
 
 def survival_of(path: Path | None) -> dict[str, str]:
@@ -191,8 +192,8 @@ def maps(
     other = lowsample.name_cells(labels, baseline, m, seed=options.seed)
     panels = {}
     for name, points in ((arm.name, named.embedding), (baseline.name, other.embedding)):
-        plane, how = figures.project(points[named.rows], seed=options.seed, umap=not options.no_umap)
-        panels[f"{how} of: {name}"] = plane
+        plane, method = figures.project(points[named.rows], seed=options.seed, umap=not options.no_umap)
+        panels[f"{method} of: {name}"] = plane
     known = labels[named.rows]
     return chapters.maps(panels, known, named.given, of=arm.name, m=m, title=f"Unseen cells ({titled})")
 

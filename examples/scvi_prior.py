@@ -23,6 +23,7 @@ from torch.nn.utils import parametrize
 
 from cellmodels import GenePriorEmbedding
 from genetext import GeneIndex, build_index
+from genetext.escape import printable
 from genetext.priors import GenePriors
 
 
@@ -74,7 +75,7 @@ def main() -> None:
     index = GeneIndex.open(options.index) if options.index else build_index("human", encoder="lexical", source="facts")
     adata = anndata.read_h5ad(options.data) if options.data else make_cells(index)
     priors = GenePriors.open(index).align(adata)
-    print(priors.report)
+    print(printable(str(priors.report)))
     priors = priors.center().unit()
     scvi.model.SCVI.setup_anndata(adata, batch_key=options.batch)
     for arm in (priors, priors.permuted(0), priors.random(0), priors.without(), None):

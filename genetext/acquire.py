@@ -8,7 +8,6 @@ The digest in a snapshot's name is that of its input, so that input which was se
 snapshot is used again only where all its bytes are what its manifest says.
 """
 
-import importlib.resources
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from genetext.names.lookup import Lookup
 from genetext.names.rules import is_missing
 from genetext.names.tables import AMBIGUOUS, Tables
 from genetext.progress import Progress
+from genetext.provenance import source_digest
 from genetext.species import HUMAN, Species
 from genetext.text import facts, parse
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot, list_snapshots
@@ -291,7 +291,7 @@ class _Request:
         """Return the snapshot of these files: the one in the cache, or a new one."""
         sha256 = {name: file.sha256 for name, file in files.items()}
         # The reader too: another one makes other tables out of the same files.
-        key = [_code_digest(), FORMAT_VERSION, sorted(SCHEMAS), self.species.tax_id, sha256]
+        key = [source_digest("genetext.text"), FORMAT_VERSION, sorted(SCHEMAS), self.species.tax_id, sha256]
         digest = disk.sha256_json(key)[:12]
         date = max((_date(file.last_modified) for file in files.values()), default="")
         with disk.lock(f"snapshot-{self.species.name}", root=self.root):
@@ -432,13 +432,6 @@ def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
 
 
 @cache
-def _code_digest() -> str:
-    """Return the sha256 over the modules that turn files into tables."""
-    modules = importlib.resources.files("genetext").joinpath("text").iterdir()
-    sources = {module.name: module.read_text(encoding="utf-8") for module in modules if module.name.endswith(".py")}
-    return disk.sha256_json(sources)
-
-
 def _date(last_modified: str) -> str:
     """Return an HTTP date as YYYY-MM-DD, or an empty string for what is none."""
     try:

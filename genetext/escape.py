@@ -52,6 +52,11 @@ def tsv(frame: "pd.DataFrame", *, float_format: str | None = None) -> str:
     return text
 
 
+def plot_text(value: object) -> str:
+    """Return a value as matplotlib draws it letter by letter, what stands between dollar signs too."""
+    return printable(str(value), keep="\n").replace("$", r"\$")
+
+
 def json_text(text: str) -> str:
     r"""Return JSON whose invisible characters are written as JSON's own escapes: the same values, safe to look at."""
     if _ASCII.fullmatch(text):

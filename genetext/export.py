@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genetext import disk
+from genetext import disk, escape
 from genetext.errors import GeneIndexError, first_ten
 from genetext.index import GeneIndex
 
@@ -44,7 +44,7 @@ def _npy(index: GeneIndex, path: Path, _key: str) -> list[Path]:
     genes = path.with_suffix(".tsv")
     with disk.atomic_pair(path, genes) as (handle, notes):
         np.save(handle, index.matrix, allow_pickle=False)
-        notes.write(_rows(index).to_csv(sep="\t", index=False).encode())
+        notes.write(escape.tsv(_rows(index)).encode())
     return [path, genes]
 
 

@@ -41,6 +41,18 @@ def source_digest(*modules: str) -> str:
     return digest.hexdigest()
 
 
+def class_digest(kind: type) -> str | None:
+    """Return the sha256 of the source of a class and its bases: of every package that one of them is in, whole.
+
+    Those of the standard library and of torch are left out. None where there is no source, as in a notebook.
+    """
+    homes = {base.__module__.partition(".")[0] for base in kind.__mro__} - sys.stdlib_module_names - {"torch"}
+    try:
+        return source_digest(*homes)
+    except ModuleNotFoundError:
+        return None
+
+
 def library_versions(*distributions: str) -> dict[str, str]:
     """Return the versions of distributions; those that are not installed are left out."""
     installed = {}

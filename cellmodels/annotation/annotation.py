@@ -30,6 +30,7 @@ from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
+from genetext.labels import known_labels
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex
@@ -318,10 +319,10 @@ def _groupings(
         ]
     grouping = groups if isinstance(groups, str) else "groups"
     values = pd.Series(np.asarray(_stored(adata, "obs", groups) if isinstance(groups, str) else groups).ravel())
-    if len(values) != adata.n_obs or values.isna().any():
+    missing = sum(label is None for label in known_labels(values, what=grouping))
+    if len(values) != adata.n_obs or missing:
         raise CellsError(
-            f"{adata.n_obs:,} cells need a group each: here are {len(values):,}, {int(values.isna().sum()):,} of them "
-            f"missing"
+            f"{adata.n_obs:,} cells need a group each: here are {len(values):,}, {missing:,} of them missing"
         )
     codes, names = pd.factorize(values, sort=True)
     return [(grouping, codes.astype(np.int64), list(names))]

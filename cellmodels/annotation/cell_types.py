@@ -8,17 +8,24 @@ or gzipped. A term is asked for by its label, one of its synonyms or its id.
 import difflib
 import gzip
 import json
+import logging
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genetext.errors import CellsError, first_ten
+from genetext.labels import means_no_label
+
+log = logging.getLogger("genetext")
 
 TEMPLATES = ("{}", "{} marker gene", "A gene expressed in {}", "This gene is specifically expressed by {}")
 """A name is asked about in these ways, since the texts it is compared with are about genes, not about cells."""
 _MAX_SYNONYMS = 6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What a type does *not* have must not pull it towards the genes named there.
 _NEGATED = (
     re.compile(r"\([^()]*\bnegative\b[^()]*\)", re.IGNORECASE),
@@ -38,7 +45,8 @@ class CellTypes:
     Attributes
     ----------
     names
-        Each once, in the order given.
+        Each once, in the order given. Those that mean that a cell has no type (`Unknown`, `nan`, an empty string) are
+        left out, and a warning says so.
     definitions
         One per name, empty where none is known.
     synonyms
@@ -61,11 +69,21 @@ class CellTypes:
             object.__setattr__(self, name, tuple(given))
         if not n:
             raise CellsError("there are no types: give one name at least")
-        if blank := [position for position, name in enumerate(self.names) if not str(name).strip()]:
-            raise CellsError(f"types without a name, at {first_ten(blank)}")
-        twice = sorted({name for name in self.names if self.names.count(name) > 1})
-        if twice:
+        if no_text := [repr(name) for name in self.names if not isinstance(name, str) or _CONTROL.search(name)]:
+            raise CellsError(f"names of types are text without control characters, these are not: {first_ten(no_text)}")
+        if twice := [name for name, count in Counter(self.names).items() if count > 1]:
             raise CellsError(f"types that stand more than once: {first_ten(twice)}")
+        kept = [position for position, name in enumerate(self.names) if not means_no_label(name)]
+        if len(kept) == n:
+            return
+        absent = [repr(name) for name in self.names if means_no_label(name)]
+        if not kept:
+            raise CellsError(
+                f"there are no types: {first_ten(absent)} mean that a cell has none; give one name at least"
+            )
+        log.warning("left out of the types: %s mean that a cell has none", first_ten(absent))
+        for name in ("names", "definitions", "synonyms", "terms"):
+            object.__setattr__(self, name, tuple(getattr(self, name)[position] for position in kept))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,8 +102,8 @@ class CellTypes:
         if isinstance(types, str | Path):
             return cls.read(types)
         if isinstance(types, Mapping):
-            return cls(tuple(str(name) for name in types), tuple(str(text) for text in types.values()))
-        return cls(tuple(str(name) for name in types))
+            return cls(tuple(map(_name, types)), tuple(str(text) for text in types.values()))
+        return cls(tuple(map(_name, types)))
 
     @classmethod
     def read(cls, path: str | Path) -> "CellTypes":
@@ -113,32 +131,34 @@ class CellTypes:
         """
         terms = read_ontology(path)
         labels, synonyms = _names_of(terms)
-        found, unknown, doubtful = [], [], []
+        matches, unknown, ambiguous = [], [], []
         for name in self.names:
-            hits = [name] if name in terms else next((h for t in (labels, synonyms) if (h := t.get(_fold(name)))), [])
-            if len(hits) == 1:
-                found.append(hits[0])
-            elif hits:
-                doubtful.append(f"{name} ({' or '.join(terms[hit].label for hit in hits)})")
+            folded = _fold(name)
+            candidates = [name] if name in terms else labels.get(folded) or synonyms.get(folded) or []
+            if len(candidates) == 1:
+                matches.append(candidates[0])
+            elif candidates:
+                ambiguous.append(f"{name} ({' or '.join(terms[term].label for term in candidates)})")
             else:
-                near = difflib.get_close_matches(_fold(name), labels, n=2, cutoff=0.6)
-                unknown.append(f"{name} (nearest: {', '.join(terms[labels[n][0]].label for n in near) or 'none'})")
+                near = difflib.get_close_matches(folded, labels, n=2, cutoff=0.6)
+                nearest = ", ".join(terms[labels[label][0]].label for label in near)
+                unknown.append(f"{name} (nearest: {nearest or 'none'})")
         if unknown:
             raise CellsError(
                 f"no term of {Path(path).name} for {first_ten(unknown)}: use a label, a synonym or an id of "
                 f"the ontology"
             )
-        if doubtful:
-            raise CellsError(f"more than one term of {Path(path).name} for {first_ten(doubtful)}: name it by its id")
-        own = zip(self.names, self.definitions, found, strict=True)
+        if ambiguous:
+            raise CellsError(f"more than one term of {Path(path).name} for {first_ten(ambiguous)}: name it by its id")
+        found_terms = [terms[match] for match in matches]
         return CellTypes(
             self.names,
-            tuple(definition or terms[term].definition for _, definition, term in own),
+            tuple(text or term.definition for text, term in zip(self.definitions, found_terms, strict=True)),
             tuple(
-                tuple(s for s in (terms[term].label, *terms[term].synonyms) if _fold(s) != _fold(name))
-                for name, term in zip(self.names, found, strict=True)
+                tuple(synonym for synonym in (term.label, *term.synonyms) if _fold(synonym) != _fold(name))
+                for name, term in zip(self.names, found_terms, strict=True)
             ),
-            tuple(found),
+            tuple(matches),
         )
 
     def texts(self) -> list[list[list[str]]]:
@@ -149,18 +169,18 @@ class CellTypes:
         For each type some lists of texts. The first text of each says it plainly: where an encoder knows no word of
         that one, the rest of its list would say nothing but the template's own words.
         """
-        asked = []
+        texts = []
         for name, definition, synonyms in zip(self.names, self.definitions, self.synonyms, strict=True):
-            spoken = name.replace("_", " ")
+            words = name.replace("_", " ")
             positive = affirmed(definition)
-            asked.append(
+            texts.append(
                 [
-                    [template.format(spoken) for template in TEMPLATES],
-                    *([[f"{spoken}. {positive}"]] if positive else []),
-                    *([template.format(other) for template in TEMPLATES[:2]] for other in synonyms[:_MAX_SYNONYMS]),
+                    [template.format(words) for template in TEMPLATES],
+                    *([[f"{words}. {positive}"]] if positive else []),
+                    *([template.format(synonym) for template in TEMPLATES[:2]] for synonym in synonyms[:_MAX_SYNONYMS]),
                 ]
             )
-        return asked
+        return texts
 
 
 @dataclass(frozen=True)
@@ -170,6 +190,11 @@ class Term:
     label: str
     definition: str = ""
     synonyms: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is written of it."""
+        return self.label, self.definition, *self.synonyms
 
 
 def affirmed(definition: str) -> str:
@@ -190,15 +215,21 @@ def read_ontology(path: str | Path) -> dict[str, Term]:
     try:
         raw = Path(path).read_bytes()
         value = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
         raise CellsError(f"{path} cannot be read as JSON: {error}") from error
     try:
         terms = dict(_obo(value["graphs"]) if "graphs" in value else _mapped(value))
     except (TypeError, KeyError, AttributeError) as error:
         raise CellsError(f"{path} is JSON, but neither an OBO graph nor a mapping of terms ({error!r})") from error
+    if no_text := [name for name, term in terms.items() if not all(isinstance(text, str) for text in term.texts)]:
+        raise CellsError(f"{path} has labels, definitions or synonyms that are no text, of {first_ten(no_text)}")
     if not terms:
         raise CellsError(f"{path} has no term with a label that is not obsolete")
     return terms
+
+
+def _name(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
 
 
 def _obo(graphs: Any) -> Iterable[tuple[str, Term]]:
@@ -207,7 +238,9 @@ def _obo(graphs: Any) -> Iterable[tuple[str, Term]]:
             meta = node.get("meta") or {}
             if node.get("lbl") and node.get("type", "CLASS") == "CLASS" and not meta.get("deprecated"):
                 exact = (
-                    s["val"] for s in meta.get("synonyms", []) if s.get("pred", "hasExactSynonym") == "hasExactSynonym"
+                    synonym["val"]
+                    for synonym in meta.get("synonyms", [])
+                    if synonym.get("pred", "hasExactSynonym") == "hasExactSynonym"
                 )
                 term = str(node["id"]).rsplit("/", 1)[-1].replace("_", ":", 1)
                 yield term, Term(node["lbl"], (meta.get("definition") or {}).get("val", ""), tuple(exact))

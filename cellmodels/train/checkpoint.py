@@ -53,8 +53,8 @@ def read(folder: Path, *, identity: str) -> tuple[Groups, dict[str, Any]] | None
         raise ModelError(f"the checkpoint {folder} is damaged: {'; '.join(problems)}. Remove it to start anew")
     if stored.get("identity") != identity:
         raise ModelError(
-            f"the checkpoint {folder} is of another run (other data, genes, priors or hyper-parameters): remove it, or "
-            f"choose another folder for checkpoints"
+            f"the checkpoint {folder} is of another run (other data, genes, priors, hyper-parameters or code): remove "
+            f"it, or choose another folder for checkpoints"
         )
     groups = {Path(name).stem: load_file(folder / name) for name in stored.files}
     return groups, dict(stored.content)

@@ -43,7 +43,7 @@ def commands() -> Iterator[Any]:
 
 def options(context: Any) -> list[Any]:
     """Return the arguments and options of a command that `--help` shows."""
-    return [one for one in context.command.get_params(context) if not getattr(one, "hidden", False)]
+    return [parameter for parameter in context.command.get_params(context) if not getattr(parameter, "hidden", False)]
 
 
 def _inner(context: Any) -> dict[str, Any]:
@@ -60,43 +60,49 @@ def _section(context: Any) -> str:
     parts = [f"## {path} {{#{anchor}}}", "", _prose(command.help), "", "```console", f"$ {usage}", "```", ""]
     if inner := _inner(context):
         links = [
-            (f"[`{name}`](#{anchor}-{name})", _cell(one.get_short_help_str(limit=300))) for name, one in inner.items()
+            (f"[`{name}`](#{anchor}-{name})", _cell(command.get_short_help_str(limit=300)))
+            for name, command in inner.items()
         ]
         parts += _table(("command", "what it does"), links)
     for kind, heading in (("argument", "argument"), ("option", "option")):
-        rows = [_row(one, context) for one in shown if one.param_type_name == kind]
+        rows = [_row(parameter, context) for parameter in shown if parameter.param_type_name == kind]
         if rows:
             parts += _table((heading, "value", "default", "what it says"), rows)
     return "\n".join(parts)
 
 
-def _row(one: Any, context: Any) -> tuple[str, str, str, str]:
-    if one.param_type_name == "argument":
-        name = f"`{one.name}`"
+def _row(parameter: Any, context: Any) -> tuple[str, str, str, str]:
+    if parameter.param_type_name == "argument":
+        name = f"`{parameter.name}`"
     else:
-        name = ", ".join(f"`{word}`" for word in (*one.opts, *one.secondary_opts))
-    value = "" if getattr(one, "is_flag", False) else _code(_value(one, context))
-    default = "required" if one.required else _code(_default(one))
-    return name, value, default, _cell(one.help or "")
+        name = ", ".join(f"`{word}`" for word in (*parameter.opts, *parameter.secondary_opts))
+    value = "" if getattr(parameter, "is_flag", False) else _code(_value(parameter, context))
+    default = "required" if parameter.required else _code(_default(parameter))
+    return name, value, default, _cell(parameter.help or "")
 
 
-def _value(one: Any, context: Any) -> str:
-    text = one.metavar or str(one.display_type(context)).strip("<>").split(" range")[0]
+def _value(parameter: Any, context: Any) -> str:
+    text = parameter.metavar or str(parameter.display_type(context)).strip("<>").split(" range")[0]
     if text.startswith("list["):
         text = f"{text.removeprefix('list[').removesuffix(']')}, again for each"
-    low, high = one.min, one.max
+    low, high = parameter.min, parameter.max
     if low is None and high is None:
         return text
     bounds = f"{low} to {high}" if None not in (low, high) else f"{low} or more" if high is None else f"{high} or less"
     return f"{text}, {bounds}"
 
 
-def _default(one: Any) -> str:
-    if one.default is None or one.default is False or one.default in ((), []) or not one.show_default:
+def _default(parameter: Any) -> str:
+    if (
+        parameter.default is None
+        or parameter.default is False
+        or parameter.default in ((), [])
+        or not parameter.show_default
+    ):
         return ""
-    if one.secondary_opts:
-        return str((one.opts if one.default else one.secondary_opts)[0])
-    return str(one.default)
+    if parameter.secondary_opts:
+        return str((parameter.opts if parameter.default else parameter.secondary_opts)[0])
+    return str(parameter.default)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

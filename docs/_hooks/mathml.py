@@ -21,7 +21,7 @@ _WORDS = {r"\arg": r"\operatorname{arg}", "{aligned}": "{align*}"}
 
 def on_page_content(page_html: str, *, page: Page, **_: Any) -> str:
     """Replace the equations of a page."""
-    return _EQUATION.sub(lambda found: _replaced(found, page.file.src_uri), page_html)
+    return _EQUATION.sub(lambda match: _replaced(match, page.file.src_uri), page_html)
 
 
 def mathml(equation: str, *, block: bool) -> str:
@@ -43,8 +43,8 @@ def mathml(equation: str, *, block: bool) -> str:
     return made.replace("&#x0007E;", "&#x0223C;")
 
 
-def _replaced(found: "re.Match[str]", where: str) -> str:
-    kind, bracket, equation = found.groups()
+def _replaced(match: "re.Match[str]", where: str) -> str:
+    kind, bracket, equation = match.groups()
     try:
         made = mathml(html.unescape(equation).strip(), block=bracket == "[")
     except ValueError as cause:

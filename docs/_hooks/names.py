@@ -45,7 +45,14 @@ PAGES = {
     "files": (
         "Files and keys",
         "What reads, writes and checks files. [File formats](../formats.md) says what is in them.",
-        ["genetext.keys", "genetext.manifest", "genetext.export", "genetext.verify", "genetext.disk"],
+        [
+            "genetext.keys",
+            "genetext.gene_sets",
+            "genetext.manifest",
+            "genetext.export",
+            "genetext.verify",
+            "genetext.disk",
+        ],
     ),
     "errors": (
         "Errors",
@@ -84,17 +91,17 @@ def public(name: str) -> list[str]:
     module = import_module(name)
     listed: list[str] | None = getattr(module, "__all__", None)
     if listed is None:
-        own = (one for one in vars(module).values() if getattr(one, "__module__", None) == name)
-        return [f"{name}.{one.__name__}" for one in own if not one.__name__.startswith("_")]
+        defined = (value for value in vars(module).values() if getattr(value, "__module__", None) == name)
+        return [f"{name}.{value.__name__}" for value in defined if not value.__name__.startswith("_")]
     paths = []
-    for one in sorted(listed, key=str.lower):
-        home = getattr(module, "_EXPORTS", {}).get(one)
-        if one.startswith("__") or (home is not None and find_spec(home) is None):
+    for public_name in sorted(listed, key=str.lower):
+        home = getattr(module, "_EXPORTS", {}).get(public_name)
+        if public_name.startswith("__") or (home is not None and find_spec(home) is None):
             continue  # a module that this checkout lacks is told of by the tests of the package
-        value = getattr(module, one)
+        value = getattr(module, public_name)
         # A class or function knows its module; a constant does not.
-        where = value.__module__ if hasattr(value, "__qualname__") else _home(module, one)
-        paths.append(f"{where}.{one}")
+        where = value.__module__ if hasattr(value, "__qualname__") else _home(module, public_name)
+        paths.append(f"{where}.{public_name}")
     return paths
 
 

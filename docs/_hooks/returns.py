@@ -20,14 +20,14 @@ class ProseReturns(Extension):
         """Rewrite the docstring of a function, before it is parsed."""
         self._rewrite(func, func.returns)
 
-    def _rewrite(self, one: Object, annotation: Any) -> None:
-        if one.docstring is None or annotation is None:
+    def _rewrite(self, documented: Object, annotation: Any) -> None:
+        if documented.docstring is None or annotation is None:
             return
 
-        def typed(found: "re.Match[str]") -> str:
-            heading, body = found.groups()
+        def typed(match: "re.Match[str]") -> str:
+            heading, body = match.groups()
             if re.search(r"^\s", body, re.MULTILINE):
-                return found[0]
+                return match[0]
             return f"{heading}{annotation}\n{indent(body, '    ')}"
 
-        one.docstring.value = _SECTION.sub(typed, one.docstring.value)
+        documented.docstring.value = _SECTION.sub(typed, documented.docstring.value)

@@ -53,11 +53,11 @@ def _page_of(path: str) -> str:
 
 
 def _rewritten(markdown: str, where: str, page: str, root: Path) -> str:
-    def target(found: "re.Match[str]") -> str:
-        before, link, after = found.groups()
+    def target(match: "re.Match[str]") -> str:
+        before, link, after = match.groups()
         path = posixpath.normpath(posixpath.join(posixpath.dirname(where), link))
         if "://" in link or not (_is_source(path, root) or path.startswith("docs/")):
-            return found[0]
+            return match[0]
         inside = path.removeprefix("docs/") if path.startswith("docs/") else f"source/{_page_of(path)}"
         return f"{before}{posixpath.relpath(inside, posixpath.dirname(page) or '.')}{after}"
 
@@ -67,7 +67,7 @@ def _rewritten(markdown: str, where: str, page: str, root: Path) -> str:
 def _page(root: Path, path: str) -> str:
     file = root / path
     if file.is_dir():
-        listed = "\n".join(f"- `{path}/{one.name}`" for one in sorted(file.iterdir()) if one.suffix in _LANGUAGES)
+        listed = "\n".join(f"- `{path}/{child.name}`" for child in sorted(file.iterdir()) if child.suffix in _LANGUAGES)
         return f"# {path}\n\nIn the repository:\n\n{listed}\n"
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".md":

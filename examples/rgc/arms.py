@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
+from cellmodels.data.inputs import read_cells
 from cellmodels.eval.low_sample import Make
+from cellmodels.groups.pca import PCA
 from genetext import embed_cells
 from genetext.cells import measure_background
 from genetext.priors import GenePriors
@@ -50,12 +51,6 @@ def baselines(adata: Any) -> list[Arm]:
             "principal components of all cells, those to be named among them, which needs no labels",
         ),
     ]
-
-
-def normalised(adata: Any) -> NDArray[np.float32]:
-    """Return `log(1 + counts per 10,000)`, dense `(n_cells, n_genes)`: an example's data are small."""
-    x = np.asarray(scipy.sparse.csr_matrix(adata.X).todense(), dtype=np.float32)
-    return np.log1p(1e4 * x / np.maximum(x.sum(axis=1, keepdims=True), 1))
 
 
 def untrained(adata: Any, priors: GenePriors, *, weighting: str = "contrast") -> list[Arm]:
@@ -113,9 +108,9 @@ def _contrastive(
 
         settings = {"batch_size": 256, **CONTRASTIVE, **options}
         epochs = max(1, round(steps / -(-len(train) // settings["batch_size"])))
-        used = None if priors is None or variant is None else variant(priors, seed)
+        prior = None if priors is None or variant is None else variant(priors, seed)
         model = ContrastiveModel(**settings, epochs=epochs, seed=seed)
-        return model.fit(adata, used, labels=known).embed(adata)
+        return model.fit(adata, prior, labels=known).embed(adata)
 
     return make
 
@@ -130,12 +125,8 @@ def _cell_vectors(adata: Any, priors: GenePriors, variant: Variant, weighting: s
 
 
 def _pca(adata: Any, *, alone: bool, n: int = 50) -> Make:
-    def make(train: NDArray[np.int64], _: NDArray[np.object_], seed: int) -> NDArray[np.float32]:
-        from sklearn.decomposition import PCA
-
-        x = normalised(adata)
-        fitted = x[train] if alone else x
-        found = PCA(min(n, min(fitted.shape) - 1), svd_solver="arpack", random_state=seed).fit(fitted)
-        return found.transform(x).astype(np.float32)
+    def make(train: NDArray[np.int64], _: NDArray[np.object_], _seed: int) -> NDArray[np.float32]:
+        cells = read_cells(adata, needs="log").matrix
+        return PCA.fit(cells[train] if alone else cells, n).transform(cells)
 
     return make

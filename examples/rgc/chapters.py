@@ -17,17 +17,17 @@ from .report import Section
 from .themes import Topics
 
 
-def data(adata: Any, labels: NDArray[np.object_], *, what: str) -> Section:
+def data(adata: Any, labels: NDArray[np.object_], *, name: str) -> Section:
     """Say what the cells are, with a table of the types, the most frequent first."""
     counts = pd.Series(labels.astype(str)).value_counts()
     depth = np.asarray(adata.X.sum(axis=1)).ravel()
     table = pd.DataFrame({"type": counts.index, "cells": counts.to_numpy(), "share": counts.to_numpy() / len(labels)})
-    told = (
-        f"{what}: {adata.n_obs:,} cells, {adata.n_vars:,} genes, {len(counts):,} types; the largest has "
+    counted = (
+        f"{name}: {adata.n_obs:,} cells, {adata.n_vars:,} genes, {len(counts):,} types; the largest has "
         f"{counts.iloc[0] / len(labels):.1%} of the cells, the smallest {counts.iloc[-1] / len(labels):.2%}. A cell "
         f"has {np.median(depth):,.0f} counts (median), and {np.median(np.diff(adata.X.indptr)):,.0f} genes."
     )
-    return Section("The cells").text(told).table(table, "Types", digits=4)
+    return Section("The cells").text(counted).table(table, "Types", digits=4)
 
 
 def matched(priors: GenePriors, index: GeneIndex) -> Section:
@@ -65,23 +65,20 @@ def compared(table: pd.DataFrame, arms: Sequence[Arm], *, title: str) -> tuple[S
     for score, called in (*names.items(), ("rare_f1", f"macro-F1 of types below {lowsample.RARE:.0%} of the cells")):
         if table[score].notna().any():
             section.table(_wide(lowsample.summarise(table, score)), f"{called}, mean [95 % interval]")
-    said = []
-    for arm in arms:
-        if arm.role == "text":
-            said.append(_judged(section, table, arm, arms))
-    return section, [_headline(table, arms), *said]
+    verdicts = [_judged(section, table, arm, arms) for arm in arms if arm.role == "text"]
+    return section, [_headline(table, arms), *verdicts]
 
 
 def _judged(section: Section, table: pd.DataFrame, arm: Arm, arms: Sequence[Arm]) -> str:
     """Add to a chapter what a real prior gained over its controls and over PCA; return the conclusion."""
-    controls = [one.name for one in arms if one.role == "control" and one.family == arm.family]
-    rivals = [*controls, *(one.name for one in arms if one.role == "baseline")]
-    said = f"{arm.name}: {lowsample.conclusion(table, arm.name, controls)}"
-    section.lines([said, *lowsample.verdict(table, arm.name, {one: one for one in rivals})])
-    found = lowsample.differences(table, arm.name)
-    found = found[found["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
-    section.table(found.drop(columns="role"), f"{arm.name}: macro-F1 minus that of others, repeat by repeat")
-    return said
+    controls = [other.name for other in arms if other.role == "control" and other.family == arm.family]
+    rivals = [*controls, *(other.name for other in arms if other.role == "baseline")]
+    verdict = f"{arm.name}: {lowsample.conclusion(table, arm.name, controls)}"
+    section.lines([verdict, *lowsample.verdict(table, arm.name, {name: name for name in rivals})])
+    apart = lowsample.differences(table, arm.name)
+    apart = apart[apart["against"].isin(rivals)].assign(m=lambda rows: rows["m"].replace(0, "all").astype(str))
+    section.table(apart.drop(columns="role"), f"{arm.name}: macro-F1 minus that of others, repeat by repeat")
+    return verdict
 
 
 def _headline(table: pd.DataFrame, arms: Sequence[Arm]) -> str:
@@ -90,17 +87,17 @@ def _headline(table: pd.DataFrame, arms: Sequence[Arm]) -> str:
     of = [arms[0].name, *bare, *(arm.name for arm in arms if arm.role == "baseline")]
     mean = table.pivot_table(index="arm", columns="m", values="macro_f1")
     few, many = mean.columns.min(), mean.columns.max()
-    told = [f"{mean.loc[name, few]:.2f} and {mean.loc[name, many]:.2f} ({name})" for name in of]
-    return f"With {few} and with {many} labelled cells per type, macro-F1 is {', '.join(told)}."
+    scores = [f"{mean.loc[name, few]:.2f} and {mean.loc[name, many]:.2f} ({name})" for name in of]
+    return f"With {few} and with {many} labelled cells per type, macro-F1 is {', '.join(scores)}."
 
 
 def _wide(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row per arm and one column per m, best at the largest m first."""
-    told = [
+    shown = [
         f"{row.mean:.3f}" if np.isnan(row.low) else f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
         for row in summary.itertuples()
     ]
-    wide = summary.assign(told=told).set_index(["arm", "m"])["told"].unstack("m")  # noqa: PD010 one value each
+    wide = summary.assign(shown=shown).set_index(["arm", "m"])["shown"].unstack("m")  # noqa: PD010 one value each
     last = summary[summary["m"] == summary["m"].max()].set_index("arm")["mean"]
     wide = wide.loc[last.sort_values(ascending=False, kind="stable").index]
     wide.columns = [f"m = {m}" for m in wide.columns]
@@ -110,7 +107,7 @@ def _wide(summary: pd.DataFrame) -> pd.DataFrame:
 def maps(
     panels: dict[str, NDArray[np.float32]],
     known: NDArray[np.object_],
-    found: NDArray[np.object_],
+    given: NDArray[np.object_],
     *,
     of: str,
     m: int,
@@ -125,18 +122,18 @@ def maps(
     )
     shown = figures.plane(panels, known, title=title)
     section.figure(shown, "Unseen cells; the numbers are those of the types")
-    kinds = figures.in_order(sorted(set(known.astype(str)) | set(found.astype(str))))
+    kinds = figures.in_order(sorted(set(known.astype(str)) | set(given.astype(str))))
     section.figure(
-        figures.confusion(known, found, kinds, title=title), "Share of a type's cells (row) by the type given"
+        figures.confusion(known, given, kinds, title=title), "Share of a type's cells (row) by the type given"
     )
     precision, recall, f1, n = precision_recall_fscore_support(
-        known.astype(str), found.astype(str), labels=kinds, zero_division=0.0
+        known.astype(str), given.astype(str), labels=kinds, zero_division=0.0
     )
     table = pd.DataFrame({"type": kinds, "cells tested": n, "precision": precision, "recall": recall, "F1": f1})
     return section.table(table.sort_values("F1", ignore_index=True), "Each type, the hardest first", digits=2)
 
 
-def topics(found: Topics, *, title: str) -> Section:
+def topics(fitted: Topics, *, title: str) -> Section:
     """Show topics with their genes and the nearest gene texts, the types they are of, and what controls give."""
     section = Section("Topics of the cells, and the texts that are nearest to them")
     section.text(
@@ -146,52 +143,54 @@ def topics(found: Topics, *, title: str) -> Section:
         "where it is low, the texts beside a topic mean nothing."
     )
     section.table(
-        found.compared,
+        fitted.compared,
         "The same model with a permuted prior and with none: purity and NMI compare the leading topic with the types, "
         "text_z is the median over topics, by the true texts in each case",
     )
-    prior, permuted = (found.compared.set_index("prior").loc[name] for name in ("prior", "permuted"))
+    prior, permuted = (fitted.compared.set_index("prior").loc[name] for name in ("prior", "permuted"))
     section.text(
         "Gene embeddings start from the texts where there is a prior, so a higher text_z with the true prior is "
         f"built in: {prior['text_z']:.1f} here, against {permuted['text_z']:.1f} where texts were dealt out anew. That "
         f"topics follow types better because of the text would show in NMI: {prior['nmi']:.3f} against "
         f"{permuted['nmi']:.3f} (one fit each, so a small difference means nothing)."
     )
-    names = [f"{row.topic}: {', '.join(row.genes.split('; ')[:3])}" for row in found.table.itertuples()]
-    section.figure(figures.topics(found.by_type, names, title=title), "Mean share of each topic in the cells of a type")
-    return section.table(found.table, "Topics in use, the most frequent first", digits=2)
+    names = [f"{row.topic}: {', '.join(row.genes.split('; ')[:3])}" for row in fitted.table.itertuples()]
+    section.figure(
+        figures.topics(fitted.by_type, names, title=title), "Mean share of each topic in the cells of a type"
+    )
+    return section.table(fitted.table, "Topics in use, the most frequent first", digits=2)
 
 
-def separated(found: Contrast | None, *, title: str, n: int = 20) -> Section:
+def separated(contrast: Contrast | None, *, title: str, n: int = 20) -> Section:
     """Show genes and sentences that separate resilient from vulnerable types."""
     section = Section("What separates resilient from vulnerable types")
-    if found is None:
+    if contrast is None:
         return section.text(
             "The types of these data are not among those of which survival after optic nerve crush is known here (or "
             "only one of the two groups is). Give a table with the columns type and survival: --survival FILE."
         )
-    section.table(found.types, "Types whose survival after optic nerve crush is taken as known")
+    section.table(contrast.types, "Types whose survival after optic nerve crush is taken as known")
     section.text(
-        f"The mean vectors of the two groups are {found.distance:.4f} apart. Of {len(found.placebo):,} ways to divide "
-        f"the same types into groups of these sizes, {found.p:.1%} are at least as far apart: "
+        f"The mean vectors of the two groups are {contrast.distance:.4f} apart. Of {len(contrast.placebo):,} ways to "
+        f"divide the same types into groups of these sizes, {contrast.p:.1%} are at least as far apart: "
         + (
             "these groups differ more than such groups do by chance."
-            if found.p <= 0.05
+            if contrast.p <= 0.05
             else "groups that have nothing to do with survival differ as much, so the genes below tell types apart and "
             "cannot be called genes of survival."
         )
     )
     section.figure(
-        figures.contrast(found.genes[found.genes["score"] > 0], title=title),
+        figures.contrast(contrast.genes[contrast.genes["score"] > 0], title=title),
         "Genes with the highest scores: weight in one group above that in the other, times the cosine between the "
         "gene's text and the direction from one group to the other",
     )
     for group in GROUPS:
-        part = found.genes[(found.genes["more_in"] == group) & (found.genes["score"] > 0)].head(n)
+        part = contrast.genes[(contrast.genes["more_in"] == group) & (contrast.genes["score"] > 0)].head(n)
         shown = part[["gene", "cosine"]].assign(**_thousandths(part, "difference", "score"))
         section.table(shown, f"More in {group} types")
-        said = found.sentences[found.sentences["group"] == group].head(n // 2)
-        shown = said[["gene", "sentence"]].assign(**_thousandths(said, "score"))
+        sentences = contrast.sentences[contrast.sentences["group"] == group].head(n // 2)
+        shown = sentences[["gene", "sentence"]].assign(**_thousandths(sentences, "score"))
         section.table(shown, f"What is written about them: the sentences that point furthest to {group} types")
     return section
 

@@ -11,6 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cellmodels.groups.pca import PCA
+from genetext.escape import plot_text
+
 _STYLES = {"text": ("-", 2.4), "control": ("--", 1.3), "baseline": (":", 1.8)}
 
 
@@ -24,11 +27,9 @@ def project(embedding: NDArray[np.float32], *, seed: int = 0, umap: bool = True)
             warnings.simplefilter("ignore")  # of numba and scikit-learn, about their own future
             from umap import UMAP
 
-            how = {"n_neighbors": min(15, len(points) - 1), "metric": "cosine", "n_jobs": 1}
-            return UMAP(**how, random_state=seed).fit_transform(points).astype(np.float32), "UMAP"
-    from sklearn.decomposition import PCA
-
-    return PCA(2, random_state=seed).fit_transform(points).astype(np.float32), "PCA"
+            options = {"n_neighbors": min(15, len(points) - 1), "metric": "cosine", "n_jobs": 1}
+            return UMAP(**options, random_state=seed).fit_transform(points).astype(np.float32), "UMAP"
+    return PCA.fit(points, 2).transform(points), "PCA"
 
 
 def plane(panels: dict[str, NDArray[np.float32]], labels: NDArray[np.object_], *, title: str) -> Figure:
@@ -40,32 +41,29 @@ def plane(panels: dict[str, NDArray[np.float32]], labels: NDArray[np.object_], *
         axis.scatter(*points.T, c=[colour[kind] for kind in labels.astype(str)], s=4, linewidths=0, rasterized=True)
         for kind in kinds:
             x, y = np.median(points[labels.astype(str) == kind], axis=0)
-            told = kind.split("_")[0] if len(kinds) > 12 else kind
-            axis.text(x, y, told, fontsize=7, ha="center", va="center", fontweight="bold")
-        axis.set_title(name)
+            number = kind.split("_")[0] if len(kinds) > 12 else kind
+            axis.text(x, y, plot_text(number), fontsize=7, ha="center", va="center", fontweight="bold")
+        axis.set_title(plot_text(name))
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.suptitle(title)
+    figure.suptitle(plot_text(title))
     return figure
 
 
-def confusion(
-    known: NDArray[np.object_], found: NDArray[np.object_], kinds: Sequence[str], *, title: str, names: bool = True
-) -> Figure:
+def confusion(known: NDArray[np.object_], given: NDArray[np.object_], kinds: Sequence[str], *, title: str) -> Figure:
     """Draw which share of the cells of a type (row) was given which type (column)."""
-    table = pd.crosstab(pd.Series(known.astype(str)), pd.Series(found.astype(str)), normalize="index")
+    table = pd.crosstab(pd.Series(known.astype(str)), pd.Series(given.astype(str)), normalize="index")
     table = table.reindex(index=kinds, columns=kinds, fill_value=0.0)
     size = max(4.5, 0.19 * len(kinds) + 2)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(table.to_numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
-    if names:
-        axis.set_xticks(range(len(kinds)), kinds, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(kinds)), kinds, fontsize=7)
+    axis.set_xticks(range(len(kinds)), map(plot_text, kinds), rotation=90, fontsize=7)
+    axis.set_yticks(range(len(kinds)), map(plot_text, kinds), fontsize=7)
     axis.set_xlabel("classified as")
     axis.set_ylabel("type")
     figure.colorbar(image, ax=axis, shrink=0.6, label="share of the type's cells")
-    axis.set_title(title)
+    axis.set_title(plot_text(title))
     return figure
 
 
@@ -80,7 +78,16 @@ def curves(summaries: dict[str, pd.DataFrame], *, title: str) -> Figure:
             part = summary[summary["arm"] == arm].sort_values("m")
             style, width = _STYLES[part["role"].iloc[0]]
             x = part["m"].to_numpy(float) * (1 + 0.015 * (place - len(arms) / 2))  # side by side, not on top
-            axis.plot(x, part["mean"], style, linewidth=width, marker="o", markersize=4, label=arm, color=f"C{place}")
+            axis.plot(
+                x,
+                part["mean"],
+                style,
+                linewidth=width,
+                marker="o",
+                markersize=4,
+                label=plot_text(arm),
+                color=f"C{place}",
+            )
             axis.vlines(x, part["low"], part["high"], linewidth=1, color=f"C{place}", alpha=0.7)
         sizes = sorted(summary["m"].unique())
         axis.set_xscale("log")
@@ -91,7 +98,7 @@ def curves(summaries: dict[str, pd.DataFrame], *, title: str) -> Figure:
         axis.set_ylabel(score)
         axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
-    figure.suptitle(title)
+    figure.suptitle(plot_text(title))
     return figure
 
 
@@ -102,10 +109,10 @@ def topics(by_type: pd.DataFrame, named: Sequence[str], *, title: str) -> Figure
     figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(by_type.to_numpy(), aspect="auto", cmap="viridis", interpolation="nearest")
-    axis.set_xticks(range(by_type.shape[1]), named, rotation=90, fontsize=7)
-    axis.set_yticks(range(len(by_type)), by_type.index, fontsize=7)
+    axis.set_xticks(range(by_type.shape[1]), map(plot_text, named), rotation=90, fontsize=7)
+    axis.set_yticks(range(len(by_type)), map(plot_text, by_type.index), fontsize=7)
     figure.colorbar(image, ax=axis, shrink=0.6, label="mean share of the topic")
-    axis.set_title(title)
+    axis.set_title(plot_text(title))
     return figure
 
 
@@ -116,10 +123,10 @@ def contrast(genes: pd.DataFrame, *, title: str, n: int = 15) -> Figure:
     for axis, group in zip(np.atleast_1d(figure.subplots(1, len(groups))), sorted(groups), strict=True):
         part = genes[genes["more_in"] == group].head(n).iloc[::-1]
         axis.barh(np.arange(len(part)), part["score"], color="tab:blue" if group == "resilient" else "tab:red")
-        axis.set_yticks(np.arange(len(part)), part["gene"], fontsize=8)
+        axis.set_yticks(np.arange(len(part)), map(plot_text, part["gene"]), fontsize=8)
         axis.set_title(f"more in {group} types", fontsize=10)
         axis.set_xlabel("score")
-    figure.suptitle(title)
+    figure.suptitle(plot_text(title))
     return figure
 
 

@@ -242,11 +242,11 @@ def read_atlas(matrix: Path, labels: Path, *, progress: Progress | None = None) 
     FetchError
         A line has another number of values than the header has cells, or no cell of the matrix has a label.
     """
-    told = read_labels(labels)
+    labelled = read_labels(labels)
     with (gzip.open if matrix.suffix == ".gz" else open)(matrix, "rt", encoding="utf-8") as handle:
         header = [name.strip('"') for name in next(handle).rstrip("\r\n").split(",")]
         cells = _plain(pd.Series(header[1:]))
-        keep = np.flatnonzero(cells.isin(told.index))
+        keep = np.flatnonzero(cells.isin(labelled.index))
         if not len(keep):
             raise FetchError(f"no cell of {matrix} has a label in {labels}: {first_ten(list(cells))} against others")
         genes, columns, values, sizes = [], [], [], []
@@ -269,7 +269,7 @@ def read_atlas(matrix: Path, labels: Path, *, progress: Progress | None = None) 
     by_gene = scipy.sparse.csr_matrix(
         (np.concatenate(values), np.concatenate(columns), starts), shape=(len(genes), len(keep))
     )
-    obs = told.loc[cells[keep]].astype("category")
+    obs = labelled.loc[cells[keep]].astype("category")
     adata = anndata.AnnData(scipy.sparse.csr_matrix(by_gene.T), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
     adata.uns["title"] = "adult mouse RGC atlas (Tran et al. 2019, GEO GSE133382 in GSE137400)"
     return adata

@@ -104,12 +104,12 @@ def contrast(
         return None
     known = adata.copy()
     known.obs["survival"] = of_cell.to_numpy()
-    told = explain(known, priors, "survival", weighting=weighting, index=index, n_genes=n_genes, root=root)
-    place = list(told.groups["group"]).index("resilient")
-    table = told.top("resilient", len(priors)).set_index("gene_id")
-    direction = told.directions[place]
-    own = pd.Series(np.arange(len(priors)), index=priors.gene_ids)[lambda rows: ~rows.index.duplicated()]
-    vectors = priors.vectors[own.reindex(table.index).to_numpy(np.int64)].astype(np.float64)
+    explanation = explain(known, priors, "survival", weighting=weighting, index=index, n_genes=n_genes, root=root)
+    place = list(explanation.groups["group"]).index("resilient")
+    table = explanation.top("resilient", len(priors)).set_index("gene_id")
+    direction = explanation.directions[place]
+    row_of = pd.Series(np.arange(len(priors)), index=priors.gene_ids)[lambda rows: ~rows.index.duplicated()]
+    vectors = priors.vectors[row_of.reindex(table.index).to_numpy(np.int64)].astype(np.float64)
     vectors -= vectors.mean(axis=0)  # what all texts about genes have in common says nothing of one
     cosine = vectors @ direction / np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
     difference = (table["weight_in"] - table["weight_out"]).to_numpy()
@@ -123,11 +123,11 @@ def contrast(
             "score": difference * cosine,
         }
     ).sort_values("score", ascending=False, kind="stable", ignore_index=True)
-    assert told.sentences is not None
+    assert explanation.sentences is not None
     # A gene that a group lacks pulls towards it, too; what is said about it would be misread as the group's own.
-    more_in = told.sentences["gene_id"].map(genes.drop_duplicates("gene_id").set_index("gene_id")["more_in"])
-    own_genes = (more_in == told.sentences["group"]) & (told.sentences["score"] > 0)
-    sentences = told.sentences.loc[own_genes, ["group", "gene", "sentence", "score"]].reset_index(drop=True)
+    more_in = explanation.sentences["gene_id"].map(genes.drop_duplicates("gene_id").set_index("gene_id")["more_in"])
+    belongs = (more_in == explanation.sentences["group"]) & (explanation.sentences["score"] > 0)
+    sentences = explanation.sentences.loc[belongs, ["group", "gene", "sentence", "score"]].reset_index(drop=True)
     types = (
         pd.DataFrame({"type": labels, "survival": of_cell}).dropna().value_counts().rename("n_cells").reset_index()
     ).sort_values(["survival", "type"], ignore_index=True)
@@ -155,16 +155,16 @@ def _placebo(
     for row, chosen in enumerate(tried):
         weights[row, list(chosen)] = 1.0 / size
     distances = np.linalg.norm(weights @ centres, axis=1)
-    own = weights[[set(one) == set(true) for one in tried].index(True)]
-    distance = float(np.linalg.norm(own @ centres))
+    of_true = weights[[set(grouping) == set(true) for grouping in tried].index(True)]
+    distance = float(np.linalg.norm(of_true @ centres))
     return distance, distances, float(np.mean(distances >= distance - 1e-12))
 
 
-def enrichment(found: Contrast, gene_sets: Path, *, n: int = 50) -> pd.DataFrame:
+def enrichment(contrast: Contrast, gene_sets: Path, *, n: int = 50) -> pd.DataFrame:
     """Test which gene sets the `n` genes of highest score of each group are rich in; see `over_representation`."""
     from cellmodels.eval.enrichment import over_representation
 
-    genes = found.genes.drop_duplicates("gene")
+    genes = contrast.genes.drop_duplicates("gene")
     high = genes[genes["score"] > 0]
     tops = {group: high.loc[high["more_in"] == group, "gene"].head(n) for group in GROUPS}
     return over_representation(tops, genes["gene"].tolist(), gene_sets, min_size=5, max_size=500)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from cellmodels.eval.low_sample import Make, draws, low_sample_curve
 from cellmodels.groups.knn_classifier import KNNClassifier
+from genetext.bench.statistics import paired_t
 
 SCORES = ("accuracy", "macro_f1", "rare_f1")
 RARE = 0.01  # a type is rare below this share of the cells
@@ -53,7 +53,7 @@ def curves(
     sizes: Sequence[int] = (2, 5, 10, 20, 50),
     repeats: int = 5,
     seed: int = 0,
-    tell: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Score every arm at every number of cells per type, `repeats` times.
 
@@ -67,8 +67,8 @@ def curves(
         Cells of each type to learn from; a rare type gives half of its cells at most.
     repeats, seed
         Draws, with the seeds `seed`, `seed + 1` ...
-    tell
-        Told a line after each arm.
+    log
+        Gets a line after each arm.
 
     Returns
     -------
@@ -80,13 +80,13 @@ def curves(
     rare = set(share.index[share < RARE])
     parts = []
     for arm in arms:
-        found = low_sample_curve(arm.make, labels, m=sizes, seeds=range(seed, seed + repeats), per_class=True)
-        one = found[found["label"] == ""].assign(arm=arm.name, role=arm.role, repeat=lambda rows: rows["seed"] - seed)
-        few = found[found["label"].isin(rare)].groupby(["m", "seed"])["f1"].mean().rename("rare_f1")
-        parts.append(one.merge(few, on=["m", "seed"], how="left"))
-        if tell is not None:
-            means = one.groupby("m")["macro_f1"].mean()
-            tell(f"{arm.name:<28} macro-F1 " + ", ".join(f"{value:.3f} (m={m})" for m, value in means.items()))
+        curve = low_sample_curve(arm.make, labels, m=sizes, seeds=range(seed, seed + repeats), per_class=True)
+        means = curve[curve["label"] == ""].assign(arm=arm.name, role=arm.role, repeat=lambda rows: rows["seed"] - seed)
+        rare_f1 = curve[curve["label"].isin(rare)].groupby(["m", "seed"])["f1"].mean().rename("rare_f1")
+        parts.append(means.merge(rare_f1, on=["m", "seed"], how="left"))
+        if log is not None:
+            by_m = means.groupby("m")["macro_f1"].mean()
+            log(f"{arm.name:<28} macro-F1 " + ", ".join(f"{value:.3f} (m={m})" for m, value in by_m.items()))
     return pd.concat(parts, ignore_index=True)[["arm", "role", "m", "repeat", "n_train", "n_test", *SCORES]]
 
 
@@ -115,26 +115,20 @@ def name_cells(labels: NDArray[np.object_], arm: Arm, m: int, *, seed: int = 0, 
     known = np.full(len(labels), None, dtype=object)
     known[drawn.train] = labels[drawn.train]
     embedding = arm.make(drawn.train, known, seed)
-    told = KNNClassifier.fit(embedding[drawn.train], labels[drawn.train], k=min(k, m)).predict(embedding[drawn.test])
-    given = told["label"].map(lambda label: "" if label is None else label).to_numpy(object)
+    predictions = KNNClassifier.fit(embedding[drawn.train], labels[drawn.train], k=min(k, m)).predict(
+        embedding[drawn.test]
+    )
+    given = predictions["label"].map(lambda label: "" if label is None else label).to_numpy(object)
     return Named(drawn.test, given, embedding)
-
-
-def interval(values: NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float, float]:
-    """Return mean, and bounds of its t interval; NaN bounds for fewer than two values."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, np.nan, np.nan
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return mean, mean - float(half), mean + float(half)
 
 
 def summarise(table: pd.DataFrame, score: str = "macro_f1") -> pd.DataFrame:
     """Return `arm`, `role`, `m`, `mean`, `low`, `high` (95 % t interval over repeats) in the order of the arms."""
     rows = []
     for (arm, m), part in table.groupby(["arm", "m"], sort=False):
-        mean, low, high = interval(part[score].to_numpy(float))
-        rows.append({"arm": arm, "role": part["role"].iloc[0], "m": m, "mean": mean, "low": low, "high": high})
+        t = paired_t(part[score].to_numpy(float))
+        row = {"arm": arm, "role": part["role"].iloc[0], "m": m, "mean": t["difference"], "low": t["low"]}
+        rows.append({**row, "high": t["high"]})
     return pd.DataFrame(rows)
 
 
@@ -153,8 +147,9 @@ def differences(table: pd.DataFrame, of: str, score: str = "macro_f1") -> pd.Dat
     for other in wide.columns.drop(of):
         apart = wide[of] - wide[other]
         for m, values in {**{m: apart.loc[m] for m in wide.index.levels[0]}, 0: apart.groupby("repeat").mean()}.items():
-            mean, low, high = interval(values.to_numpy(float))
-            rows.append({"against": other, "role": roles[other], "m": m, "difference": mean, "low": low, "high": high})
+            t = paired_t(values.to_numpy(float))
+            row = {"against": other, "role": roles[other], "m": m, "difference": t["difference"]}
+            rows.append({**row, "low": t["low"], "high": t["high"]})
     return pd.DataFrame(rows)
 
 
@@ -170,31 +165,31 @@ def verdict(table: pd.DataFrame, of: str, names: Mapping[str, str], score: str =
     names
         For each arm to compare with, how a sentence calls it.
     """
-    found = differences(table, of, score)
-    said = []
+    apart = differences(table, of, score)
+    sentences = []
     for other, called in names.items():
-        part = found[(found["against"] == other) & (found["m"] == 0)].iloc[0]
-        by_m = found[(found["against"] == other) & (found["m"] > 0)]
+        part = apart[(apart["against"] == other) & (apart["m"] == 0)].iloc[0]
+        by_m = apart[(apart["against"] == other) & (apart["m"] > 0)]
         if np.isnan(part["low"]):
-            said.append(f"Against {called}: {part['difference']:+.3f} in one repeat, which decides nothing.")
+            sentences.append(f"Against {called}: {part['difference']:+.3f} in one repeat, which decides nothing.")
             continue
         sure = part["low"] > 0 or part["high"] < 0
         outcome = ("better" if part["difference"] > 0 else "worse") if sure else "no clear difference"
         most = by_m.loc[by_m["difference"].abs().idxmax()]
-        said.append(
+        sentences.append(
             f"Against {called}: {outcome} ({part['difference']:+.3f} over all m, 95 % interval {part['low']:+.3f} to "
             f"{part['high']:+.3f}; furthest apart at m = {most['m']:.0f}, {most['difference']:+.3f})."
         )
-    return said
+    return sentences
 
 
 def conclusion(table: pd.DataFrame, of: str, controls: Sequence[str], score: str = "macro_f1") -> str:
     """Say whether the text did it: only where the prior beats every control that has vectors, too."""
-    found = differences(table, of, score).query("m == 0").set_index("against").loc[list(controls)]
-    if found["low"].isna().any():
+    overall = differences(table, of, score).query("m == 0").set_index("against").loc[list(controls)]
+    if overall["low"].isna().any():
         return "One repeat decides nothing about the text."
-    ahead = found.index[found["low"] > 0]
-    behind = found.index[~(found["low"] > 0)]
+    ahead = overall.index[overall["low"] > 0]
+    behind = overall.index[~(overall["low"] > 0)]
     if not len(behind):
         return "The text helps: the prior beats every control, with intervals that exclude 0."
     if len(ahead):
@@ -202,6 +197,6 @@ def conclusion(table: pd.DataFrame, of: str, controls: Sequence[str], score: str
             f"This does not show that the text helps: the prior is ahead of {' and '.join(ahead)}, but not of "
             f"{' and '.join(behind)}, so what is gained need not come from what is written about the genes."
         )
-    worse = found.index[found["high"] < 0]
+    worse = overall.index[overall["high"] < 0]
     harm = f", and behind {' and '.join(worse)}" if len(worse) else ""
     return f"This does not show that the text helps: the prior is not ahead of any of its controls{harm}."

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from genetext import disk
+from genetext.escape import printable
 
 from . import figures
 
@@ -30,7 +31,7 @@ class Section:
 
     def text(self, *paragraphs: str) -> "Section":
         """Add paragraphs."""
-        self.blocks += [{"kind": "text", "text": one} for one in paragraphs]
+        self.blocks += [{"kind": "text", "text": paragraph} for paragraph in paragraphs]
         return self
 
     def plain(self, text: str) -> "Section":
@@ -99,7 +100,7 @@ def render(
 def write(path: Path, html: str) -> None:
     """Write the report, whole or not at all."""
     with disk.atomic_file(path) as handle:
-        handle.write(html.encode())
+        handle.write(printable(html).encode())
 
 
 def text_kinds(index_genes: pd.DataFrame, gene_ids: Sequence[int]) -> pd.DataFrame:
@@ -122,14 +123,14 @@ def text_kinds(index_genes: pd.DataFrame, gene_ids: Sequence[int]) -> pd.DataFra
 
 def _kind(source: str) -> str:
     """Say in words what a text was made of."""
-    told = {
+    kinds = {
         "facts": "facts about the mouse gene (name, Gene Ontology terms)",
         "ortholog-facts": "facts about the human ortholog (Gene Ontology terms)",
         "name": "the full name alone",
         "none": "nothing",
     }
-    if source in told:
-        return told[source]
+    if source in kinds:
+        return kinds[source]
     return "summary of the human ortholog" if source.startswith("ortholog:") else "summary of the mouse gene"
 
 

@@ -72,22 +72,22 @@ def fit(
     rows = np.sort(np.random.default_rng([seed, 21]).permutation(adata.n_obs)[:n_cells])
     few = adata[rows].copy()
     compared, fitted = [], []
-    for name, used in (("prior", priors), ("permuted", priors.permuted(seed)), ("no prior", priors.without())):
-        model = TopicModel(n_topics=n_topics, epochs=epochs, seed=seed, n_genes=None).fit(few, used)
+    for name, prior in (("prior", priors), ("permuted", priors.permuted(seed)), ("no prior", priors.without())):
+        model = TopicModel(n_topics=n_topics, epochs=epochs, seed=seed, n_genes=None).fit(few, prior)
         shares = model.theta(adata)
         # Against the true texts for every model: what its genes have in common in writing.
-        told = model.topics(n_genes=8, index=index, n_words=3, gene_sets=None if fitted else gene_sets)
-        fitted.append((told, shares))
+        topics = model.topics(n_genes=8, index=index, n_words=3, gene_sets=None if fitted else gene_sets)
+        fitted.append((topics, shares))
         compared.append(
             {
                 "prior": name,
                 "purity": interpretation_purity(shares, labels),
                 "nmi": nmi(labels, shares.argmax(axis=1)),
-                "text_z": float(told.loc[~told["dead"], "text_z"].median()),
+                "text_z": float(topics.loc[~topics["dead"], "text_z"].median()),
             }
         )
-    told, shares = fitted[0]
-    alive = told.loc[~told["dead"]].sort_values("share", ascending=False, ignore_index=True)
+    topics, shares = fitted[0]
+    alive = topics.loc[~topics["dead"]].sort_values("share", ascending=False, ignore_index=True)
     by_type = pd.DataFrame(shares).groupby(labels.astype(str)).mean()[alive["topic"].tolist()]
     excess = by_type - shares.mean(axis=0)[alive["topic"].to_numpy()]
     types = [", ".join(excess[topic].nlargest(3).index) for topic in alive["topic"]]

@@ -5,8 +5,9 @@ a table that says which differences chance would not give.
 """
 
 from genetext.bench.classify import Protocol, Score
+from genetext.bench.controls import ControlOptions
 from genetext.bench.genes import bench_genes
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import GeneTasks, Task
+from genetext.bench.tasks import GeneTasks, Selection, Task
 
-__all__ = ["Benchmark", "GeneTasks", "Protocol", "Score", "Task", "bench_genes"]
+__all__ = ["Benchmark", "ControlOptions", "GeneTasks", "Protocol", "Score", "Selection", "Task", "bench_genes"]

@@ -11,7 +11,7 @@ part, and `SVC(kernel="precomputed")` solves the same problem as `SVC(kernel="rb
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Protocol:
         Stratified folds of the training genes on which `C` is chosen, for tasks without given splits.
     seed
         Of the folds that are drawn.
+    missing
+        What becomes of genes that some method has no vector of. `drop` leaves them out of every method, `mean` gives
+        them the mean vector in the methods that lack them.
     """
 
     c_values: tuple[float, ...] = C_VALUES
@@ -45,6 +48,7 @@ class Protocol:
     repeats: int = 1
     inner_folds: int = 3
     seed: int = 0
+    missing: Literal["drop", "mean"] = "drop"
 
     def __post_init__(self) -> None:
         if not self.c_values or min(self.c_values) <= 0:
@@ -54,12 +58,14 @@ class Protocol:
                 raise BenchError(f"{name} is {getattr(self, name)}: cross-validation takes two folds or more")
         if self.repeats < 1:
             raise BenchError(f"repeats is {self.repeats}: it has to be 1 or more")
+        if self.missing not in ("drop", "mean"):
+            raise BenchError(f"missing is drop or mean, not {self.missing!r}")
         object.__setattr__(self, "c_values", tuple(sorted(map(float, self.c_values))))
 
     def to_json(self, *, given_splits: bool) -> dict[str, Any]:
         """Return what decides a score; drawn folds count only where they are drawn."""
         drawn = {"folds": self.folds, "repeats": self.repeats, "inner_folds": self.inner_folds, "seed": self.seed}
-        return {"c_values": list(self.c_values), **({} if given_splits else drawn)}
+        return {"c_values": list(self.c_values), "missing": self.missing, **({} if given_splits else drawn)}
 
 
 @dataclass(frozen=True)
@@ -179,11 +185,11 @@ def _aurocs(
 
     gamma = _gamma_scale(points[train])
     among, across = (np.exp(-gamma * squared[np.ix_(rows, train)]) for rows in (train, test))
-    found = []
+    aurocs = []
     for c in c_values:
         model = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(among, labels[train])
-        found.append(auroc(labels[test], model.decision_function(across)))
-    return found
+        aurocs.append(auroc(labels[test], model.decision_function(across)))
+    return aurocs
 
 
 def _gamma_scale(points: NDArray[np.float64]) -> float:

@@ -19,7 +19,7 @@ The texts are composed anew from the snapshot that the index was built from.
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ import pandas as pd
 from genetext import disk
 from genetext.bench.methods import Method, of_arrays
 from genetext.encoding.paid import Payment
+from genetext.errors import BenchError
 from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.text.compose import Template, compose
@@ -45,6 +46,32 @@ VARIANTS = {
     "neither": {"facts": "never", "drop_templates": True},
 }
 """What is left out of the texts, as changes to a template."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlOptions:
+    """How controls are made.
+
+    Attributes
+    ----------
+    draws
+        Of permuted and of random vectors, 1 or more.
+    seed
+        First seed of these draws.
+    reencode
+        Whether the encoder of each index named also gets the texts without GO facts, template sentences, or both.
+    payment
+        What a paid encoder may be sent for that. Default: nothing.
+    """
+
+    draws: int = 3
+    seed: int = 0
+    reencode: bool = False
+    payment: Payment = field(default_factory=Payment)
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise BenchError(f"draws={self.draws}: it has to be at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +104,8 @@ class Texts:
         recorded = dict(index.manifest["text"])
         types = recorded.pop("gene_types")
         digest = index.manifest["snapshot"]["digest"]
-        found = [one for one in list_snapshots(index.species, root=root) if one.digest == digest]
-        shipped = _shipped(index, root) if not found else None
-        snapshot = found[0] if found else shipped
+        cached = (kept for kept in list_snapshots(index.species, root=root) if kept.digest == digest)
+        snapshot = next(cached, None) or _shipped(index, root)
         return cls(
             frame=index.genes,
             template=Template.from_json(recorded),
@@ -98,22 +124,24 @@ class Texts:
         return compose(self.snapshot, template, genes=self._genes).frame
 
 
-def vector_controls(method: Method, *, seeds: int, seed: int) -> Iterator[Method]:
-    """Yield permuted and random stand-ins of a method's vectors, `seeds` of each."""
-    for number in range(seed, seed + seeds):
+def vector_controls(method: Method, options: ControlOptions) -> Iterator[Method]:
+    """Yield permuted and random stand-ins of a method's vectors, `draws` of each."""
+    for number in range(options.seed, options.seed + options.draws):
         for name, priors in (
             (PERMUTED, method.priors.permuted(number)),
             (RANDOM, method.priors.random(number)),
         ):
             fingerprint = disk.sha256_json([method.fingerprint, name, number])
-            yield Method(name, priors, fingerprint, control=True, note=f"of {method.name}, mean of {seeds} draws")
+            yield Method(
+                name, priors, fingerprint, control=True, note=f"of {method.name}, mean of {options.draws} draws"
+            )
 
 
 def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
     """Return the controls on the texts, and those that cannot be had, with the reason."""
-    made = [_length(texts.frame), _tfidf(NAME, _headings(texts.frame), control=True)]
-    whole = _tfidf(TFIDF, texts.frame, control=True)
-    made.append(whole)
+    methods = [_length(texts.frame), _tfidf(NAME, _headings(texts.frame))]
+    whole = _tfidf(TFIDF, texts.frame)
+    methods.append(whole)
     others = {f"{TFIDF}, {label}": template for label, template in variants(texts.template).items()}
     if _DESIGNATIONS in texts.template.sections:
         others[NAMES] = Template(sections=("symbol", "name", _DESIGNATIONS))
@@ -125,12 +153,12 @@ def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
         frame = texts.composed(template)
         changed = int((frame["text"].to_numpy() != texts.frame["text"].to_numpy()).sum())
         note = f"{changed:,} of {len(frame):,} texts differ from the index's"
-        made.append(
-            _tfidf(name, frame, control=True, note=note)
+        methods.append(
+            _tfidf(name, frame, note=note)
             if changed
             else dataclasses.replace(whole, name=name, note="no text differs from the index's")
         )
-    return made, missing
+    return methods, missing
 
 
 def variants(template: Template) -> dict[str, Template]:
@@ -202,7 +230,7 @@ def _length(frame: pd.DataFrame) -> Method:
     return Method(LENGTH, of_arrays(LENGTH, gene_ids, scaled, fingerprint, zeros=True), fingerprint, control=True)
 
 
-def _tfidf(name: str, frame: pd.DataFrame, *, control: bool, note: str = "") -> Method:
+def _tfidf(name: str, frame: pd.DataFrame, *, note: str = "") -> Method:
     """Fit the lexical encoder to the distinct texts of a frame, as an index does."""
     from genetext.encoders.lexical import LexicalEncoder
 
@@ -216,4 +244,4 @@ def _tfidf(name: str, frame: pd.DataFrame, *, control: bool, note: str = "") -> 
     vectors = np.where((at >= 0)[:, None], encoded[at], np.float32(0))
     gene_ids = frame["gene_id"].to_numpy(np.int64)
     fingerprint = disk.sha256_json([encoder.spec.to_json(), gene_ids.tolist(), texts.tolist()])
-    return Method(name, of_arrays(name, gene_ids, vectors, fingerprint), fingerprint, control=control, note=note)
+    return Method(name, of_arrays(name, gene_ids, vectors, fingerprint), fingerprint, control=True, note=note)

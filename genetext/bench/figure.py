@@ -8,7 +8,7 @@ import numpy as np
 from genetext import disk
 from genetext.bench.report import Benchmark
 from genetext.errors import BenchError
-from genetext.escape import printable
+from genetext.escape import plot_text
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -21,11 +21,6 @@ def require(path: Path) -> None:
         raise BenchError(f"cannot tell the form of {path.name}: name it {', '.join(SUFFIXES)}")
     if importlib.util.find_spec("matplotlib") is None:
         raise BenchError('figures need matplotlib: pip install "genetext[plots]"')
-
-
-def literal(text: object) -> str:
-    """Return text from data as matplotlib draws it letter by letter, equations between dollar signs too."""
-    return printable(str(text)).replace("$", r"\$")
 
 
 def save(figure: Any, path: Path) -> None:
@@ -50,8 +45,10 @@ def draw(benchmark: Benchmark, path: Path) -> None:
         axes.plot([row.auroc], [y], marker="o", markersize=5, color="black")
         axes.annotate(f"{row.auroc:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(0.5, color="#bbbbbb", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(table)), [f"{literal(row.method)} ({row.dim})" for row in table.itertuples()], fontsize=8)
+    axes.set_yticks(
+        range(len(table)), [f"{plot_text(row.method)} ({row.dim})" for row in table.itertuples()], fontsize=8
+    )
     axes.invert_yaxis()
     axes.set_xlabel("AUROC on held-out genes\none dot per term; mean and 95 % interval")
-    axes.set_title(f"{literal(about['tasks'])}: {about['n_terms']:,} terms, {about['n_genes']:,} genes", fontsize=10)
+    axes.set_title(f"{plot_text(about['tasks'])}: {about['n_terms']:,} terms, {about['n_genes']:,} genes", fontsize=10)
     save(figure, path)

@@ -1,9 +1,9 @@
 """The gene benchmark: tasks, methods and every control, under one policy, into one table."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,16 @@ from genetext import disk
 from genetext import species as known_species
 from genetext.bench import controls
 from genetext.bench.classify import Protocol, Score, score
+from genetext.bench.controls import ControlOptions
 from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import GeneTasks, Limits, Task
-from genetext.encoding.paid import Payment
+from genetext.bench.tasks import GeneTasks, Selection, Task
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.provenance import library_versions, source_digest
 from genetext.species import Species
-
-Missing = Literal["drop", "mean"]
 
 
 def bench_genes(
@@ -32,54 +30,34 @@ def bench_genes(
     methods: Sequence[str],
     *,
     species: str | int | Species | None = None,
-    limits: Limits | None = None,
+    selection: Selection | None = None,
     protocol: Protocol | None = None,
-    every: int = 1,
-    terms: Collection[str] | None = None,
-    missing: Missing = "drop",
-    reencode: bool = False,
-    control_seeds: int = 3,
-    seed: int = 0,
+    control: ControlOptions | None = None,
     jobs: int = 1,
     root: Path | None = None,
     progress: Progress | None = None,
-    payment: Payment | None = None,
 ) -> Benchmark:
     """Score vectors of genes, and every control beside them, on terms whose members are known.
 
     Parameters
     ----------
     tasks
-        A GMT, a table (term, gene), or a table with given splits (term, split, gene, result); see `tasks`.
+        A GMT, a table (term, gene), or a table with given splits (term, split, gene, result); see `gene_sets`.
     methods
         What to compare: `human/minilm`, `human/minilm@abtt:3`, `human/minilm++human/lexical`, `esm2.parquet`. The
         first is the one that others are compared with, and that permuted and random vectors are made of; the first
         index among them gives the texts of the other controls.
     species
         Whose genes the file names. Default: the species of the methods; another one goes through orthologs.
-    limits, protocol
-        Sizes of tasks, and how they are scored. Default: `Limits()`, `Protocol()`.
-    every
-        Take every n-th term of the sorted names.
-    terms
-        Take these terms.
-    missing
-        What becomes of genes that some method has no vector of. `drop` leaves them out of every method, `mean` gives
-        them the mean vector in the methods that lack them.
-    reencode
-        Also encode, with the encoder of each index named, the texts without GO facts, template sentences, or both.
-    control_seeds
-        Draws of permuted and of random vectors, 1 or more.
-    seed
-        First seed of these draws, and of the bootstrap.
+    selection, protocol, control
+        Which terms are asked, how they are scored, and how controls are made. Default: those of the classes. The seed
+        of the controls is that of the bootstrap, too.
     jobs
         Processes that score terms; -1 for one per core. The numbers do not depend on it.
     root
         The cache root.
     progress
         Callback, see `Progress`; it counts scores as `bench`.
-    payment
-        What a paid encoder may be sent for `reencode`. Default: nothing.
 
     Raises
     ------
@@ -90,53 +68,53 @@ def bench_genes(
     """
     root = root or disk.cache_dir()
     protocol = protocol or Protocol()
-    _refuse(methods, every=every, control_seeds=control_seeds, missing=missing)
+    control = control or ControlOptions()
+    _refuse(methods)
     rows = [open_method(name, root=root) for name in methods]
     of_species = _species(rows)
-    whose = of_species if species is None else known_species.find(species)
+    in_file = of_species if species is None else known_species.find(species)
     indices = _indices(methods, root)
-    resolver = _resolver(whose, of_species, indices, root)
-    asked = GeneTasks.read(tasks, resolver, to=of_species, limits=limits, every=every, terms=terms)
+    resolver = _resolver(in_file, of_species, indices, root)
+    asked = GeneTasks.read(tasks, resolver, to=of_species, selection=selection)
     if not len(asked.gene_ids):
         raise BenchError(
-            f"none of the {len(asked.report):,} names in {tasks.name} is a known {whose.name} gene: "
+            f"none of the {len(asked.report):,} names in {tasks.name} is a known {in_file.name} gene: "
             f"{first_ten(asked.report.names.tolist())}; say whose genes they are (--species)"
         )
-    rows += controls.vector_controls(rows[0], seeds=control_seeds, seed=seed)
+    rows += controls.vector_controls(rows[0], control)
     not_measured: dict[str, str] = {}
     if not indices:
         not_measured["controls on texts"] = "no method named is an index, which would have texts"
     else:
-        texts = controls.Texts.of(indices[0], root=root)
-        made, not_measured = controls.text_controls(texts)
-        rows += made
-    for index in indices if reencode else []:
+        on_texts, not_measured = controls.text_controls(controls.Texts.of(indices[0], root=root))
+        rows += on_texts
+    for index in indices if control.reencode else []:
         texts = controls.Texts.of(index, root=root)
         if texts.snapshot is None:
             not_measured[f"{index.path.name} on other texts"] = texts.lacking
         else:
-            rows += controls.reencoded(index, texts, root=root, progress=progress, payment=payment or Payment())
+            rows += controls.reencoded(index, texts, root=root, progress=progress, payment=control.payment)
 
     coverage = [np.intersect1d(asked.gene_ids, row.gene_ids) for row in rows]
-    every_one = reduce(np.intersect1d, coverage)
-    universe = every_one if missing == "drop" else asked.gene_ids
+    in_all = reduce(np.intersect1d, coverage)
+    universe = in_all if protocol.missing == "drop" else asked.gene_ids
     least = max(protocol.folds, protocol.inner_folds + 1)
     chosen, left_out = asked.among(universe.tolist(), at_least=least)
     if not chosen:
-        some = [f"{term}: {why}" for term, why in left_out.items()]
-        raise BenchError(f"no term of {tasks.name} can be asked: {first_ten(some) or 'it has none'}")
-    decided = {**protocol.to_json(given_splits=asked.given_splits), "missing": missing}
+        reasons = [f"{term}: {reason}" for term, reason in left_out.items()]
+        raise BenchError(f"no term of {tasks.name} can be asked: {first_ten(reasons) or 'it has none'}")
+    decided = protocol.to_json(given_splits=asked.given_splits)
     scores = _scored(rows, chosen, protocol, decided, jobs=jobs, root=root, progress=progress)
     in_tasks = np.unique(np.concatenate([task.gene_ids for task in chosen]))
     about = {
         "tasks": asked.name,
         "given_splits": asked.given_splits,
         "protocol": decided,
-        "limits": None if asked.given_splits else vars(asked.limits),
-        "missing": missing,
+        "limits": None if asked.given_splits else vars(asked.selection),
+        "missing": protocol.missing,
         "n_terms": len(chosen),
         "n_genes": len(in_tasks),
-        "n_without": len(asked.gene_ids) - len(every_one),
+        "n_without": len(asked.gene_ids) - len(in_all),
         "unmatched": {
             "n": len(asked.report) - asked.report.n_matched,
             "names": first_ten(asked.report.names[~asked.report.mask].tolist()),
@@ -146,28 +124,24 @@ def bench_genes(
         "left_out": left_out,
         "not_measured": not_measured,
     }
-    without = [len(asked.gene_ids) - len(one) for one in coverage]
-    return Benchmark(_long(rows, chosen, scores), about, _listed(rows, without), seed)
+    without = [len(asked.gene_ids) - len(covered) for covered in coverage]
+    return Benchmark(_long(rows, chosen, scores), about, _listed(rows, without), control.seed)
 
 
-def _refuse(methods: Sequence[str], *, every: int, control_seeds: int, missing: str) -> None:
+def _refuse(methods: Sequence[str]) -> None:
     if not methods:
         raise BenchError("name at least one index to measure, for example human/minilm")
     if len(set(methods)) < len(methods):
         raise BenchError(f"a method is named twice: {first_ten(methods)}")
     for name in methods:
         parse(name)
-    if every < 1 or control_seeds < 1:
-        raise BenchError(f"every ({every}) and control_seeds ({control_seeds}) have to be 1 or more")
-    if missing not in ("drop", "mean"):
-        raise BenchError(f"missing is drop or mean, not {missing!r}")
 
 
 def _species(methods: Sequence[Method]) -> Species:
-    found = {method.priors.species for method in methods if method.priors.species}
-    if len(found) != 1:
-        raise BenchError(f"the methods are of {' and '.join(sorted(found)) or 'no species'}: compare those of one")
-    return known_species.find(found.pop())
+    names = {method.priors.species for method in methods if method.priors.species}
+    if len(names) != 1:
+        raise BenchError(f"the methods are of {' and '.join(sorted(names)) or 'no species'}: compare those of one")
+    return known_species.find(names.pop())
 
 
 def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
@@ -176,14 +150,14 @@ def _indices(methods: Sequence[str], root: Path) -> list[GeneIndex]:
     return [GeneIndex.open(name, root=root) for name in names if not name.endswith((".parquet", ".safetensors"))]
 
 
-def _resolver(whose: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
+def _resolver(in_file: Species, of_species: Species, indices: Sequence[GeneIndex], root: Path) -> Any:
     """Return a resolver by the snapshot that an index was built from, else by the newest one."""
     from genetext.names import Resolver, snapshots
 
     snapshot = None
-    if indices and whose.tax_id == of_species.tax_id:
+    if indices and in_file.tax_id == of_species.tax_id:
         snapshot = controls.Texts.of(indices[0], root=root).snapshot
-    return Resolver(snapshot or snapshots.default(whose, root=root), root=root)
+    return Resolver(snapshot or snapshots.default(in_file, root=root), root=root)
 
 
 def _scored(
@@ -220,7 +194,7 @@ def _scored(
             if of_method:
                 vectors = by_vectors[fingerprint].rows()
                 for task in of_method:
-                    yield delayed(_one)(fingerprint, task, vectors(task.gene_ids), protocol)
+                    yield delayed(_score)(fingerprint, task, vectors(task.gene_ids), protocol)
 
     waiting: dict[str, dict[str, Score]] = {fingerprint: {} for fingerprint in by_vectors}
 
@@ -229,8 +203,8 @@ def _scored(
         waiting[fingerprint] = {}
 
     try:
-        for fingerprint, digest, found in Parallel(n_jobs=jobs, return_as="generator_unordered")(work()):
-            waiting[fingerprint][digest] = found
+        for fingerprint, digest, scored in Parallel(n_jobs=jobs, return_as="generator_unordered")(work()):
+            waiting[fingerprint][digest] = scored
             done += 1
             if progress is not None:
                 progress("bench", done, total)
@@ -243,7 +217,7 @@ def _scored(
     return [ledgers[method.fingerprint].scores for method in methods]
 
 
-def _one(fingerprint: str, task: Task, vectors: NDArray[np.float32], protocol: Protocol) -> tuple[str, str, Score]:
+def _score(fingerprint: str, task: Task, vectors: NDArray[np.float32], protocol: Protocol) -> tuple[str, str, Score]:
     return fingerprint, task.digest, score(task, vectors, protocol)
 
 

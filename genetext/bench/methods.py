@@ -122,18 +122,18 @@ def open_method(name: str, *, root: Path) -> Method:
     """
     blocks = parse(name)
     opened = [_source(block.source, root=root) for block in blocks]
-    if len(species := {one.species for one in opened}) > 1:
+    if len(species := {priors.species for priors in opened}) > 1:
         raise BenchError(
             f"{name}: the blocks are of {' and '.join(sorted(map(repr, species)))}, which cannot be joined"
         )
     if len(blocks) == 1 and not blocks[0].post:
         return Method(name, opened[0], opened[0].fingerprint)
     shaped = [
-        (one.transform(block.post) if block.post else one, block.weight)
-        for one, block in zip(opened, blocks, strict=True)
+        (priors.transform(block.post) if block.post else priors, block.weight)
+        for priors, block in zip(opened, blocks, strict=True)
     ]
     fingerprint = disk.sha256_json(
-        [[one.fingerprint, block.post, block.weight] for one, block in zip(opened, blocks, strict=True)]
+        [[priors.fingerprint, block.post, block.weight] for priors, block in zip(opened, blocks, strict=True)]
     )
     return Method(name, _joined(name, shaped, fingerprint), fingerprint)
 
@@ -154,11 +154,11 @@ def _source(source: str, *, root: Path) -> GenePriors:
 def _joined(name: str, parts: Sequence[tuple[GenePriors, float]], fingerprint: str) -> GenePriors:
     """Join blocks of unit length, scaled by the root of their weights; a gene that one lacks has zeros there."""
     first = parts[0][0]
-    gene_ids = np.unique(np.concatenate([one.gene_ids[one.mask] for one, _ in parts]))
+    gene_ids = np.unique(np.concatenate([priors.gene_ids[priors.mask] for priors, _ in parts]))
     blocks = []
-    for one, weight in parts:
-        block = np.zeros((len(gene_ids), one.dim), np.float32)
-        block[np.searchsorted(gene_ids, one.gene_ids[one.mask])] = unit_rows(one.vectors[one.mask])
+    for priors, weight in parts:
+        block = np.zeros((len(gene_ids), priors.dim), np.float32)
+        block[np.searchsorted(gene_ids, priors.gene_ids[priors.mask])] = unit_rows(priors.vectors[priors.mask])
         blocks.append(block * np.float32(math.sqrt(weight)))
     return replace(
         of_arrays(name, gene_ids, unit_rows(np.concatenate(blocks, axis=1)), fingerprint), manifest=first.manifest

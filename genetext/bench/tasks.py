@@ -8,7 +8,7 @@ where it came first with the folds before the holdout, so that no held-out gene 
 out of a term is left out of it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -55,12 +55,16 @@ class Task:
         return disk.sha256_json([self.gene_ids.tolist(), self.labels.tolist(), splits])
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How large a term may be, and how many negatives it gets, where a file gives members only.
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which terms of a file are asked, and, where it gives members only, how large they may be.
 
     Attributes
     ----------
+    terms
+        Take these terms. Default: all.
+    every
+        Take every n-th of the sorted names, so that the order of a file does not decide which.
     min_genes, max_genes
         Terms with fewer or more genes, of those that can be used, are left out; 0 for no upper limit.
     negatives
@@ -69,10 +73,33 @@ class Limits:
         Of that draw.
     """
 
+    terms: tuple[str, ...] | None = None
+    every: int = 1
     min_genes: int = 15
     max_genes: int = 500
     negatives: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.min_genes < 1 or min(self.max_genes, self.negatives) < 0:
+            raise BenchError(
+                f"every={self.every} and min_genes={self.min_genes} have to be at least 1, max_genes={self.max_genes} "
+                f"and negatives={self.negatives} at least 0"
+            )
+
+    def taken(self, names: Sequence[str], where: str) -> set[str]:
+        """Return which of the terms of a file are asked.
+
+        Raises
+        ------
+        BenchError
+            A term that was named is not in the file.
+        """
+        if self.terms is None:
+            return set(sorted(names)[:: self.every])
+        if unknown := [term for term in self.terms if term not in set(names)]:
+            raise BenchError(f"{where} has no term {first_ten(unknown)}; it has {first_ten(names)}")
+        return set(sorted(set(self.terms))[:: self.every])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +116,8 @@ class GeneTasks:
         Whether the file says which genes are negatives, in which fold, and held out.
     report
         What became of the file's gene names.
-    limits
-        Sizes, for files without splits.
+    selection
+        Which terms were taken, and sizes for files without splits.
     repeated, contradictory
         How many rows were left out since the gene was there already, or was both in and out of the term.
     """
@@ -99,7 +126,7 @@ class GeneTasks:
     frame: pd.DataFrame
     given_splits: bool
     report: "MatchReport"
-    limits: Limits = field(default_factory=Limits)
+    selection: Selection = field(default_factory=Selection)
     repeated: int = 0
     contradictory: int = 0
 
@@ -110,9 +137,7 @@ class GeneTasks:
         resolver: "Resolver",
         *,
         to: "str | int | Species | None" = None,
-        limits: Limits | None = None,
-        every: int = 1,
-        terms: Collection[str] | None = None,
+        selection: Selection | None = None,
     ) -> "GeneTasks":
         """Read a file of terms.
 
@@ -124,12 +149,8 @@ class GeneTasks:
             Of the species whose names are in the file.
         to
             Species of the vectors, where it is another one; genes go through one-to-one orthologs.
-        limits
-            For files without splits. Default: `Limits()`.
-        every
-            Take every n-th term of the sorted names, so that the order of a file does not decide which.
-        terms
-            Take these terms.
+        selection
+            Which terms to take. Default: `Selection()`.
 
         Raises
         ------
@@ -137,13 +158,9 @@ class GeneTasks:
             The file is absent or has none of the three forms, or a term that was named is not in it.
         """
         raw, given_splits = read_terms(path)
-        names = list(dict.fromkeys(raw["term"]))
-        if terms is not None:
-            if unknown := [term for term in terms if term not in set(names)]:
-                raise BenchError(f"{path.name} has no term {first_ten(unknown)}; it has {first_ten(names)}")
-            names = [name for name in names if name in set(terms)]
+        selection = selection or Selection()
         # Negatives are the union of the whole file, whichever terms are taken of it.
-        taken = set(sorted(names)[::every])
+        taken = selection.taken(list(dict.fromkeys(raw["term"])), path.name)
         if given_splits:
             raw = raw[raw["term"].isin(taken)]
         report = resolver.resolve(raw["gene"].drop_duplicates(), to=to)
@@ -167,7 +184,7 @@ class GeneTasks:
             frame=once.reset_index(drop=True).assign(taken=lambda rows: rows["term"].isin(taken)),
             given_splits=given_splits,
             report=report,
-            limits=limits or Limits(),
+            selection=selection,
             repeated=len(frame) - len(once),
             contradictory=contradictory,
         )
@@ -204,7 +221,7 @@ class GeneTasks:
         frame = self.frame[self.frame["taken"] & self.frame["gene_id"].isin(usable)]
         groups = dict(list(frame.groupby("term", sort=False)))
         # One order for all terms and every universe: a gene more or less does not draw all negatives anew.
-        ranks = np.random.default_rng(self.limits.seed).permutation(len(self.gene_ids))
+        ranks = np.random.default_rng(self.selection.seed).permutation(len(self.gene_ids))
         rank = dict(zip(self.gene_ids.tolist(), ranks.tolist(), strict=True))
         tasks, left_out = [], {}
         for term in self.terms:
@@ -229,7 +246,7 @@ class GeneTasks:
     def _drawn(
         self, term: str, members: NDArray[np.int64], usable: NDArray[np.int64], rank: dict[int, int], at_least: int
     ) -> tuple[Task, str]:
-        limits = self.limits
+        limits = self.selection
         others = sorted(np.setdiff1d(usable, members).tolist(), key=rank.__getitem__)
         others = others[: limits.negatives] if limits.negatives else others
         gene_ids = np.union1d(members, np.array(others, np.int64))

@@ -1,8 +1,9 @@
 """`genetext bench`: whether the text helps, with controls."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,8 +11,26 @@ from genetext.cli import console
 from genetext.cli.search import choose
 
 if TYPE_CHECKING:
-    from genetext.bench.report import Benchmark
+    from genetext.bench.report import Benchmark, Report
 
+
+def _jobs(jobs: int) -> int:
+    if jobs == 0 or jobs < -1:
+        raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
+    return jobs
+
+
+def _figure(path: Path | None) -> Path | None:
+    if path is not None:
+        from genetext.bench.figure import require
+
+        require(path)
+    return path
+
+
+Jobs = Annotated[int, typer.Option("--jobs", "-j", callback=_jobs, help="Processes; -1: one per core.")]
+Tsv = Annotated[Path | None, typer.Option("--tsv", help="Write every score to this file.")]
+Figure = Annotated[Path | None, typer.Option("--figure", callback=_figure, help="Draw the result: .png, .pdf, .svg.")]
 
 # Other benchmarks add their commands to it, each from a module of its own.
 group = typer.Typer(
@@ -73,12 +92,10 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws, negatives and intervals.")] = 0,
         yes: console.Yes = False,
         max_cost: console.MaxCost = None,
-        jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
+        jobs: Jobs = -1,
         as_json: console.Json = False,
-        tsv: Annotated[
-            Path | None, typer.Option("--tsv", help="Write the score of every method and term to this file.")
-        ] = None,
-        figure: Annotated[Path | None, typer.Option("--figure", help="Draw the table: .png, .pdf, .svg.")] = None,
+        tsv: Tsv = None,
+        figure: Figure = None,
         quiet: console.Quiet = False,
     ) -> None:
         """Tell genes of a term from others by their vectors; show means, spreads, tests, and every control.
@@ -88,19 +105,15 @@ def register(app: typer.Typer) -> None:
         """
         if missing not in ("drop", "mean"):
             raise typer.BadParameter(f"--missing {missing}: drop or mean")
-        if jobs == 0 or jobs < -1:
-            raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
-        from genetext.bench import figure as drawing
         from genetext.bench.methods import parse
 
-        if figure is not None:
-            drawing.require(figure)
         for name in index or []:
             parse(name)
-        from genetext import disk
         from genetext.bench.classify import Protocol
+        from genetext.bench.controls import ControlOptions
+        from genetext.bench.figure import draw
         from genetext.bench.genes import bench_genes
-        from genetext.bench.tasks import Limits
+        from genetext.bench.tasks import Selection
         from genetext.encoding.paid import Payment
 
         with console.progress(quiet=quiet) as progress:
@@ -108,24 +121,37 @@ def register(app: typer.Typer) -> None:
                 tasks,
                 index or [choose(None)],
                 species=species,
-                limits=Limits(min_genes, max_genes, negatives, seed),
-                protocol=Protocol(folds=folds, repeats=repeats, seed=seed),
-                every=every,
-                terms=term,
-                missing=missing,  # type: ignore[arg-type]
-                reencode=reencode,
-                payment=Payment(confirm=console.confirm_cost(yes=yes), max_cost=max_cost),
-                control_seeds=control_seeds,
-                seed=seed,
+                selection=Selection(
+                    terms=None if term is None else tuple(term),
+                    every=every,
+                    min_genes=min_genes,
+                    max_genes=max_genes,
+                    negatives=negatives,
+                    seed=seed,
+                ),
+                protocol=Protocol(folds=folds, repeats=repeats, seed=seed, missing=missing),  # type: ignore[arg-type]
+                control=ControlOptions(
+                    draws=control_seeds,
+                    seed=seed,
+                    reencode=reencode,
+                    payment=Payment(confirm=console.confirm_cost(yes=yes), max_cost=max_cost),
+                ),
                 jobs=jobs,
                 progress=progress,
             )
-        if tsv is not None:
-            with disk.atomic_file(tsv) as handle:
-                handle.write(benchmark.to_tsv().encode())
-        if figure is not None:
-            drawing.draw(benchmark, figure)
+        write(benchmark, tsv, figure, draw)
         _show(benchmark, as_json=as_json, quiet=quiet)
+
+
+def write(benchmark: "Report", tsv: Path | None, figure: Path | None, draw: Callable[[Any, Path], None]) -> None:
+    """Write the files that were asked for."""
+    from genetext import disk
+
+    if tsv is not None:
+        with disk.atomic_file(tsv) as handle:
+            handle.write(benchmark.to_tsv().encode())
+    if figure is not None:
+        draw(benchmark, figure)
 
 
 def _show(benchmark: "Benchmark", *, as_json: bool, quiet: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genetext.cli import console
+from genetext.cli.bench import Figure, Jobs, Tsv, write
 from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def register(app: typer.Typer) -> None:
         r_names: RNames = False,
         post: Post = "",
         device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "cpu",
-        jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1: one per core.")] = -1,
+        jobs: Jobs = -1,
         as_json: console.Json = False,
-        tsv: Annotated[Path | None, typer.Option("--tsv", help="Write every score to this file.")] = None,
-        figure: Annotated[Path | None, typer.Option("--figure", help="Draw the curves: .png, .pdf, .svg.")] = None,
+        tsv: Tsv = None,
+        figure: Figure = None,
         quiet: console.Quiet = False,
     ) -> None:
         """Group cells, and label them from a few of each type, with gene text and with every control.
@@ -76,20 +77,15 @@ def register(app: typer.Typer) -> None:
         ones, beyond chance. What was scored is kept: a run that was stopped goes on.
         """
         console.require_cells(data)
-        if jobs == 0 or jobs < -1:
-            raise typer.BadParameter(f"--jobs {jobs}: a number of processes, or -1 for one per core")
         if post and priors is None:
             raise typer.BadParameter("--post changes a prior: name it with --priors")
         default = _QUICK if quick else _FULL
         numbers = default["m"] if m is None else _numbers(m)
         chosen = [name for part in models.split(",") if (name := part.strip())]
         settings = _settings(chosen, setting or [])
-        if figure is not None:
-            from genetext.bench import figure as drawing
-
-            drawing.require(figure)
         from cellmodels.eval.bench import Protocol, bench_cells
-        from genetext import anndata_io, disk
+        from cellmodels.eval.bench.figure import draw
+        from genetext import anndata_io
         from genetext.priors import GenePriors
 
         protocol = Protocol(
@@ -124,13 +120,7 @@ def register(app: typer.Typer) -> None:
                 made_unique=made_unique,
                 r_names=r_names,
             )
-        if tsv is not None:
-            with disk.atomic_file(tsv) as handle:
-                handle.write(benchmark.to_tsv().encode())
-        if figure is not None:
-            from cellmodels.eval.bench.figure import draw
-
-            draw(benchmark, figure)
+        write(benchmark, tsv, figure, draw)
         _show(benchmark, as_json=as_json, quiet=quiet)
 
 

@@ -50,11 +50,22 @@ _WRONG_USAGE = ("SpeciesError", "TextError")
 
 def run(app: typer.Typer, *, debug: bool) -> int:
     """Run `app`; return its exit status: 0, or 1 after an error, or 2 after wrong usage, each told in one sentence."""
+    status = _run(app, debug=debug)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_stdout()
+        if not isinstance(error, BrokenPipeError):
+            _say(f"Error: cannot write to standard output: {error.strerror}")
+            status = status or 1
+    return status
+
+
+def _run(app: typer.Typer, *, debug: bool) -> int:
     from genetext.errors import GenetextError
 
     try:
         status = app(standalone_mode=False)
-        sys.stdout.flush()
     except _ClickError as error:
         error.message = printable(str(error.message))
         error.show()
@@ -65,8 +76,7 @@ def run(app: typer.Typer, *, debug: bool) -> int:
         _say(f"Error: {error}")
         return 2 if type(error).__name__ in _WRONG_USAGE else 1
     except (KeyboardInterrupt, typer.Abort):
-        _say(_STOPPED)
-        return _INTERRUPTED
+        status = _INTERRUPTED
     except (MemoryError, RecursionError) as error:
         if debug:
             raise
@@ -81,9 +91,7 @@ def run(app: typer.Typer, *, debug: bool) -> int:
             return 0
         if debug or isinstance(error, SystemExit):
             raise
-        _discard_stdout()
-        where = f": {error.filename}" if error.filename else " (writing or reading; is the disk of the output full?)"
-        _say(f"Error: {error.strerror or error}{where}")
+        _say(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
     if status == _INTERRUPTED:
         _say(_STOPPED)
@@ -163,7 +171,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
     Warnings of the library are shown meanwhile as lines of their own, and what it notes of a stage (a log record with
     `extra={"stage": ...}`, such as the loss of an epoch) beside the stage's bar.
     """
-    with _logging(quiet=quiet):
+    with _listening(lambda record: _say(record.getMessage()), logging.ERROR if quiet else logging.INFO):
         if quiet:
             yield None
             return
@@ -190,11 +198,11 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
                 speed = bars.tasks[tasks[name]].speed or 0.0
                 bars.update(tasks[name], rate=_rate(name, done, total, speed))
 
-            def note_beside(name: str, text: str) -> None:
-                if name in tasks:
-                    bars.update(tasks[name], description=printable(f"{name}, {text}"))
+            def show_beside(record: logging.LogRecord) -> None:
+                if (stage := getattr(record, "stage", None)) in tasks:
+                    bars.update(tasks[stage], description=printable(f"{stage}, {record.getMessage()}"))
 
-            with _beside(note_beside):
+            with _listening(show_beside, logging.DEBUG):
                 yield report
 
 
@@ -223,39 +231,22 @@ def _rate(name: str, done: int, total: int | None, speed: float) -> str:
 
 
 @contextmanager
-def _beside(show: Callable[[str, str], None]) -> Iterator[None]:
-    class Beside(logging.Handler):
+def _listening(show: Callable[[logging.LogRecord], None], level: int) -> Iterator[None]:
+    """Show what the library logs, from a level on."""
+
+    class Shown(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if (stage := getattr(record, "stage", None)) is not None:
-                show(stage, record.getMessage())
+            show(record)
 
     log = logging.getLogger("genetext")
-    handler, level = Beside(), log.level
-    log.setLevel(logging.DEBUG)
+    handler, before = Shown(level), log.level
+    log.setLevel(level)
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.setLevel(level)
-
-
-@contextmanager
-def _logging(*, quiet: bool) -> Iterator[None]:
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            _say(record.getMessage())
-
-    log = logging.getLogger("genetext")
-    handler, level = Lines(), log.level
-    log.setLevel(logging.ERROR if quiet else logging.INFO)
-    handler.setLevel(log.level)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        log.setLevel(before)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genetext import disk
+from genetext import disk, escape
 from genetext.errors import TooFewMatched, first_ten
 from genetext.names.tables import AMBIGUOUS, CONTESTED, STATUSES, SYMBOL, UNKNOWN
 
@@ -214,7 +214,7 @@ class MatchReport:
     def write_tsv(self, path: Path) -> None:
         """Write `to_frame()` as a tab-separated file, atomically."""
         with disk.atomic_file(Path(path)) as handle:
-            self.to_frame().to_csv(handle, sep="\t", index=False, lineterminator="\n", errors="backslashreplace")
+            handle.write(escape.tsv(self.to_frame()).encode())
 
     def write_json(self, path: Path) -> None:
         """Write `to_json()`, atomically."""

@@ -10,15 +10,17 @@ import pytest
 
 from genetext.bench import controls
 from genetext.bench.classify import Protocol, Score
+from genetext.bench.controls import ControlOptions
 from genetext.bench.genes import bench_genes
 from genetext.bench.ledger import Ledger
-from genetext.bench.tasks import Limits
+from genetext.bench.tasks import Selection
 from genetext.errors import BenchError, DiskError, GeneIndexError
 from genetext.priors import GenePriors
 from genetext.text.template import SECTIONS, Template
 from tests.bench.conftest import N_EXTRA, write_themes
 
-FEW = {"limits": Limits(min_genes=10), "protocol": Protocol(folds=3, c_values=(1, 100)), "control_seeds": 2}
+SELECTION, PROTOCOL, CONTROL = Selection(min_genes=10), Protocol(folds=3, c_values=(1, 100)), ControlOptions(draws=2)
+FEW = {"selection": SELECTION, "protocol": PROTOCOL, "control": CONTROL}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,13 @@ def test_more_terms_compute_only_what_is_new(world, themes, tmp_path):
     def progress(name, done, total):
         counts.append((name, done, total))
 
-    some = bench_genes(themes, ["human/lexical"], every=2, **FEW, root=cache, progress=progress)
+    some = bench_genes(
+        themes,
+        ["human/lexical"],
+        **{**FEW, "selection": dataclasses.replace(SELECTION, every=2)},
+        root=cache,
+        progress=progress,
+    )
     # Each method by its own vectors: where no text of a variant differs, its scores are those of TF-IDF.
     distinct = 1 + 2 * 2 + 3 + sum("no text differs" not in note for note in some.table["note"].iloc[-3:])
     assert counts[-1] == ("bench", 3 * distinct, 3 * distinct)
@@ -107,7 +115,9 @@ def test_genes_without_a_vector_are_left_out_of_every_method_or_get_the_mean(cac
     assert np.array_equal(wide[methods[0]], wide[methods[1]])
     assert "left out of every method" in str(dropped)
 
-    averaged = bench_genes(themes, methods, missing="mean", **FEW, root=cache)
+    averaged = bench_genes(
+        themes, methods, **{**FEW, "protocol": dataclasses.replace(PROTOCOL, missing="mean")}, root=cache
+    )
     assert averaged.about["n_genes"] == dropped.about["n_genes"] + lacking
     assert averaged.table["auroc"][1] < averaged.table["auroc"][0]
     assert "given the mean vector" in str(averaged)
@@ -147,13 +157,17 @@ def test_what_designations_bring_has_controls_of_its_own(cache, tmp_path):
     alone = by_name[controls.NAMES]
     names = named.composed(Template(sections=("symbol", "name", "designations")))
     assert names.set_index("symbol")["text"]["TP53"] == "TP53: tumor protein p53. Also called: guardian of the genome."
-    assert alone.fingerprint == controls._tfidf("", names, control=True).fingerprint
+    assert alone.fingerprint == controls._tfidf("", names).fingerprint
 
 
 def test_without_its_snapshot_an_index_says_what_was_not_measured(world, themes, tmp_path):
     cache = shutil.copytree(world, tmp_path / "anew")
     shutil.rmtree(cache / "snapshots")
-    options = {"limits": Limits(min_genes=4), "protocol": Protocol(folds=2, inner_folds=2), "control_seeds": 1}
+    options = {
+        "selection": Selection(min_genes=4),
+        "protocol": Protocol(folds=2, inner_folds=2),
+        "control": ControlOptions(draws=1),
+    }
     # Names are then resolved by the facts, which know real genes.
     themes = tmp_path / "real.gmt"
     themes.write_text("LIGHT\tx\tRHO\tOPN4\tOPN1SW\tOPN1MW\tOPN1LW\nOTHER\tx\tBRCA1\tTP53\tINS\tGAPDH\tPAX6\tRORA\n")
@@ -163,7 +177,9 @@ def test_without_its_snapshot_an_index_says_what_was_not_measured(world, themes,
 
 
 def test_an_indexs_own_encoder_on_other_texts(cache, themes):
-    found = bench_genes(themes, ["human/lexical"], reencode=True, **FEW, root=cache)
+    found = bench_genes(
+        themes, ["human/lexical"], **{**FEW, "control": dataclasses.replace(CONTROL, reencode=True)}, root=cache
+    )
     table = found.table.set_index("method")
     for label in controls.VARIANTS:
         assert table["auroc"][f"human/lexical, {label}"] == pytest.approx(table["auroc"][f"TF-IDF, {label}"], abs=0.01)
@@ -181,7 +197,7 @@ def test_given_splits_end_to_end(cache, tmp_path):
         }
     )
     table.to_csv(tmp_path / "given.tsv", sep="\t", index=False)
-    found = bench_genes(tmp_path / "given.tsv", ["human/lexical"], control_seeds=1, root=cache)
+    found = bench_genes(tmp_path / "given.tsv", ["human/lexical"], control=ControlOptions(draws=1), root=cache)
     assert found.about["given_splits"]
     assert found.table["auroc"][0] > 0.9
     assert found.scores["c"].map(len).max() == 1
@@ -194,14 +210,27 @@ def test_given_splits_end_to_end(cache, tmp_path):
     [
         ({"methods": []}, "name at least one index"),
         ({"methods": ["human/lexical", "human/lexical"]}, "named twice"),
-        ({"missing": "zero"}, "drop or mean"),
-        ({"every": 0}, "1 or more"),
-        ({"limits": Limits(min_genes=100)}, "no term of themes.gmt can be asked: .*fewer than 100"),
+        ({"selection": Selection(min_genes=100)}, "no term of themes.gmt can be asked: .*fewer than 100"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cache, themes, options, message):
     with pytest.raises(BenchError, match=message):
         bench_genes(themes, **{"methods": ["human/lexical"], **options}, root=cache)
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "message"),
+    [
+        (Protocol, {"missing": "zero"}, "drop or mean"),
+        (Selection, {"every": 0}, "at least 1"),
+        (Selection, {"min_genes": 0}, "at least 1"),
+        (Selection, {"negatives": -1}, "at least 0"),
+        (ControlOptions, {"draws": 0}, "at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, values, message):
+    with pytest.raises(BenchError, match=message):
+        options(**values)
 
 
 def test_names_that_are_all_unknown(cache, tmp_path):

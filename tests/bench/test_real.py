@@ -2,7 +2,7 @@
 
 import pytest
 
-from genetext.bench import controls
+from genetext.bench import ControlOptions, Selection, controls
 from genetext.bench.genes import bench_genes
 from genetext.build import build
 
@@ -23,8 +23,8 @@ def test_texts_beat_permuted_ones_on_gene_ontology(real_data, tmp_path):
     found = bench_genes(
         real_data / "genes" / "ylab_go_terms.tsv.gz",
         ["human/lexical"],
-        terms=["GO:0007601", "GO:0006693"],
-        control_seeds=1,
+        selection=Selection(terms=("GO:0007601", "GO:0006693")),
+        control=ControlOptions(draws=1),
         jobs=2,
         root=tmp_path,
     )

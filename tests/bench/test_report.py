@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import ttest_1samp, wilcoxon
 
 from genetext.bench.report import Benchmark
-from genetext.bench.statistics import holm, interval, signed_rank
+from genetext.bench.statistics import holm, interval, paired_t, signed_rank
 
 N = 20
 
@@ -136,3 +136,32 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == pytest.approx([1, 1])
     assert holm([]).shape == (0,)
+
+
+def test_paired_t_is_scipys():
+    values = np.random.default_rng(0).random(8)
+    found, expected = paired_t(values), ttest_1samp(values, 0)
+    assert (found["difference"], found["p"]) == pytest.approx((values.mean(), expected.pvalue))
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert np.isnan(paired_t(values[:1])["low"])
+    assert paired_t(np.zeros(4))["p"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_are_drawn_letter_by_letter(benchmark, tmp_path):
+    """What matplotlib would read as an equation, and fail on, is a name like another."""
+    pytest.importorskip("matplotlib")
+    from genetext.bench import figure
+
+    odd = "a$b^{$ \x1b[31m"
+    scores = benchmark.scores.replace({"method": {"better": odd}})
+    methods = benchmark.methods.replace({"method": {"better": odd}})
+    renamed = Benchmark(scores, {**benchmark.about, "tasks": "$x_{.gmt"}, methods)
+    figure.draw(renamed, tmp_path / "odd.svg")
+    assert b"\x1b" not in (tmp_path / "odd.svg").read_bytes()
+
+
+def test_a_table_for_a_spreadsheet_computes_nothing(benchmark):
+    renamed = Benchmark(benchmark.scores.assign(term="=1+1"), benchmark.about, benchmark.methods)
+    assert renamed.to_tsv().splitlines()[1].split("\t")[1] == "'=1+1"
+    assert renamed.to_json()["scores"][0]["term"] == "=1+1"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genetext.bench.tasks import GeneTasks, Limits, Task
+from genetext.bench.tasks import GeneTasks, Selection, Task
 from genetext.errors import BenchError
 from genetext.gene_sets import HOLDOUT
 from genetext.names import Resolver
@@ -54,7 +54,7 @@ def test_gmt(tmp_path, resolver, name):
     ],
 )
 def test_tables(tmp_path, resolver, name, text):
-    tasks = GeneTasks.read(write(tmp_path / name, text), resolver, limits=Limits(min_genes=1))
+    tasks = GeneTasks.read(write(tmp_path / name, text), resolver, selection=Selection(min_genes=1))
     assert tasks.terms == ["LIGHT", "BREAST"]
     (light, _), left_out = tasks.among(tasks.gene_ids)
     assert (light.gene_ids.tolist(), light.labels.tolist()) == ([672, 6010], [False, True])
@@ -63,7 +63,7 @@ def test_tables(tmp_path, resolver, name, text):
 
 
 def test_negatives_are_the_other_genes_of_the_file(tmp_path, resolver):
-    tasks = GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, limits=Limits(min_genes=2), every=2)
+    tasks = GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, selection=Selection(min_genes=2, every=2))
     found, left_out = tasks.among(tasks.gene_ids)
     # Every second term by name; the negatives come from all three.
     assert [task.term for task in found] == ["LIGHT", "BREAST"]
@@ -74,8 +74,8 @@ def test_negatives_are_the_other_genes_of_the_file(tmp_path, resolver):
 
 
 def test_limits_say_why_a_term_is_left_out(tmp_path, resolver):
-    limits = Limits(min_genes=3, max_genes=4, negatives=2)
-    tasks = GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, limits=limits)
+    selection = Selection(min_genes=3, max_genes=4, negatives=2)
+    tasks = GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, selection=selection)
     found, left_out = tasks.among(tasks.gene_ids)
     assert [task.term for task in found] == ["EYE"]
     assert int((~found[0].labels).sum()) == 2
@@ -86,12 +86,12 @@ def test_limits_say_why_a_term_is_left_out(tmp_path, resolver):
 
 def test_one_gene_less_changes_few_negatives(tmp_path, resolver):
     text = "".join(f"T{i % 2}\tEXTRA{i}\n" for i in range(30))
-    tasks = GeneTasks.read(write(tmp_path / "a.tsv", text), resolver, limits=Limits(min_genes=2, negatives=8))
+    tasks = GeneTasks.read(write(tmp_path / "a.tsv", text), resolver, selection=Selection(min_genes=2, negatives=8))
     whole = tasks.among(tasks.gene_ids)[0][0]
     without = int(whole.gene_ids[~whole.labels][0])
     fewer = tasks.among(np.setdiff1d(tasks.gene_ids, [without]))[0][0]
     assert len(np.setdiff1d(fewer.gene_ids, whole.gene_ids)) == 1
-    other = GeneTasks.read(tmp_path / "a.tsv", resolver, limits=Limits(min_genes=2, negatives=8, seed=1))
+    other = GeneTasks.read(tmp_path / "a.tsv", resolver, selection=Selection(min_genes=2, negatives=8, seed=1))
     assert other.among(other.gene_ids)[0][0].digest != whole.digest
 
 
@@ -178,5 +178,5 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, resolver):
 
 def test_unknown_terms_are_refused(tmp_path, resolver):
     with pytest.raises(BenchError, match="no term DARK; it has LIGHT, BREAST, EYE"):
-        GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, terms=["LIGHT", "DARK"])
-    assert GeneTasks.read(tmp_path / "a.gmt", resolver, terms=["EYE"]).terms == ["EYE"]
+        GeneTasks.read(write(tmp_path / "a.gmt", GMT), resolver, selection=Selection(terms=("LIGHT", "DARK")))
+    assert GeneTasks.read(tmp_path / "a.gmt", resolver, selection=Selection(terms=("EYE",))).terms == ["EYE"]

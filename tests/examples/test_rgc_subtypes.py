@@ -95,14 +95,6 @@ def test_families_differ_in_the_prior_alone(atlas, index, make):
     np.testing.assert_array_equal(first[1], made[1].make(train, known, 0))
 
 
-def test_intervals_are_those_of_student():
-    values = np.array([0.5, 0.6, 0.8])
-    mean, low, high = lowsample.interval(values)
-    half = 4.302652729911275 * values.std(ddof=1) / np.sqrt(3)
-    np.testing.assert_allclose([mean, low, high], [values.mean(), values.mean() - half, values.mean() + half])
-    assert np.isnan(lowsample.interval(np.array([0.3]))[1])
-
-
 def scores(**arms):
     """A table of macro-F1: for each arm its values by repeat, at m = 2 and, 0.1 higher, at m = 5."""
     return pd.DataFrame(

@@ -13,7 +13,7 @@ from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.protocol import EXPRESSION, PERMUTED, PRIOR, PRIORS, RANDOM, Arm
 from cellmodels.groups.pca import principal_components
 from genetext.errors import BenchError
-from genetext.provenance import source_digest
+from genetext.provenance import class_digest
 
 if TYPE_CHECKING:
     from cellmodels.base import CellModel
@@ -25,7 +25,6 @@ Make = Callable[[int], "CellModel[Any, Any]"]
 
 _LABELS = "-labels"
 """Ends the name of a model that is fitted with the few labels themselves, to the few cells that have them."""
-_LIBRARIES = ("abc", "typing", "torch")
 WEIGHTING = "contrast"
 """Of the gene vectors where they stand alone: what a cell expresses more than others."""
 
@@ -77,13 +76,8 @@ def fingerprint(make: Make) -> dict[str, Any]:
     A model whose code cannot be found, such as one that was written into a notebook, is like none before.
     """
     model = make(0)
-    kind = type(model)
-    homes = {base.__module__.partition(".")[0] for base in kind.__mro__} - {"builtins", *_LIBRARIES}
-    try:
-        code = source_digest(*homes)
-    except ModuleNotFoundError:
-        code = f"unknown: {uuid4()}"
-    return {"model": f"{kind.__module__}.{kind.__qualname__}", "config": asdict(model.config), "code": code}
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    return {"model": name, "config": asdict(model.config), "code": class_digest(type(model)) or f"unknown, {uuid4()}"}
 
 
 def prior_of(arm: Arm, priors: "GenePriors | None") -> "GenePriors | None":

@@ -8,7 +8,8 @@ import numpy as np
 from cellmodels.eval.bench.protocol import EXPRESSION, NONE, PERMUTED, PRIOR, RANDOM
 from cellmodels.eval.bench.registry import TASKS
 from cellmodels.eval.bench.report import CellsBenchmark
-from genetext.bench.figure import literal, require, save
+from genetext.bench.figure import require, save
+from genetext.escape import plot_text
 
 _LOOKS = {
     PRIOR: ("#1f6fb4", "o", "prior"),
@@ -29,7 +30,7 @@ def draw(benchmark: CellsBenchmark, path: Path) -> None:
     figure = Figure(figsize=(2.6 + 2.6 * len(methods), 2.8 * len(TASKS)), layout="constrained")
     grid: Any = figure.subplots(len(TASKS), len(methods), squeeze=False, sharey="row")
     for axes, method in zip(grid[0], methods, strict=True):
-        axes.set_title(literal(method), fontsize=10)
+        axes.set_title(plot_text(method), fontsize=10)
     for row, task in zip(grid, TASKS.values(), strict=True):
         scored = table[table["measure"] == task.measure]
         places = {at: label for at, label in task.places(about).items() if at in set(scored["at"])}
@@ -52,8 +53,8 @@ def draw(benchmark: CellsBenchmark, path: Path) -> None:
     handles, labels = grid[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     figure.suptitle(
-        f"{literal(about['data'])}: {about['n_cells']:,} cells, {about['n_types']} types; mean and 95 % interval over "
-        f"{about['protocol']['seeds']} seeds",
+        f"{plot_text(about['data'])}: {about['n_cells']:,} cells, {about['n_types']} types; mean and 95 % interval "
+        f"over {about['protocol']['seeds']} seeds",
         fontsize=9,
     )
     save(figure, path)

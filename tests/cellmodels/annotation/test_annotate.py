@@ -4,11 +4,15 @@ import gzip
 import json
 import logging
 import shutil
+import tempfile
+from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from cellmodels import CellTypes, annotate, knn_graph, refine_logits
@@ -219,7 +223,6 @@ def test_one_type_is_everybodys(cells, index):
     [
         ({"types": []}, "no types"),
         ({"types": ["retina", "retina"]}, "more than once: retina"),
-        ({"types": ["retina", " "]}, "without a name"),
         ({"types": ["xyzzyq", "retina"]}, "knows a word of xyzzyq"),
         ({"method": "guess"}, "unknown method 'guess'"),
         ({"index": None}, "give index="),
@@ -364,3 +367,75 @@ def test_names_alone_do_better_than_the_largest_type_on_blood(real_data, tmp_pat
     done = annotate(adata, sorted(set(true)), index, shuffles=0, root=tmp_path)
     assert metrics.balanced_accuracy(true, done.labels) > 2 / len(set(true))
     assert metrics.accuracy(true[true == "B cells"], done.labels[true == "B cells"]) > 0.8
+
+
+@pytest.mark.parametrize("word", ["Unknown", "unassigned", "nan", "N/A", "", "  ", "-", None, np.nan])
+def test_names_that_mean_no_type_are_left_out_and_it_is_said(word, caplog):
+    with caplog.at_level(logging.WARNING, "genetext"):
+        types = CellTypes.of(["B cell", word, "T cell"])
+    assert types.names == ("B cell", "T cell")
+    assert len(types.definitions) == len(types.synonyms) == len(types.terms) == 2
+    assert "left out of the types" in caplog.text
+    with pytest.raises(CellsError, match="there are no types: .* mean that a cell has none"):
+        CellTypes.of([word])
+
+
+def test_groups_that_mean_no_group_are_missing(cells, index):
+    groups = cells.obs["kind"].astype(str).to_numpy(object)
+    groups[:3] = "Unknown"
+    with pytest.raises(CellsError, match="3 of them missing"):
+        annotate(cells, TYPES, index, groups=groups, copy=True)
+
+
+@pytest.mark.parametrize("name", ["B\x00cell", "T\ncell", "\x1b[31mNK", 7, b"B"])
+def test_names_that_are_no_text_are_refused(name):
+    with pytest.raises(CellsError, match="control characters"):
+        CellTypes(("monocyte", name))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        '{"graphs": [{"nodes": [{"id": "a", "lbl": 7}]}]}',
+        '{"graphs": [{"nodes": [{"id": "a", "lbl": "x", "meta": {"definition": {"val": ["y"]}}}]}]}',
+        '{"CL:1": {"label": "x", "synonyms": [1]}}',
+        '{"CL:1": {"label": {"en": "x"}}}',
+        "7",
+        '{"graphs": 7}',
+        '{"graphs": [7]}',
+    ],
+)
+def test_an_ontology_of_another_form_is_said_in_a_sentence(content, tmp_path):
+    path = tmp_path / "cl.json"
+    path.write_text(content)
+    with pytest.raises(CellsError, match=r"cl\.json"):
+        CellTypes.of(["x"]).with_ontology(path)
+    (tmp_path / "cl.json").write_bytes(gzip.compress(b"{}")[:-9])
+    with pytest.raises(CellsError, match="cannot be read as JSON"):
+        CellTypes.of(["x"]).with_ontology(path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["graphs", "nodes", "id", "lbl", "meta", "label", "synonyms", "val", "CL:1"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_terms_or_one_error(value):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cl.json"
+        path.write_text(json.dumps(value))
+        try:
+            terms = read_ontology(path)
+        except CellsError:
+            return
+        assert all(isinstance(text, str) for term in terms.values() for text in term.texts)
