@@ -30,8 +30,8 @@ _NUMBERED = frozenset(column for column in COLUMNS if column.startswith(("ncbi",
 _SMALL = 100_000
 # So many small numbers in order are no accident in a column, and so many in any order none anywhere.
 _RUN, _MANY = 10, 20
-# What R and Python call columns and rows that have no names.
-_COUNTED = re.compile(r"(?:(?P<prefix>X|V|gene|feature|row|var)[-_. ]?)?(?P<number>\d+)(?:\.0+)?", re.ASCII | re.I)
+# What R calls columns and rows that have no names.
+_COUNTED = re.compile(r"(?P<prefix>X|V)?(?P<number>\d+)(?:\.0+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ def is_counter(names: Sequence[str], *, run: int | None) -> bool:
     Parameters
     ----------
     names
-        Missing values among them do not matter, nor do suffixes that made them unique, nor `X`, `V`, `gene` and the
-        like before each number.
+        Missing values among them do not matter, nor do suffixes that made them unique, nor the `X` or `V` that
+        R writes before each number.
     run
         So many small numbers in order, with gaps, are a counter too. None: only numbers without gaps from 0, or ten of
         them from 1.

@@ -453,7 +453,7 @@ def test_damage_that_leaves_the_size_is_found_and_mended(folder, caplog, table):
     damage(first, f"{table}.parquet")
     second = get("human", folder)
     assert (second.path, second.digest) == (first.path, first.digest)
-    assert f"{table}.parquet has sha256" in caplog.text
+    assert f"{table}.parquet is not the file that the manifest was written for" in caplog.text
     assert "it is made anew" in caplog.text
     assert manifest.verify(second.path, second.manifest) == []
     assert {name: second.table(name).num_rows for name in SCHEMAS} == second.manifest["counts"]
@@ -477,13 +477,13 @@ def test_a_damaged_snapshot_is_not_used_offline(server, nowhere, caplog, request
     request.getfixturevalue("no_socket")
     with pytest.raises(FetchError, match="offline, and nothing was fetched"):
         fetch("human", source="ncbi", ncbi_url=server.url, offline=True)
-    assert "the snapshot is damaged; it is not used" in caplog.text
+    assert "is not the file that the manifest was written for" in caplog.text
 
 
 def test_a_damaged_snapshot_asked_for_is_told(folder):
     human = get("human", folder)
     damage(human)
-    with pytest.raises(SnapshotError, match="the snapshot is damaged, fetch it again"):
+    with pytest.raises(SnapshotError, match="is not the file that the manifest was written for"):
         fetch("human", snapshot=human.path)
 
 

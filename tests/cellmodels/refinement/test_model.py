@@ -31,7 +31,7 @@ def fitted(adata, priors=None, **changes):
 
 def own_priors(adata, seed=0):
     vectors = np.random.default_rng(seed).normal(size=(adata.n_vars - 2, 6)).astype(np.float32)
-    return GenePriors.from_arrays(list(adata.var_names[2:]), vectors).align(adata, column="var_names")
+    return GenePriors.from_arrays(list(adata.var_names[2:]), vectors).align(adata)
 
 
 @pytest.fixture(scope="module")

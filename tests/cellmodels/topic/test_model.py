@@ -45,7 +45,7 @@ def adata():
 
 @pytest.fixture(scope="module")
 def fitted(adata):
-    return fit(adata, gene_priors().align(adata, column="var_names"), epochs=60, lr_step=None, lr=5e-3)
+    return fit(adata, gene_priors().align(adata), epochs=60, lr_step=None, lr=5e-3)
 
 
 def test_it_finds_the_groups_and_its_losses_fall(fitted, adata):
@@ -91,14 +91,14 @@ def test_beta_and_lift(fitted, adata):
 
 
 def test_a_seed_gives_one_result_and_another_seed_another(adata):
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     first, same, second = (fit(adata, priors, epochs=3, seed=seed).embed(adata) for seed in (0, 0, 1))
     assert np.array_equal(first, same)
     assert not np.allclose(first, second)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(adata, tmp_path):
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     often = Trainer(device="cpu", checkpoint_every=1)
 
     def kill(stage, done, total):
@@ -121,7 +121,7 @@ def test_another_view_is_another_run(adata, tmp_path):
 
 @pytest.mark.parametrize("gene_prior", ["init", "pull", "frozen", "none"])
 def test_saved_and_loaded_in_a_fresh_process(adata, tmp_path, gene_prior):
-    model = fit(adata, gene_priors().align(adata, column="var_names"), epochs=2, gene_prior=gene_prior)
+    model = fit(adata, gene_priors().align(adata), epochs=2, gene_prior=gene_prior)
     model.save(tmp_path / "model")
     adata.write_h5ad(tmp_path / "cells.h5ad")
     script = (
@@ -161,7 +161,7 @@ def test_it_writes_to_anndata_and_that_survives_a_file(fitted, adata, tmp_path):
 
 
 def test_gene_embeddings_start_from_the_priors_stay_or_are_drawn_back(adata):
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     moved = {}
     for kind, weight in (("init", 0.0), ("pull", 1e4), ("frozen", 0.0)):
         model = fit(adata, priors, gene_prior=kind, pull_weight=weight, epochs=20, lr=1e-2)
@@ -174,7 +174,7 @@ def test_gene_embeddings_start_from_the_priors_stay_or_are_drawn_back(adata):
 
 
 def test_text_neighbours_are_neighbours_in_the_space_of_the_embeddings(adata):
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     start = fit(adata, priors, epochs=1).state.prior
     group = np.arange(27) % 3
     like = start @ start.T
@@ -183,7 +183,7 @@ def test_text_neighbours_are_neighbours_in_the_space_of_the_embeddings(adata):
 
 
 def test_no_prior_is_the_same_said_in_three_ways(adata):
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     plain = fit(adata, epochs=2)
     without = fit(adata, priors.without(), epochs=2)
     unused = fit(adata, priors, view=None, gene_prior="none", epochs=2)
@@ -193,7 +193,7 @@ def test_no_prior_is_the_same_said_in_three_ways(adata):
 
 
 def test_controls_are_told_apart_in_the_facts(adata):
-    model = fit(adata, gene_priors().align(adata, column="var_names").permuted(3), epochs=1)
+    model = fit(adata, gene_priors().align(adata).permuted(3), epochs=1)
     assert model.facts["control"] == "permuted(seed=3)"
     assert "permuted(seed=3)" in model.facts["view"]
 
@@ -213,7 +213,7 @@ def test_the_view_of_the_priors_is_the_cell_embedding(adata):
     """Cells that express genes of like text lie near each other in it."""
     from cellmodels.data.inputs import read_cells
 
-    priors = gene_priors().align(adata, column="var_names")
+    priors = gene_priors().align(adata)
     view, _ = cell_view(adata, read_cells(adata, needs="log"), priors, "prior", TopicConfig(view_components=None))
     assert view.shape == (120, 12)
     np.testing.assert_allclose(view.mean(axis=0), 0, atol=1e-5)
@@ -248,7 +248,7 @@ def test_one_cell(adata):
 
 def test_two_and_three_cells_have_a_result(adata):
     for n, batch in ((2, 32), (3, 2), (5, 2)):  # three in batches of two would leave one alone
-        model = fit(adata[:n].copy(), gene_priors().align(adata, column="var_names"), epochs=2, batch_size=batch)
+        model = fit(adata[:n].copy(), gene_priors().align(adata), epochs=2, batch_size=batch)
         assert np.isfinite(model.embed(adata)).all()
 
 
