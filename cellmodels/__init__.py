@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from cellmodels.annotation import annotate as annotate
     from cellmodels.annotation import refine_logits as refine_logits
     from cellmodels.base import CellModel as CellModel
-    from cellmodels.base import load_model as load_model
     from cellmodels.contrastive import ContrastiveModel as ContrastiveModel
     from cellmodels.groups.graphs import knn_graph as knn_graph
+    from cellmodels.load import load_model as load_model
     from cellmodels.nn.layers import GenePriorEmbedding as GenePriorEmbedding
     from cellmodels.refinement import RefinementModel as RefinementModel
     from cellmodels.registry import FitOption as FitOption
@@ -39,7 +39,7 @@ _EXPORTS = {
     "Trainer": "cellmodels.train.loop",
     "annotate": "cellmodels.annotation",
     "knn_graph": "cellmodels.groups.graphs",
-    "load_model": "cellmodels.base",
+    "load_model": "cellmodels.load",
     "refine_logits": "cellmodels.annotation",
     "register": "cellmodels.registry",
 }

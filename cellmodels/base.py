@@ -18,7 +18,6 @@ from cellmodels import storage
 from cellmodels.data.genes import Genes
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
 from cellmodels.groups.variable_genes import variable_genes
-from cellmodels.registry import find, models
 from cellmodels.state import NoState, put_together, take_apart
 from cellmodels.train.config import TrainConfig
 from cellmodels.train.loop import Task, Trainer, in_order, train
@@ -283,10 +282,10 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         ModelError
             It is no such folder, of another kind or version, or damaged.
         """
-        return cls._of(storage.read(Path(path)), path)
+        return cls.from_stored(storage.read(Path(path)), path)
 
     @classmethod
-    def _of(cls, stored: storage.Stored, path: str | Path) -> Self:
+    def from_stored(cls, stored: storage.Stored, path: str | Path) -> Self:
         """Put a model together; `path` is for messages."""
         if stored.name != cls.name or stored.model.rpartition(":")[2] != cls.__qualname__:
             raise ModelError(f"{path} holds a model {stored.name!r} of the class {stored.model}, not {cls._target()}")
@@ -480,26 +479,6 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         with torch.inference_mode():
             parts = [work(rows).float().cpu().numpy() for rows in in_order(np.arange(n_cells), size)]
         return cast(Array, np.concatenate(parts))
-
-
-def load_model(path: str | Path) -> CellModel[Any, Any]:
-    """Read a model of any kind from its folder.
-
-    Code is only taken from models that are known (`cellmodels.registry.models`): no class is imported because a folder
-    names it.
-
-    Raises
-    ------
-    ModelError
-        It is no folder of a model, or of one that is not known.
-    """
-    stored = storage.read(Path(path))
-    if stored.name not in models():
-        raise ModelError(
-            f"{path} holds a model {stored.name!r} of the class {stored.model}, which is not known here: register the "
-            f"class with cellmodels.register, install the distribution that has it, or call load() of the class"
-        )
-    return find(stored.name).load()._of(stored, path)
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
