@@ -324,6 +324,10 @@ class GeneIndex:
         columns: dict[str, Any] = json.loads(self.genes.iloc[[self._position(gene)]].to_json(orient="records"))[0]
         return columns
 
+    def ids_of(self, name: str) -> NDArray[np.int64]:
+        """Return the GeneIDs that a name may mean, `(n,) int64`: of one gene, of several that share it, or of none."""
+        return self._lookup.tables.gene_ids[list(self._lookup.read(name).places)]
+
     def verify(self) -> list[str]:
         """Compare every byte with the manifest; return one sentence for each problem (empty: all is well)."""
         return manifest.verify(self.path, self.manifest)

@@ -7,7 +7,6 @@ mark it beside all others (CD4 is higher in monocytes than in CD4 T cells).
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,6 @@ from cellmodels.annotation.cell_types import CellTypes
 from cellmodels.annotation.evidence import Sources
 from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.groups.graphs import Floats
-
-if TYPE_CHECKING:
-    from genetext.index import GeneIndex
-    from genetext.priors import GenePriors
 
 # A gene's name is in capitals or has a number: `T-positive` and `double-positive` state no gene.
 _GENE = r"(?<![\w-])(?P<gene>[A-Z][A-Za-z]*\d+[A-Za-z0-9]*?|[A-Z]{3,}[A-Z0-9]*?)"
@@ -65,7 +60,7 @@ def named_genes(types: CellTypes, sources: Sources) -> Floats:
     for row, name in enumerate(types.names):
         stated = stated_genes(name)
         for gene in stated:
-            places = (_columns(gene, index, priors) for index, priors in sources)
+            places = (np.flatnonzero(np.isin(priors.gene_ids, index.ids_of(gene))) for index, priors in sources)
             columns = next((place for place in places if len(place)), np.empty(0, np.int64))
             shares[row, columns] += 1 / (len(stated) * max(len(columns), 1))
     return shares
@@ -104,11 +99,3 @@ def decide_among_siblings(logits: Floats, by_name: Floats, families: Sequence[ND
         after = logits[led] + by_name[led]
         out[led] = after + (logits[led].max(axis=1, initial=-np.inf) - after.max(axis=1, initial=-np.inf))[:, None]
     return out
-
-
-def _columns(gene: str, index: "GeneIndex", priors: "GenePriors") -> NDArray[np.int64]:
-    table = index.genes
-    rows = (table["symbol"] == gene).to_numpy()
-    if not rows.any():
-        rows = np.array([gene in names for names in table["synonyms"]], bool)
-    return np.flatnonzero(np.isin(priors.gene_ids, table["gene_id"].to_numpy()[rows]))

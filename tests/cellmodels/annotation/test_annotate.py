@@ -26,7 +26,7 @@ from cellmodels.eval import metrics
 from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.build import build
-from genetext.errors import CellsError, EncoderError
+from genetext.errors import CellsError, GeneIndexError
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 from tests.factory import _PLACES, EXTRA_FIRST_ID, write_ncbi
@@ -259,7 +259,7 @@ def test_one_cell_and_none(index):
 def test_a_damaged_index_is_an_error_never_a_type_without_words(cells, index, tmp_path):
     broken = GeneIndex.open(shutil.copytree(index.path, tmp_path / "human" / "broken"))
     next(broken.path.rglob("vocabulary.json")).unlink()
-    with pytest.raises(EncoderError, match="cannot be read"):
+    with pytest.raises(GeneIndexError, match="vocabulary.json is missing: the index is damaged, build it again"):
         annotate(cells, TYPES, [index, broken], copy=True)
 
 

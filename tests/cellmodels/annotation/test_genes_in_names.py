@@ -1,6 +1,7 @@
 """Genes that names of types state."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cellmodels.annotation.cell_types import CellTypes
@@ -12,7 +13,12 @@ from cellmodels.annotation.genes_in_names import (
     stated_genes,
 )
 from cellmodels.annotation.group_profiles import GroupProfiles
+from genetext.index import GeneIndex
+from genetext.names.lookup import Lookup
+from genetext.names.tables import Tables
 from genetext.priors import GenePriors
+from genetext.species import find
+from genetext.text.snapshot import SCHEMAS
 
 
 @pytest.mark.parametrize(
@@ -41,10 +47,24 @@ def test_a_name_states_what_cells_have(name, genes):
 
 
 class _Index:
-    """The two columns of an index that names are looked up in."""
+    """The names of an index, looked up as an index does."""
 
     def __init__(self, genes):
-        self.genes = genes
+        n, self.genes = len(genes), genes
+        columns = {
+            "gene_id": genes["gene_id"],
+            "id_tax_id": [9606] * n,
+            "symbol": genes["symbol"],
+            "synonyms": list(map(list, genes["synonyms"])),
+            "previous": [[]] * n,
+            "ensembl_ids": [[]] * n,
+            "gene_type": ["protein-coding"] * n,
+        }
+        schema = pa.schema([SCHEMAS["genes"].field(name) for name in columns])
+        table = pa.table(columns, schema=schema)
+        self._lookup = Lookup(Tables.build(find("human"), "", table, SCHEMAS["history"].empty_table()))
+
+    ids_of = GeneIndex.ids_of
 
 
 @pytest.fixture
