@@ -171,17 +171,13 @@ def _check_file(
     size = file.stat().st_size if file.is_file() else None
     if size != entry["size"]:
         state = "is missing" if size is None else f"has {size:,} bytes"
-        raise error(
-            f"{file} {state}, the manifest says {entry['size']:,} bytes: the {format} is damaged, {_remedy(format)}"
-        )
+        raise error(f"{file} {state}, the manifest says {entry['size']:,} bytes: {_damaged(format)}")
     try:
         changed = sampled and "sample" in entry and _sample(file) != entry["sample"]
     except OSError as cause:
         raise error(f"{file} cannot be read: {cause.strerror or cause}") from cause
     if changed:
-        raise error(
-            f"{file} is not the file that the manifest was written for: the {format} is damaged, {_remedy(format)}"
-        )
+        raise error(f"{file} is not the file that the manifest was written for: {_damaged(format)}")
 
 
 def _sample(path: Path) -> str:
@@ -272,10 +268,11 @@ def _files(directory: Path) -> dict[str, Path]:
     return {path.relative_to(directory).as_posix(): path for path in paths}
 
 
-def _remedy(format: str) -> str:
-    """Say how a damaged directory of a format comes back."""
-    return {
+def _damaged(kind: str) -> str:
+    """Say that a directory of a format is damaged, and how it comes back."""
+    remedies = {
         "genetext-snapshot": "fetch it again",
         "genetext-cellmodel": "fit and save the model again",
         "genetext-checkpoint": "remove it to start anew",
-    }.get(format, "build it again")
+    }
+    return f"the {kind} is damaged, {remedies.get(kind, 'build it again')}"
