@@ -278,7 +278,7 @@ def _read_record(path: Path, kind: type[R]) -> R | None:
         values = None
     kinds = {field.name: int if field.type in (int, "int") else str for field in fields(kind)}
     usable = isinstance(values, dict) and all(type(values.get(name)) is kinds[name] for name in kinds)
-    usable = usable and bool(re.fullmatch("[0-9a-f]{64}", values.get("sha256", "0" * 64)))
+    usable = usable and ("sha256" not in kinds or bool(re.fullmatch("[0-9a-f]{64}", values["sha256"])))
     # What a header cannot carry was taken from one by an earlier genetext, and would fail each later request.
     if usable and all(web.is_sendable(values[name]) for name in ("etag", "last_modified")):
         return kind(**{name: values[name] for name in kinds})

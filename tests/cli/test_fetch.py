@@ -66,7 +66,7 @@ def test_the_environment_is_told(place):
     code = Path(__file__).parents[2] / "genetext"
     read = {
         name
-        for path in [code / "disk.py", *code.glob("text/*.py")]
+        for path in [code / "disk.py", code / "acquire.py", *code.glob("fetch/*.py"), *code.glob("text/*.py")]
         for name in re.findall(r'environ\.get\("([A-Z_]+)"\)', path.read_text(encoding="utf-8"))
     }
     assert len(read) == 5

@@ -121,15 +121,17 @@ def test_python_asks_as_the_command_line_does(place):
 
 def test_benchmarks_on_other_texts_are_asked_about(place, tmp_path):
     from genetext.bench.classify import Protocol
+    from genetext.bench.controls import ControlOptions
     from genetext.bench.genes import bench_genes
-    from genetext.bench.tasks import Limits
+    from genetext.bench.tasks import Selection
 
     server, options = place
     index = build_index("human", encoder="ada", confirm=True, **options)
     symbols = index.genes["symbol"].tolist()
     (tmp_path / "tasks.gmt").write_text(f"A\tx\t{chr(9).join(symbols[::2])}\nB\tx\t{chr(9).join(symbols[1::2])}\n")
     sent = len(server.texts)
-    few = {"limits": Limits(min_genes=2), "protocol": Protocol(folds=2, inner_folds=2), "control_seeds": 1}
+    few = {"selection": Selection(min_genes=2), "protocol": Protocol(folds=2, inner_folds=2)}
+    again = ControlOptions(draws=1, reencode=True)
     with pytest.raises(CostLimit, match="texts would be sent to text-embedding-ada-002"):
-        bench_genes(tmp_path / "tasks.gmt", ["human/paid"], reencode=True, root=options["root"], **few)
+        bench_genes(tmp_path / "tasks.gmt", ["human/paid"], control=again, root=options["root"], **few)
     assert len(server.texts) == sent
