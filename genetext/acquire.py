@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from genetext import disk, manifest
+from genetext import disk, locks, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, ResolveError, SnapshotError, SpeciesError, Unreachable, first_ten
 from genetext.fetch import download, entrez, web
@@ -254,7 +254,7 @@ class _Request:
         """Download (or find) the files, and parse them unless that was done before."""
         if self.where.folder is not None:
             return self._snapshot(self._collect(lambda name: download.cached_file(self.where, name)))
-        with disk.lock(f"download-{self.where.id}", root=self.root), web.client(self.patience) as client:
+        with locks.lock(f"download-{self.where.id}", root=self.root), web.client(self.patience) as client:
             options: dict[str, Any] = {
                 "client": client,
                 "root": self.root,
@@ -294,7 +294,7 @@ class _Request:
         key = [source_digest("genetext.text"), FORMAT_VERSION, sorted(SCHEMAS), self.species.tax_id, sha256]
         digest = disk.sha256_json(key)[:12]
         date = max((_date(file.last_modified) for file in files.values()), default="")
-        with disk.lock(f"snapshot-{self.species.name}", root=self.root):
+        with locks.lock(f"snapshot-{self.species.name}", root=self.root):
             if (kept := _kept(self.species, "ncbi", digest, self.root)) is not None:
                 return kept
             try:
@@ -370,7 +370,7 @@ def _write_some(species: Species, tables: Mapping[str, pa.Table], source: dict[s
     rows = {name: table.to_pylist() for name, table in tables.items()}
     digest = disk.sha256_json([FORMAT_VERSION, species.tax_id, source, rows])[:12]
     kind = source["kind"]
-    with disk.lock(f"snapshot-{species.name}", root=root):
+    with locks.lock(f"snapshot-{species.name}", root=root):
         kept = _kept(species, kind, f"genes-{digest}", root)
         return kept if kept is not None else _write(species, tables, source, f"{kind}-genes-{digest}", root)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from genetext import disk, manifest
+from genetext import disk, locks, manifest
 from genetext.encoders.base import TRUNCATED, WINDOWED, Encoded
 from genetext.encoding.paid import Confirm, Payment
 from genetext.encoding.run import encode
@@ -236,7 +236,7 @@ def build(
         raise GeneIndexError(f"{name!r} cannot name an index: letters, digits and +-._ only, and no dot in front")
     report = BuildReport()
     clock = _Clock(report.seconds)
-    with disk.cache_in_use(root), without_hub(offline):
+    with locks.cache_in_use(root), without_hub(offline):
         spec = options.embedding(device=device)
         if not isinstance(snapshot, Snapshot):
             snapshot = fetch(
@@ -245,7 +245,7 @@ def build(
         pa.default_memory_pool().release_unused()  # what parsing took is not needed for encoding
         clock("text")
         path = (output or root / "indices" / snapshot.species.name / (name or options.name)).absolute()
-        with disk.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
+        with locks.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
             if waited:
                 log.info("waited for another build of %s", path)
             texts = compose(snapshot, options.template, gene_types=options.kinds)

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.encoders import registry
 from genetext.encoding.store import Holding, VectorStore
 from genetext.errors import EncoderError, GeneIndexError, SnapshotError
@@ -95,7 +95,7 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     root = root or disk.cache_dir()
     doomed: list[tuple[str, Path]] = []
     used: set[str] = set()
-    with disk.cache_alone(root):
+    with locks.cache_alone(root):
         named_by = {snapshot.path for snapshot in snapshots.one_of_each(root=root)}
         for entry in entries(root=root):
             unused = entry.kind == "snapshot" and not entry.used_by and entry.path not in named_by
@@ -120,11 +120,11 @@ def clear(*, root: Path | None = None) -> None:
         A build or a fetch is using the cache.
     """
     root = root or disk.cache_dir()
-    with disk.cache_alone(root):
+    with locks.cache_alone(root):
         for folder in FOLDERS:
             if (root / folder).exists():
                 shutil.rmtree(root / folder)
-        disk.remove_locks(root)
+        locks.remove_unheld(root)
 
 
 def _prune_vectors(root: Path, used: set[str], *, dry_run: bool) -> list[str]:

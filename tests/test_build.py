@@ -194,10 +194,10 @@ def test_files_of_the_user_in_an_index_folder_are_not_lost(ncbi, tmp_path):
 
 
 def test_the_cache_is_not_cleaned_up_under_a_build(ncbi, tmp_path):
-    from genetext import cache, disk
+    from genetext import cache, locks
 
     build("human", encoder="lexical", source=str(ncbi), root=tmp_path)
-    with disk.cache_in_use(tmp_path):
+    with locks.cache_in_use(tmp_path):
         for clean in (cache.prune, cache.clear):
             with pytest.raises(DiskError, match="is in use by another process"):
                 clean(root=tmp_path)

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -106,7 +105,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
 def test_the_next_writer_removes_a_killed_ones_file_and_no_file_of_a_living_one(tmp_path):
     path = tmp_path / "cells[1].h5ad"
     code = (
-        "import os, signal, sys; from pathlib import Path; from genetext import disk\n"
+        "import os, signal, sys; from pathlib import Path; from genetext import disk, locks\n"
         "with disk.atomic_file(Path(sys.argv[1])) as handle:\n"
         " handle.write(bytes(1000)); handle.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -125,45 +124,6 @@ def test_the_next_writer_removes_a_killed_ones_file_and_no_file_of_a_living_one(
         assert Path(handle.name).exists()
     assert path.read_bytes() == b"first"
     assert sorted(tmp_path.iterdir()) == sorted([path, elsewhere])
-
-
-def test_two_writers_of_one_output_do_not_meet(tmp_path):
-    output = tmp_path / "deep" / "model"
-    code = (
-        "import sys; from pathlib import Path; from genetext import disk\n"
-        "with disk.sole_writer(Path(sys.argv[1])):\n print('held', flush=True); sys.stdin.read()"
-    )
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code, str(output)], text=True, **streams) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(DiskError, match=r"another process is writing to .*model: wait"), disk.sole_writer(output):
-            pass
-        other.communicate()
-    with disk.sole_writer(output), pytest.raises(DiskError, match="another process"), disk.sole_writer(output):
-        pass
-    assert list(output.parent.iterdir()) == []
-
-
-def test_locks_can_be_removed_while_others_take_them(tmp_path):
-    code = (
-        "import sys, os; from pathlib import Path; from genetext import disk\n"
-        "root = Path(sys.argv[1])\n"
-        "for _ in range(60):\n"
-        " with disk.cache_in_use(root), disk.lock('work', root=root):\n"
-        "  (root / 'held').mkdir(); (root / 'held').rmdir()"
-    )
-    users = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
-    removed = 0
-    while any(user.poll() is None for user in users):
-        try:
-            with disk.cache_alone(tmp_path):
-                disk.remove_locks(tmp_path)
-                removed += 1
-        except DiskError as error:
-            assert "in use by another process" in str(error)
-    assert [user.returncode for user in users] == [0, 0, 0]
-    assert removed
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_json_is_named(tmp_path):
@@ -217,23 +177,6 @@ def test_a_full_disk_is_one_sentence():
 def test_other_operating_system_errors_pass_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError), disk.writing(tmp_path):
         (tmp_path / "absent").read_bytes()
-
-
-def test_a_lock_is_waited_for_and_says_so(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from genetext import disk\n"
-        "with disk.lock('x/y', root=Path(sys.argv[1])):\n print('held', flush=True); time.sleep(1)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(DiskError, match="another process holds"), disk.lock("x/y", root=tmp_path, timeout=0.05):
-            pass
-        before = time.monotonic()
-        with disk.lock("x/y", root=tmp_path) as waited:
-            assert waited
-            assert time.monotonic() - before > 0.2
-    with disk.lock("x/y", root=tmp_path) as waited:
-        assert not waited
 
 
 def test_canonical_json_has_one_digest(tmp_path):

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.errors import FetchError, first_ten
 from genetext.fetch import web
 from genetext.fetch.web import Again, Patience
@@ -195,7 +195,7 @@ def _retrieve(
         sha256 = record.read_text().strip()
     pooch.get_logger().setLevel("WARNING")  # it would log the same hash that is written down below
     downloader = ResumingDownloader(folder / f"{name}.part", patience, progress)
-    with disk.lock(f"download-{FOLDER}-{name}", root=folder.parents[1]), disk.writing(folder / name):
+    with locks.lock(f"download-{FOLDER}-{name}", root=folder.parents[1]), disk.writing(folder / name):
         try:
             known = f"sha256:{sha256}" if sha256 else None
             path = Path(pooch.retrieve(url, known, fname=name, path=folder, downloader=downloader))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.errors import DiskError
 
 FORMAT_VERSION = 2
@@ -54,7 +54,7 @@ class Ledger(Generic[T]):
         """Write entries (JSON values) by their keys, beside those that are there."""
         if not entries:
             return
-        with disk.lock(f"bench-{self._name}", root=self._root):
+        with locks.lock(f"bench-{self._name}", root=self._root):
             # Another run may have written since.
             every = {**self._read(), **entries}
             disk.write_json(self.path, {**self._head, "scores": every})

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cellmodels import registry
-from genetext import disk
+from genetext import locks
 from genetext.cli import console
 from genetext.cli.match import Column, Layer, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose, parse_control
 
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         from genetext import anndata_io
         from genetext.keys import Keys
 
-        with console.progress(quiet=quiet):
+        with console.progress(quiet=quiet), _sole_writer(output):
             fitted = load_model(model)
             adata = anndata_io.read(data)
             assert fitted.genes is not None
@@ -285,11 +285,11 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
 
 @contextmanager
 def _sole_writer(*paths: Path) -> Iterator[None]:
-    """Refuse to write where another `fit` is writing; of processes that train together, one writes."""
-    with ExitStack() as locks:
+    """Refuse to write where another process is writing; of processes that train together, one writes."""
+    with ExitStack() as stack:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             for path in sorted({path.resolve() for path in paths}):
-                locks.enter_context(disk.sole_writer(path))
+                stack.enter_context(locks.sole_writer(path))
         yield
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.encoders.base import BatchRequest, BatchService, BatchState, Encoder
 from genetext.encoding.store import VectorStore
 from genetext.errors import EncoderError, first_ten
@@ -105,7 +105,7 @@ def fill(
             progress("batch", int(stored.sum()), len(digests))
         return stored
 
-    with disk.lock(f"batches-{fingerprint}", root=root):
+    with locks.lock(f"batches-{fingerprint}", root=root):
         why = ""
         for _ in range(rounds):
             left = [_resume(service, path) for path in _ledgers(folder, fingerprint)]

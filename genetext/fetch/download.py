@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.errors import FetchError
 from genetext.fetch import web
 from genetext.fetch.integrity import GZIP, BadContent, describe, read_through
@@ -159,7 +159,7 @@ def fetch_file(
         return _in_folder(source.folder, name)
     root = root or disk.cache_dir()
     with ExitStack() as stack:
-        stack.enter_context(disk.lock(f"download-{source.id}-{name}", root=root))  # two writers would mix one part
+        stack.enter_context(locks.lock(f"download-{source.id}-{name}", root=root))  # two writers would mix one part
         if client is None:
             client = stack.enter_context(web.client(patience))
         return _Download(source, name, client, root, patience, progress, limits or Limits.from_environment()).run()

@@ -10,7 +10,7 @@ import json
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from genetext import disk, manifest
+from genetext import disk, locks, manifest
 from genetext.errors import SnapshotError
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
@@ -55,7 +55,7 @@ def _copied(packaged: Traversable, species: Species, root: Path) -> Path:
     """Copy a snapshot out of an archive into the cache, unless an earlier run did."""
     recorded = json.loads(packaged.joinpath(manifest.FILE).read_text(encoding="utf-8"))
     target = root / "snapshots" / species.name / f"facts-{disk.sha256_json(recorded)[:12]}"
-    with disk.lock(f"snapshot-{species.name}-facts", root=root):
+    with locks.lock(f"snapshot-{species.name}-facts", root=root):
         if not target.joinpath(manifest.FILE).is_file():
             with disk.atomic_directory(target) as temporary:
                 for entry in packaged.iterdir():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import typer
 
 from cellmodels import ContrastiveModel, TopicModel, load_model
-from genetext import anndata_io, disk
+from genetext import anndata_io, cache, locks
 from genetext.cli import fit
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import cells
@@ -301,7 +302,7 @@ def test_a_second_fit_to_an_output_is_refused(tmp_path, h5ad):
     assert run(*asked)[0] == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for taken in ("out.h5ad", "out.topic", "out.topic.checkpoint"):
-        with disk.sole_writer(tmp_path / taken):
+        with locks.sole_writer(tmp_path / taken):
             status, printed, err = run(*asked)
         assert (status, printed) == (1, "")
         assert f"another process is writing to {tmp_path / taken}" in plain(err)
@@ -311,6 +312,57 @@ def test_a_second_fit_to_an_output_is_refused(tmp_path, h5ad):
 
 def command(*arguments):
     return [sys.executable, "-m", "genetext", *map(str, arguments)]
+
+
+@pytest.fixture
+def cache_of_its_own(world, tmp_path, monkeypatch):  # noqa: F811
+    shutil.copytree(world, tmp_path / "cache")
+    monkeypatch.setenv("GENETEXT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+def test_while_a_fit_runs_others_leave_its_output_alone_and_the_cache_may_go(tmp_path, h5ad, cache_of_its_own):
+    out, whole = tmp_path / "out.h5ad", tmp_path / "whole.h5ad"
+    how = [*PRIOR, *QUICK["topic"], "--epochs", 15, "-k", 2, "-q"]
+    assert run("fit", "topic", h5ad, "-o", whole, *how)[0] == 0
+    with subprocess.Popen(command("fit", "topic", h5ad, "-o", out, *how), cwd=ROOT) as first:
+        try:
+            until = time.monotonic() + 120
+            while not (tmp_path / "out.topic.checkpoint" / "manifest.json").exists() and time.monotonic() < until:
+                time.sleep(0.005)
+            first.send_signal(signal.SIGSTOP)
+            assert not out.exists(), "the first fit was over before the others began"
+            for verb in (["fit", "topic"], ["apply", tmp_path / "whole.topic"]):
+                status, printed, err = run(*verb, h5ad, "-o", out, *(how if verb[0] == "fit" else []))
+                assert (status, printed) == (1, "")
+                assert f"another process is writing to {out}: wait for its end" in plain(err)
+            cache.clear()
+        finally:
+            first.send_signal(signal.SIGCONT)
+    assert first.returncode == 0
+    assert out.read_bytes() == whole.read_bytes()
+    for path in (tmp_path / "out.topic").iterdir():
+        assert path.read_bytes() == (tmp_path / "whole.topic" / path.name).read_bytes()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"in.h5ad", "cache", "out.h5ad", "out.topic", "whole.h5ad", "whole.topic"}
+
+
+@pytest.mark.slow
+def test_of_two_fits_begun_at_once_one_wins_and_nothing_is_lost(tmp_path, h5ad):
+    out = tmp_path / "out.h5ad"
+    asked = command("fit", "topic", h5ad, "-o", out, *QUICK["topic"], "--epochs", 60, "-k", 2, "-q")
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    both = [subprocess.Popen(asked, **streams) for _ in range(2)]
+    ended = [(*process.communicate(timeout=300), process.returncode) for process in both]
+    # On a machine that runs them one after the other, the second fits again to the same bytes.
+    assert 0 in [status for _, _, status in ended], ended
+    for printed, err, status in ended:
+        assert (status, printed) in {(0, f"{out}\n"), (1, "")}, err
+        assert status == 0 or "another process is writing to" in plain(err)
+    model = load_model(tmp_path / "out.topic")
+    assert len(model.history) == 60
+    assert np.allclose(anndata.read_h5ad(out).obsm["X_topic"], model.embed(anndata.read_h5ad(out)), atol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.h5ad", "out.h5ad", "out.topic"}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.errors import EncoderError
 
 GROUP = 64
@@ -89,7 +89,7 @@ def _converted(load: Callable[[], Any], *, revision: str | None, int8: bool) -> 
     versions = {name: version(name) for name in ("openvino", "torch", "transformers")}
     key = disk.sha256_json({"revision": revision, "int8": int8, "layout": 1, **versions})[:32]
     folder = disk.cache_dir() / "runtimes" / key
-    with disk.lock(f"runtime-{key}"):
+    with locks.lock(f"runtime-{key}"):
         if not folder.is_dir():
             with disk.atomic_directory(folder) as scratch:
                 model = _convert(load())
