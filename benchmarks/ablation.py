@@ -13,17 +13,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genetext.escape import printable
+
 TASKS = {"labelling": ("macro_f1", "mean"), "grouping": ("ari", "K given")}
 VERDICTS = {"helps": "**helps**", "harms": "**worse**"}
 
 
-def rows(told: dict[str, Any], name: str, task: str) -> list[str]:
+def rows(report: dict[str, Any], name: str, task: str) -> list[str]:
     """Return a line for each method of one data set."""
     measure, at = TASKS[task]
-    means = {(one["method"], one["control"]): one["mean"] for one in told["table"] if _is(one, measure, at)}
-    apart = {(one["method"], one["gain"], one["versus"]): one for one in told["differences"] if _is(one, measure, at)}
+    means = {(row["method"], row["control"]): row["mean"] for row in report["table"] if _is(row, measure, at)}
+    apart = {(row["method"], row["gain"], row["versus"]): row for row in report["differences"] if _is(row, measure, at)}
     lines = [f"| {name} | expression alone | | | {means['expression', 'none']:.3f} | | | | |"]
-    for claim in told["claims"]:
+    for claim in report["claims"]:
         method = claim["method"]
         if claim["task"] != task:
             continue
@@ -36,12 +38,12 @@ def rows(told: dict[str, Any], name: str, task: str) -> list[str]:
     return lines
 
 
-def _is(one: dict[str, Any], measure: str, at: str) -> bool:
-    return bool(one["measure"] == measure and str(one["at"]) == at)
+def _is(row: dict[str, Any], measure: str, at: str) -> bool:
+    return bool(row["measure"] == measure and str(row["at"]) == at)
 
 
-def _interval(one: dict[str, Any] | None) -> str:
-    return "" if one is None else f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
+def _interval(row: dict[str, Any] | None) -> str:
+    return "" if row is None else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
 def main() -> None:
@@ -55,8 +57,8 @@ def main() -> None:
         )
         print("|---" * 9 + "|")
         for file in options.files:
-            told = json.loads(file.read_text())
-            print("\n".join(rows(told, told["data"].split("_")[0], task)))
+            report = json.loads(file.read_text())
+            print(printable("\n".join(rows(report, report["data"].split("_")[0], task))))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from cellmodels.contrastive import ContrastiveModel
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.low_sample import low_sample_curve
 from cellmodels.groups import pca
+from genetext import disk
 from genetext.cells import embed_cells
+from genetext.escape import printable
 from genetext.priors import GenePriors
 
 DATA = {
@@ -59,14 +61,17 @@ def main() -> None:
     parser.add_argument("--score", default="macro_f1")
     args = parser.parse_args()
     if args.table is not None:
-        print(table(pd.read_csv(args.table, keep_default_na=False), args.score))
+        print(printable(table(pd.read_csv(args.table, keep_default_na=False), args.score)))
         return
     for name in args.names:
         for rows in run(name, args):
             known = args.out.exists()
-            rows.to_csv(args.out, mode="a", header=not known, index=False)
-            told = rows.groupby("m")[args.score].mean().round(3).to_dict()
-            print(name, *rows.iloc[0][["way", "method", "prior"]], f"{rows['seconds'].iloc[0]:.1f} s", told, flush=True)
+            with disk.writing(args.out):
+                rows.to_csv(args.out, mode="a", header=not known, index=False)
+            means = rows.groupby("m")[args.score].mean().round(3).to_dict()
+            print(
+                name, *rows.iloc[0][["way", "method", "prior"]], f"{rows['seconds'].iloc[0]:.1f} s", means, flush=True
+            )
 
 
 def run(name: str, args: argparse.Namespace) -> Iterator[pd.DataFrame]:

@@ -44,6 +44,8 @@ from cellmodels.groups.variable_genes import variable_genes
 from cellmodels.topic import TopicModel
 from cellmodels.topic.external_view import cell_view
 from cellmodels.topic.network import TopicConfig
+from genetext import disk
+from genetext.escape import printable
 from genetext.index import GeneIndex
 from genetext.priors import GenePriors
 
@@ -238,7 +240,7 @@ def main() -> None:
             same = (data, method, seed, options.epochs, options.topics, options.batch, options.genes)
             if same not in done:
                 row = run(options.folder / f"{data}.h5ad", method, seed, options)
-                with options.out.open("a") as file:
+                with disk.writing(options.out), options.out.open("a") as file:
                     file.write(json.dumps({**row, "genes": options.genes}) + "\n")
         return
     if not options.table:
@@ -247,7 +249,8 @@ def main() -> None:
                 if method == "authors" and not options.authors:
                     sys.exit("--authors: a checkout of the authors' repository is needed for the method authors")
                 subprocess.run([sys.executable, *sys.argv, "--one", data, method], check=True)
-    print(table(pd.DataFrame([json.loads(line) for line in options.out.read_text().splitlines()])))
+    recorded = [json.loads(line) for line in options.out.read_text().splitlines()]
+    print(printable(table(pd.DataFrame(recorded))))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pandas as pd
 
 from cellmodels import annotate
 from cellmodels.eval import metrics
+from genetext.bench.figure import save
 from genetext.escape import plot_text, printable
 
 TYPES = [
@@ -61,7 +62,7 @@ def main() -> None:
         axes.set_yticks(range(len(table)), map(plot_text, table.index))
         axes.set_xlabel("annotated")
         axes.set_ylabel("known")
-        figure.savefig(options.figure)
+        save(figure, options.figure)
 
 
 if __name__ == "__main__":

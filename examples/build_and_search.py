@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from genetext import GeneIndex, build_index
+from genetext.bench.figure import save
 from genetext.escape import plot_text, printable
 from genetext.priors import GenePriors
 
@@ -60,7 +61,7 @@ def draw(index: GeneIndex, answers: dict[str, list[str]], path: Path, *, backgro
     )
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False)
     axes.set_axis_off()
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
 
     index = build_index(options.species, encoder=options.encoder, source=options.source)
-    print(index)
+    print(printable(str(index)))
     answers = ask(index, options.questions, k=options.k)
     if options.figure:
         draw(index, answers, options.figure, background=options.background)

@@ -21,6 +21,7 @@ from cellmodels import GenePriorEmbedding
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.metrics import balanced_accuracy
 from genetext import GeneIndex, build_index
+from genetext.bench.figure import save
 from genetext.escape import printable
 from genetext.priors import GenePriors
 
@@ -117,7 +118,7 @@ def main() -> None:
         for name, arm in arms.items():
             scores[name].append(fit(arm, x, y, train, epochs=options.epochs, seed=seed))
     for name, accuracies in scores.items():
-        print(f"{name:<9} {np.mean(accuracies):.3f} +- {np.std(accuracies):.3f}  {arms[name].description}")
+        print(printable(f"{name:<9} {np.mean(accuracies):.3f} +- {np.std(accuracies):.3f}  {arms[name].description}"))
     if options.figure:
         from matplotlib.figure import Figure
 
@@ -125,7 +126,7 @@ def main() -> None:
         means, deviations = (list(map(of, scores.values())) for of in (np.mean, np.std))
         axes.bar(list(scores), means, yerr=deviations)
         axes.set_ylabel("balanced accuracy, unseen donors")
-        figure.savefig(options.figure)
+        save(figure, options.figure)
 
 
 if __name__ == "__main__":

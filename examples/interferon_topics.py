@@ -22,6 +22,7 @@ import scipy.sparse
 from cellmodels import TopicModel
 from cellmodels.eval.enrichment import over_representation
 from genetext import GeneIndex, build_index
+from genetext.bench.figure import save
 from genetext.escape import plot_text, printable
 from genetext.gene_sets import read_gene_sets
 
@@ -69,7 +70,7 @@ def draw(moved: Any, path: Path) -> None:
     right.set_xlabel("cosine with the true change")
     right.set_ylabel("share of the true change")
     right.legend()
-    figure.savefig(path)
+    save(figure, path)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse
 from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate, themes
 
-from genetext import GeneIndex, build_index, escape
+from genetext import GeneIndex, build_index, disk, escape
 from genetext.errors import GenetextError
 from genetext.escape import printable
 from genetext.index import list_indices
@@ -164,7 +164,8 @@ def run(options: argparse.Namespace) -> None:
     tables["genes"] = None if contrast is None else contrast.genes
     for name, frame in tables.items():
         if frame is not None:
-            (options.output / f"{name}.tsv").write_text(escape.tsv(frame), encoding="utf-8")
+            with disk.atomic_file(options.output / f"{name}.tsv") as handle:
+                handle.write(escape.tsv(frame).encode())
     html = report.render(
         sections,
         title=f"Subtypes of retinal ganglion cells: {name}",

@@ -88,7 +88,7 @@ def main() -> None:
         with torch.no_grad():
             loss = model.get_reconstruction_error(indices=model.validation_indices)
         value = float(next(iter(loss.values())) if isinstance(loss, dict) else loss)
-        print(f"{abs(value):10.2f}  {'scVI as it is' if arm is None else arm.description}")
+        print(printable(f"{abs(value):10.2f}  {'scVI as it is' if arm is None else arm.description}"))
 
 
 if __name__ == "__main__":
