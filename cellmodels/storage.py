@@ -97,11 +97,33 @@ def write(folder: Path, stored: Stored) -> None:
 def read(folder: Path) -> Stored:
     """Read a model's folder; every file is checked against its sha256.
 
+    Of a folder that is replaced meanwhile, the new one is read.
+
     Raises
     ------
     ModelError
         It is no such folder, of another version, or damaged.
     """
+    while True:
+        before = _manifest_bytes(folder)
+        try:
+            stored = _read(folder)
+        except ModelError:
+            if _manifest_bytes(folder) == before:
+                raise
+        else:
+            if _manifest_bytes(folder) == before:
+                return stored
+
+
+def _manifest_bytes(folder: Path) -> bytes | None:
+    try:
+        return (folder / manifest.FILE).read_bytes()
+    except OSError:
+        return None
+
+
+def _read(folder: Path) -> Stored:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file as load_tensors

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,26 @@ def test_saving_again_replaces_the_model_and_a_save_that_fails_leaves_the_old_on
     monkeypatch.undo()
     assert ToyModel.load(tmp_path / "m").config.n_latent == 2
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("m")] == ["m"]
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_the_old_or_the_new_one(tmp_path):
+    models = [ToyModel(epochs=epochs).fit(cells()) for epochs in (1, 2)]
+    models[0].save(tmp_path / "model")
+    ended = threading.Event()
+
+    def replace():
+        for turn in range(20):
+            models[turn % 2].save(tmp_path / "model")
+        ended.set()
+
+    with ThreadPoolExecutor(1) as others:
+        replaced = others.submit(replace)
+        lengths = []
+        while not ended.is_set():
+            lengths.append(len(ToyModel.load(tmp_path / "model").history))
+            if replaced.done():
+                break
+        replaced.result()
+    assert set(lengths) <= {1, 2}
+    assert lengths
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
