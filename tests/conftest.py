@@ -26,6 +26,17 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture(scope="session")
+def facts_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache with `human/lexical` of the bundled facts, made once for all processes that run tests."""
+    from genetext import build_index
+
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "facts-cache"
+    build_index("human", encoder="lexical", source="facts", root=cache)  # who comes second waits, and finds it done
+    return cache
+
+
 @pytest.fixture(autouse=True)
 def plain_log() -> None:
     """Give every test the logger as it is after import: commands and libraries run in this process set levels."""

@@ -15,9 +15,8 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    root = tmp_path_factory.mktemp("real")
-    return build("human", encoder="lexical", source="facts", offline=True, root=root).index
+def index(facts_cache):
+    return build("human", encoder="lexical", source="facts", offline=True, root=facts_cache).index
 
 
 @pytest.fixture(params=["pbmc3k_counts_labelled", "kang_pbmc_ifnb_labelled"])

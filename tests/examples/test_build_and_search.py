@@ -5,18 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PATH = Path(__file__).parents[2] / "examples" / "build_and_search.py"
 
 
-@pytest.mark.slow
-def test_it_answers_and_draws_without_a_network(tmp_path):
+def test_it_answers_and_draws_without_a_network(tmp_path, facts_cache):
     done = subprocess.run(
         [sys.executable, "-W", "error", PATH, "-k", "5", "--background", "200", "--figure", tmp_path / "map.png"],
         capture_output=True,
         text=True,
-        env={**os.environ, "GENETEXT_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "GENETEXT_CACHE": str(facts_cache)},
     )
     assert done.returncode == 0, done.stderr
     answers = done.stdout.split("voltage-gated potassium channel")[1]

@@ -1,7 +1,6 @@
 """The example model: it trains, it takes every arm, and it is never tested on a donor that it was trained on."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -58,13 +57,11 @@ def test_every_arm_trains(example, control):
     assert score == example.fit(arm, example.normalised(adata), torch.from_numpy(kind), train, epochs=25, seed=0)
 
 
-@pytest.mark.slow
-def test_it_runs_without_data_and_network(tmp_path):
+def test_it_runs_without_data_and_network(example, facts_cache, tmp_path, monkeypatch, capsys):
     figure = tmp_path / "arms.png"
-    done = subprocess.run(
-        [sys.executable, PATH, "--repeats", "1", "--epochs", "2", "--figure", figure], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    arms = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines()[-4:]}
+    monkeypatch.setenv("GENETEXT_CACHE", str(facts_cache))
+    monkeypatch.setattr(sys, "argv", ["custom_model.py", "--repeats", "1", "--epochs", "2", "--figure", str(figure)])
+    example.main()
+    arms = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[-4:]}
     assert set(arms) == {"prior", "permuted", "random", "without"}
     assert figure.read_bytes().startswith(b"\x89PNG")

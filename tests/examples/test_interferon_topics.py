@@ -15,14 +15,15 @@ def load():
     return module
 
 
-def test_topics_move_resting_cells_towards_stimulated_ones(monkeypatch, capsys, tmp_path):
+def test_topics_move_resting_cells_towards_stimulated_ones(monkeypatch, capsys, tmp_path, facts_cache):
+    monkeypatch.setenv("GENETEXT_CACHE", str(facts_cache))
     example = load()
     figure = tmp_path / "move.png"
     monkeypatch.setattr(sys, "argv", ["interferon_topics.py", "--epochs", "40", "--figure", str(figure)])
     example.main()
     out = capsys.readouterr().out
     scores = {
-        name: [float(one) for one in re.search(rf"{name} +(\S+) +(\S+) +(\S+)", out).groups()]
+        name: [float(number) for number in re.search(rf"{name} +(\S+) +(\S+) +(\S+)", out).groups()]
         for name in ("these topics", "other topics, moved alike", "the same shifts, other topics")
     }
     cosine, along, _ = scores.pop("these topics")

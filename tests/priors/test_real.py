@@ -31,10 +31,9 @@ def in_this_world():
 
 
 @pytest.fixture(scope="module")
-def indices(tmp_path_factory):
-    root = tmp_path_factory.mktemp("real")
+def indices(facts_cache):
     return {
-        species: build(species, encoder="lexical", source="facts", offline=True, root=root).index
+        species: build(species, encoder="lexical", source="facts", offline=True, root=facts_cache).index
         for species in ("human", "mouse")
     }
 

@@ -360,10 +360,10 @@ def test_what_a_type_lacks_is_not_asked_about(definition, left):
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_names_alone_do_better_than_the_largest_type_on_blood(real_data, tmp_path):
+def test_names_alone_do_better_than_the_largest_type_on_blood(real_data, tmp_path, facts_cache):
     adata = anndata.read_h5ad(real_data / "cells" / "pbmc3k_counts_labelled.h5ad")
     true = adata.obs["cell_type"].astype(str).to_numpy()
-    index = build("human", encoder="lexical", source="facts", offline=True, root=tmp_path).index
+    index = build("human", encoder="lexical", source="facts", offline=True, root=facts_cache).index
     done = annotate(adata, sorted(set(true)), index, shuffles=0, root=tmp_path)
     assert metrics.balanced_accuracy(true, done.labels) > 2 / len(set(true))
     assert metrics.accuracy(true[true == "B cells"], done.labels[true == "B cells"]) > 0.8

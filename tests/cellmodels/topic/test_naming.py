@@ -5,8 +5,8 @@ import pytest
 
 from cellmodels.data.genes import Genes
 from cellmodels.topic.naming import coherence_z, cosines, describe, set_vectors, topic_vectors
-from genetext.build import build_index
 from genetext.errors import ModelError
+from genetext.index import GeneIndex
 
 RNG = np.random.default_rng(0)
 
@@ -51,8 +51,8 @@ def test_mean_vectors_of_sets_with_five_known_genes():
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    return build_index("human", encoder="lexical", source="facts", root=tmp_path_factory.mktemp("facts"))
+def index(facts_cache):
+    return GeneIndex.open("human/lexical", root=facts_cache)
 
 
 def test_words_of_an_index_by_gene_id(index):
