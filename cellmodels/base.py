@@ -2,9 +2,9 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
@@ -17,22 +17,24 @@ from torch import nn
 from cellmodels import storage
 from cellmodels.data.genes import Genes
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
-from cellmodels.groups.variable_genes import variable_genes
+from cellmodels.eval.metrics import agreement_with
+from cellmodels.facts import Facts, facts_of
 from cellmodels.state import NoState, put_together, take_apart
-from cellmodels.train.config import TrainConfig
-from cellmodels.train.loop import Task, Trainer, in_order, train
-from genetext.errors import CellsError, ModelError, first_ten
+from cellmodels.train.config import TrainConfig, configured
+from cellmodels.train.loop import Task, Trainer, train
+from genetext.errors import ModelError
 from genetext.keys import Keys
 from genetext.labels import labels_of
+from genetext.provenance import class_digest
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
     from genetext.progress import Progress
-from genetext.provenance import class_digest
 
 Array = NDArray[np.float32]
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 StateT = TypeVar("StateT")
+_NO_HISTORY = pd.DataFrame({"epoch": np.array([], np.int64)})
 
 
 class CellModel(ABC, Generic[ConfigT, StateT]):
@@ -62,7 +64,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
     state
         What it needs to embed cells beside its genes and the weights of its module; None before fitting.
     facts
-        What it was fitted with, for reports: data, priors, the epoch kept. JSON values.
+        What it was fitted with, for reports.
     history
         One row per epoch: `epoch`, and the mean of each loss.
     module
@@ -83,22 +85,12 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, config: ConfigT | None = None, **changes: Any) -> None:
-        known = {field.name for field in fields(self.Config)}
-        unknown = sorted(set(changes) - known)
-        if unknown:
-            raise ModelError(
-                f"{type(self).__name__} has no hyper-parameter {first_ten(unknown)}: it has {', '.join(sorted(known))}"
-            )
-        if config is not None and not isinstance(config, self.Config):
-            raise ModelError(
-                f"{type(self).__name__} takes a {self.Config.__name__} or hyper-parameters by name, not {config!r}"
-            )
-        self.config: ConfigT = replace(config or cast(ConfigT, self.Config()), **changes)
+        self.config: ConfigT = configured(self.Config, config, changes, owner=type(self).__name__)
         self.genes: Genes | None = None
         self.module: nn.Module | None = None
         self.state: StateT | None = None
-        self.facts: dict[str, Any] = {}
-        self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
+        self.facts: Facts = {}
+        self.history = _NO_HISTORY.copy()
         self.is_main = True
 
     @classmethod
@@ -128,7 +120,30 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         oracle: Any = None,
         progress: "Progress | None" = None,
     ) -> Self:
-        """Fit to some cells; each model has options of its own beside these."""
+        """Fit to some cells; each model has options of its own beside these.
+
+        Parameters
+        ----------
+        adata
+            Cells with the expression that the model needs.
+        priors
+            Gene vectors, or the name of an index to take them from; aligned here where they are not. None, or
+            `priors.without()`: none.
+        layer
+            Where the expression is. Default: looked for.
+        trainer, checkpoints, progress
+            As in `cellmodels.train.loop.train`.
+        oracle
+            True labels (a column of `obs`, or one per cell), for `selection="oracle"` only, which serves to compare
+            with papers.
+
+        Raises
+        ------
+        ModelError
+            The configuration asks for what was not given, or training fails.
+        CellsError
+            There are fewer than two cells, no gene that varies, or no expression of the kind that the model needs.
+        """
 
     @abstractmethod
     def _build(self) -> nn.Module:
@@ -189,9 +204,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
 
     def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
         """Return the expression of the model's genes, in its order; parameters as in `embed`."""
-        if self.genes is None or self.module is None:
-            raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
-        coverage = self.genes.find(adata, min_covered=min_covered)
+        coverage = self._fit_result[0].find(adata, min_covered=min_covered)
         return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
 
     def to_anndata(
@@ -236,11 +249,10 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
 
     def summary(self) -> dict[str, Any]:
         """Return what was fitted and how, as values that an h5ad file can hold."""
-        config = {key: "none" if value is None else value for key, value in asdict(self.config).items()}
         last = {} if self.history.empty else self.history.iloc[-1].to_dict()
         return {
             "model": type(self).__name__,
-            "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()},
+            "config": self.config.plain(),
             "n_genes": 0 if self.genes is None else len(self.genes),
             "losses": {key: float(value) for key, value in last.items()},
             **self.facts,
@@ -256,17 +268,16 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         ModelError
             It was not fitted, or there is something else at `path`.
         """
-        if self.genes is None or self.module is None:
-            raise ModelError(f"this {type(self).__name__} was not fitted: there is nothing to save")
+        genes, module = self._fit_result
         arrays, values = take_apart(self.state)
         stored = storage.Stored(
             name=self.name,
             model=self._target(),
             config=asdict(self.config),
-            weights=self.module.state_dict(),
+            weights=module.state_dict(),
             arrays=arrays,
             state=values,
-            genes=self.genes,
+            genes=genes,
             facts=self.facts,
             history=self.history,
         )
@@ -296,7 +307,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
                 f"{path} was written by another version of genetext, its hyper-parameters are not those of this one: "
                 f"{cause}"
             ) from cause
-        model.genes, model.facts, model.history = stored.genes, dict(stored.facts), stored.history
+        model.genes, model.facts, model.history = stored.genes, cast(Facts, dict(stored.facts)), stored.history
         try:
             model.state = put_together(cls.State, stored.arrays, stored.state)
             module = model._build()
@@ -317,14 +328,15 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
     # -- for subclasses ---------------------------------------------------------------------------------------------
 
     @property
-    def _fitted(self) -> StateT:
-        """The state.
+    def _fit_result(self) -> tuple[Genes, nn.Module]:
+        """Genes and module; a `ModelError` where it was not fitted."""
+        if self.genes is None or self.module is None:
+            raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
+        return self.genes, self.module
 
-        Raises
-        ------
-        ModelError
-            It was not fitted.
-        """
+    @property
+    def _fitted(self) -> StateT:
+        """The state; a `ModelError` where it was not fitted."""
         if self.state is None:
             raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
         return self.state
@@ -342,21 +354,6 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
 
         return aligned(priors, adata, missing="mask")
 
-    def _choose_genes(self, cells: CellMatrix, n_genes: int | None) -> NDArray[np.int64]:
-        """Return the columns of the genes to model: those that vary most, or with None all that vary.
-
-        Raises
-        ------
-        CellsError
-            Fewer than two cells, or no gene that varies.
-        """
-        if cells.n_cells < 2:
-            raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
-        columns = variable_genes(cells.log().matrix, cells.n_genes if n_genes is None else n_genes)
-        if not len(columns):
-            raise CellsError(f"none of the {cells.n_genes:,} genes varies between the {cells.n_cells:,} cells")
-        return columns
-
     def _start(
         self, adata: Any, cells: CellMatrix, columns: NDArray[np.int64], priors: "GenePriors | None"
     ) -> CellMatrix:
@@ -365,19 +362,9 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         What an earlier fit left is gone: a fit that fails from here on leaves a model that is not fitted.
         """
         self.module, self.state, self.is_main = None, None, True
-        self.history = pd.DataFrame({"epoch": np.array([], np.int64)})
+        self.history = _NO_HISTORY.copy()
         self.genes = Genes.of(adata, columns, priors)
-        used = None if priors is None else priors.take(columns)
-        self.facts = {
-            "matrix": cells.label,
-            "expression": cells.kind,
-            "n_cells": cells.n_cells,
-            "n_empty": int((cells.totals == 0).sum()),
-            "priors": "none" if used is None else used.description,
-            "control": "" if used is None else used.control,
-            "fingerprint": "" if used is None else used.fingerprint,
-            "n_with_prior": 0 if used is None else used.n_matched,
-        }
+        self.facts = facts_of(cells, None if priors is None else priors.take(columns))
         return cells.genes(columns)
 
     def _train(
@@ -407,49 +394,37 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
             Their expression by the model's genes; with configuration, genes, state and targets it tells runs apart.
         targets
             What it learns beside the expression, such as labels.
-        trainer, checkpoints, progress
-            As in `cellmodels.train.loop.train`.
-        oracle
-            The true labels (a column of `obs`, or one per cell), for `selection="oracle"` only.
+        trainer, checkpoints, oracle, progress
+            As in `fit`.
         """
         self.state = state
         module = self._build()
         trainer = trainer or Trainer()
-        score, chosen_by = None, ""
-        if oracle is not None:
-            labels = labels_of(adata, oracle, what="oracle")
-            score, chosen_by = self._oracle(module, data, labels), repr(labels.tolist())
-        trained = train(
-            make(module),
-            self.config,
-            trainer=trainer,
-            checkpoints=None if checkpoints is None else Path(checkpoints),
-            identity=self._identity(data, targets, (trainer.precision, trainer.devices, chosen_by)),
-            oracle=score,
-            progress=progress,
-        )
-        self.module, self.history = module.eval(), trained.history
-        chosen = "oracle: true labels chose the epoch" if score is not None else self.config.selection
-        self.facts.update(selection=chosen, epoch=trained.epoch, stopped=trained.stopped)
-        self.is_main = trained.is_main
+        labels = None if oracle is None else labels_of(adata, oracle, what="oracle")
+        chosen_by = "" if labels is None else repr(labels.tolist())
 
-    def _oracle(self, module: nn.Module, data: CellMatrix, labels: NDArray[np.object_]) -> Callable[[], float]:
-        from cellmodels.eval.metrics import nmi
-        from cellmodels.groups.clusters import cluster
+        def agreement(labels: NDArray[np.object_]) -> float:
+            embedding = self._embed(data, next(module.parameters()).device)
+            return agreement_with(labels, embedding, seed=self.config.seed)
 
-        known = np.array([label is not None for label in labels])
-        n = len(set(labels[known]))
-
-        def score() -> float:
-            self.module, training = module, module.training
-            device = next(module.parameters()).device
-            embedding = self._embed(data, device)
-            module.train(training)
+        self.module = module  # cells can be embedded while it learns
+        try:
+            trained = train(
+                make(module),
+                self.config,
+                trainer=trainer,
+                checkpoints=None if checkpoints is None else Path(checkpoints),
+                identity=self._identity(data, targets, (trainer.precision, trainer.devices, chosen_by)),
+                oracle=None if labels is None else partial(agreement, labels),
+                progress=progress,
+            )
+        except BaseException:
             self.module = None
-            clusters = cluster(embedding, n, seed=self.config.seed).labels
-            return float(nmi(labels[known], clusters[known]))
-
-        return score
+            raise
+        module.eval()
+        self.history, self.is_main = trained.history, trained.is_main
+        chosen = self.config.selection if labels is None else "oracle: true labels chose the epoch"
+        self.facts.update({"selection": chosen, "epoch": trained.epoch, "stopped": trained.stopped})
 
     def _identity(self, data: CellMatrix, targets: NDArray[Any] | None, circumstances: tuple[Any, ...]) -> str:
         """Return a digest of everything that decides the result of a fit."""
@@ -462,27 +437,3 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         for array in (*read, *arrays.values(), *(() if targets is None else (targets,))):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
-
-    @contextmanager
-    def _on(self, device: torch.device) -> Iterator[None]:
-        """Have the module on a device, in evaluation mode, and then where it was, whatever happens."""
-        assert self.module is not None
-        home = next(iter(self.module.state_dict().values())).device
-        try:
-            self.module.to(device).eval()
-            yield
-        finally:
-            self.module.to(home)
-
-    def _over(self, n_cells: int, work: Callable[[NDArray[np.int64]], torch.Tensor], *, size: int = 2048) -> Array:
-        """Apply `work` to the cells in blocks, without gradients."""
-        with torch.inference_mode():
-            parts = [work(rows).float().cpu().numpy() for rows in in_order(np.arange(n_cells), size)]
-        return cast(Array, np.concatenate(parts))
-
-
-def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
-    """Make a module with initial weights drawn from `seed`; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()

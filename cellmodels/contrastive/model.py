@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellmodels.base import Array, CellModel, seeded
+from cellmodels.base import Array, CellModel
 from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
 from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Tower, principal_axes
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
 from cellmodels.data.identity import digests, positions
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
+from cellmodels.facts import Facts
 from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
-from cellmodels.groups.variable_genes import moments
+from cellmodels.groups.variable_genes import choose_genes, moments
+from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.train.loop import Trainer, in_order
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.labels import labels_of
@@ -76,6 +78,25 @@ class ContrastiveState:
     unlearned: KNNClassifier | None = None
 
 
+class ClassifierFacts(TypedDict):
+    """What the reference of `predict` is; `KNNClassifier` has the attributes."""
+
+    classes: list[str]
+    n_reference: int
+    balanced: bool
+    temperature: float
+    n_calibrated: int
+
+
+class ContrastiveFacts(Facts, total=False):
+    """What a fit was: `form` and `loss` as they were decided, cells with a label, and the labelled cells."""
+
+    form: str
+    loss: str
+    n_labelled: int
+    classifier: ClassifierFacts
+
+
 class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
     """Cells embedded so that like cells, or two views of a cell, lie together; labels by their nearest neighbours.
 
@@ -94,6 +115,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
     Config = ContrastiveConfig
     State = ContrastiveState
     presets = PRESETS
+    facts: ContrastiveFacts
 
     def fit(
         self,
@@ -111,21 +133,13 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
 
         Parameters
         ----------
-        adata
-            Counts or log values.
-        priors
-            Gene vectors, or the name of an index; aligned here where they are not. None, or `priors.without()`: none.
+        adata, priors, layer, trainer, checkpoints, oracle, progress
+            As in `CellModel.fit`.
         labels
             A column of `obs`, or one value per cell; None or NaN where a cell has none: it takes part in the
             self-supervised loss only. Labelled cells become the reference of `predict`, whose confidence is calibrated
             on the cells held out: those that SupCon is fitted to would promise too much. With fewer than 20 of them it
             is not calibrated.
-        layer
-            Where the expression is. Default: found.
-        trainer, checkpoints, progress
-            As in `cellmodels.train.loop.train`.
-        oracle
-            True labels, for `selection="oracle"` only.
 
         Raises
         ------
@@ -140,7 +154,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         aligned = self._priors(adata, priors)
         has_prior = aligned is not None and aligned.dim > 0 and aligned.n_matched > 0
         form = self._form(has_prior)
-        variable = self._choose_genes(cells, self.config.n_genes)
+        variable = choose_genes(cells, self.config.n_genes)
         known = np.flatnonzero(aligned.mask) if aligned is not None and form != "expression" else variable[:0]
         if self.config.prior_genes == "variable":
             known = np.intersect1d(known, variable)
@@ -150,7 +164,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         labels_given = None if labels is None else labels_of(adata, labels)
         codes = self._codes(labels_given, adata.n_obs)
         loss = self._loss(codes)
-        self.facts.update(form=form, loss=loss, n_labelled=int((codes >= 0).sum()))
+        self.facts.update({"form": form, "loss": loss, "n_labelled": int((codes >= 0).sum())})
         expression = None if form == "prior" else _expression_input(data, np.searchsorted(columns, read))
         prior, bags = None, None
         if form != "expression":
@@ -170,10 +184,8 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
             assert isinstance(module, ContrastiveNet)
             self._start_principal(module, inputs, usable)
             if loss != "self-supervised":
-                self.module = module
                 before.append(self._embed(data, torch.device("cpu")))
-                self.module = None
-            task.module = module.train()
+            task.module = module
             return task
 
         before: list[Array] = []
@@ -443,8 +455,8 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         def work(rows: Rows) -> Tensor:
             return net.join(net.see({name: value.to(device) for name, value in inputs.take(rows).items()}))
 
-        with self._on(device):
-            embedding = self._over(cells.n_cells, work)
+        with on_device(net, device):
+            embedding = in_blocks(cells.n_cells, work)
         embedding[lost_cells(cells, bags, read_expression=state.expression is not None)] = 0
         return embedding
 

@@ -217,6 +217,25 @@ def silhouette(
     return float(silhouette_score(points, kinds, metric=metric))
 
 
+def agreement_with(labels: Labels, embedding: NDArray[Any], *, seed: int = 0) -> float:
+    """Return how well clusters of embedded cells, as many as there are labels, agree with the labels (`nmi`).
+
+    Parameters
+    ----------
+    labels
+        `(n,) object`: None where a cell has none, which is clustered with the others and not compared.
+    embedding
+        `(n, d)`, finite.
+    seed
+        Of the clusters.
+    """
+    from cellmodels.groups.clusters import cluster
+
+    known = np.array([label is not None for label in labels])
+    clusters = cluster(embedding, len(set(labels[known])), seed=seed).labels
+    return nmi(labels[known], clusters[known])
+
+
 def knn_accuracy(
     embedding: NDArray[Any], labels: Labels, *, k: int = 10, folds: int = 5, metric: str = "euclidean", seed: int = 0
 ) -> float:

@@ -4,6 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellmodels.data.inputs import CellMatrix
+from genetext.errors import CellsError
+
 Floats = NDArray[np.float64]
 _MIN_CELLS = 3
 
@@ -16,6 +19,22 @@ def moments(matrix: sparse.csr_matrix) -> tuple[Floats, Floats]:
     mean = np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel() / n
     second = np.asarray(square.sum(axis=0, dtype=np.float64)).ravel() / n
     return mean, np.sqrt(np.maximum(second - mean**2, 0))
+
+
+def choose_genes(cells: CellMatrix, n_genes: int | None) -> NDArray[np.int64]:
+    """Return the columns of the genes to model: those that vary most, or with None all that vary.
+
+    Raises
+    ------
+    CellsError
+        Fewer than two cells, or no gene that varies.
+    """
+    if cells.n_cells < 2:
+        raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
+    columns = variable_genes(cells.log().matrix, cells.n_genes if n_genes is None else n_genes)
+    if not len(columns):
+        raise CellsError(f"none of the {cells.n_genes:,} genes varies between the {cells.n_cells:,} cells")
+    return columns
 
 
 def variable_genes(matrix: sparse.csr_matrix, n: int = 2000, *, bins: int = 20) -> NDArray[np.int64]:

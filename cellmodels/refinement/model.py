@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from cellmodels.base import Array, CellModel, seeded
+from cellmodels.base import Array, CellModel
 from cellmodels.data.identity import digests
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
+from cellmodels.facts import Facts
 from cellmodels.groups.clusters import estimate_clusters
 from cellmodels.groups.graphs import check_graph
 from cellmodels.groups.pca import PCA
-from cellmodels.groups.variable_genes import moments
+from cellmodels.groups.variable_genes import choose_genes, moments
+from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import PRESETS, RefinementConfig
 from cellmodels.refinement.network import RefinementNet
@@ -62,6 +64,16 @@ class RefinementState:
     embedding: NDArray[np.float32] | None = None
 
 
+class RefinementFacts(Facts, total=False):
+    """What a fit was: what the graph of genes was made of, links of either graph, and widths that were left open."""
+
+    gene_graph: str
+    n_gene_links: int
+    n_cell_links: int
+    n_gene_features: int
+    n_latent: int
+
+
 class RefinementModel(CellModel[RefinementConfig, RefinementState]):
     """Two views of cells, aligned with each other and refined by a graph of genes (scRCL, arXiv 2512.10640).
 
@@ -85,6 +97,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
     Config = RefinementConfig
     State = RefinementState
     presets = PRESETS
+    facts: RefinementFacts
 
     _views: Views | None = None
 
@@ -104,14 +117,11 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         Parameters
         ----------
         adata
-            Cells, with counts or (unless `features="counts"`) log-normalised values; with `obsm["spatial"]` or the
-            graph in `obsp` where the configuration asks for it.
+            Cells; with `obsm["spatial"]` or the graph in `obsp` where the configuration asks for it.
         priors
-            Gene priors or the name of an index, for the graph of genes.
-        layer
-            Where the expression is. Default: found.
-        trainer, checkpoints, oracle, progress
-            As in `cellmodels.train.loop.train`.
+            As in `CellModel.fit`, for the graph of genes.
+        layer, trainer, checkpoints, oracle, progress
+            As in `CellModel.fit`.
 
         Raises
         ------
@@ -126,7 +136,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         kind = config.gene_graph or ("expression" if aligned is None else "blend")
         if kind != "expression" and aligned is None:
             raise ModelError(f"gene_graph={kind!r} needs priors: pass them to fit(), or use gene_graph='expression'")
-        columns = self._choose_genes(expression, config.n_genes)
+        columns = choose_genes(expression, config.n_genes)
         # By name: what is drawn for a gene must not depend on where it stands.
         columns = columns[np.argsort(np.asarray(adata.var_names, str)[columns], kind="stable")]
         data = self._start(adata, expression, columns, aligned)
@@ -157,13 +167,14 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             training_cells=kept,
             gene_graph=genes.astype(np.float32),
         )
-        self.facts |= {
+        facts: RefinementFacts = {
             "gene_graph": kind,
             "n_gene_links": int(genes.nnz - genes.shape[0]),
             "n_cell_links": int(graph.nnz // 2),
             "n_gene_features": state.n_gene_features,
             "n_latent": state.n_latent,
         }
+        self.facts.update(facts)
         half = trainer is not None and trainer.precision != "32-true"
         task = RefinementTask(views, points, config, half)
 
@@ -204,14 +215,8 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
 
         Parameters
         ----------
-        adata
-            Cells with the genes of the model, in any order; they are found by name, else by GeneID.
-        layer
-            Where the expression is. Default: found, as in `fit`.
-        min_covered
-            Smallest share of the model's genes that the data must have; the others count as zeros.
-        device
-            Where to compute: `cpu`, `cuda`, `cuda:1` ...
+        adata, layer, min_covered, device
+            As in `CellModel.embed`.
         graph
             `references`: a training cell, known by its expression up to rounding, gets the embedding that it had in
             training; any other is linked to the training cells nearest to it, and to no other new cell, so that its
@@ -226,11 +231,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         Raises
         ------
         ModelError
-            It was not fitted, or positions or graph are not there.
-        GenesMissing
-            The data lack genes of the model.
-        CellsError
-            The data have no expression of the kind that the model needs.
+            It was not fitted, or positions or graph are not there. Others as in `CellModel.embed`.
         """
         if graph not in (None, "references", "own"):
             raise ModelError(f"unknown graph {graph!r}: references or own")
@@ -331,7 +332,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         out: Array = state.embedding[known]
         new = known < 0
         if new.any():
-            with self._on(device):
+            with on_device(self._net, device):
                 out[new] = self._attached(features[new[unknown]], points[new[unknown]], kept, device)
         return out
 
@@ -339,8 +340,8 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         """Embed cells by a graph among themselves."""
         net = self._net
         n = len(views.smooth.indptr) - 1
-        with self._on(device):
-            hidden = self._over(n, lambda rows: net.graph_input(views.take(views.second, rows, device)), size=_BLOCK)
+        with on_device(self._net, device):
+            hidden = in_blocks(n, lambda rows: net.graph_input(views.take(views.second, rows, device)), size=_BLOCK)
             return self._refined(
                 n,
                 lambda rows: views.take(views.first, rows, device),
@@ -359,7 +360,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
         wanted, place = np.unique(rows.indices, return_inverse=True)
         near = sparse.csr_matrix((rows.data, place.reshape(-1), rows.indptr), (rows.shape[0], len(wanted)))
         around = steps[second + 1][wanted]
-        hidden = self._over(
+        hidden = in_blocks(
             len(wanted), lambda block: net.graph_input(torch.from_numpy(around[block] @ kept.basis.T).to(device))
         )
         x1 = kept.views(features, rows, own_share, steps, first)
@@ -387,7 +388,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             h2 = net.graph_output(gathered(rows) @ net.second.weight)
             return torch.cat([net.refine(h1, genes), net.refine(h2, genes)], dim=1)
 
-        return self._over(n, work, size=_BLOCK)
+        return in_blocks(n, work, size=_BLOCK)
 
 
 def _gene_input(first: Any, genes: sparse.csr_matrix, config: RefinementConfig) -> Array:

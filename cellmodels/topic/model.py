@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import nn
 
-from cellmodels.base import Array, CellModel, seeded
+from cellmodels.base import Array, CellModel
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
+from cellmodels.facts import Facts
+from cellmodels.groups.variable_genes import choose_genes
+from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.nn.layers import GenePriorEmbedding
 from cellmodels.topic import naming, perturbation
 from cellmodels.topic.config import PRESETS, TopicConfig
@@ -61,6 +65,15 @@ class TopicState:
     leads: NDArray[np.int64] | None = None
 
 
+class TopicFacts(Facts, total=False):
+    """What a fit was: the view, its length and digest, and topics that cells do not use."""
+
+    view: str
+    view_dim: int
+    view_digest: str
+    dead_topics: list[int]
+
+
 class TopicModel(CellModel[TopicConfig, TopicState]):
     """A topic model of expression whose topics and genes are points in one space, after scE2TM (arXiv 2507.08355).
 
@@ -85,6 +98,7 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
     Config = TopicConfig
     State = TopicState
     presets = PRESETS
+    facts: TopicFacts
 
     def fit(
         self,
@@ -102,19 +116,11 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
 
         Parameters
         ----------
-        adata
-            Cells, counts or log-normalised values (`likelihood="counts"` needs counts).
-        priors
-            Gene vectors, or an index to take them from. None: gene embeddings start at random.
+        adata, priors, layer, trainer, checkpoints, oracle, progress
+            As in `CellModel.fit`; `likelihood="counts"` needs counts.
         view
             What topics are to agree with: `"prior"`, the cell embedding that the priors give (none without priors); a
             key of `obsm`; or `(n_cells, d)` values of your own. None: nothing. New cells are embedded without it.
-        layer
-            Where the expression is. Default: found.
-        trainer, checkpoints, progress
-            As in `cellmodels.train.loop.train`.
-        oracle
-            True labels, for `selection="oracle"` only, which serves to compare with papers.
 
         Raises
         ------
@@ -124,18 +130,18 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
             There is no such view, or it does not fit the cells.
         """
         config = self.config
-        found = read_cells(adata, needs="counts" if config.likelihood == "counts" else "log", layer=layer)
-        logs = found.log()
-        columns = self._choose_genes(logs, config.n_genes)
-        fitted = self._priors(adata, priors)
-        seen, told = cell_view(adata, logs, fitted, view, config)
-        data = self._start(adata, logs, columns, fitted)
-        state = self._initial_state(None if fitted is None else fitted.take(columns), view=seen)
-        digest = "" if seen is None else hashlib.sha256(seen.tobytes()).hexdigest()[:16]
-        self.facts.update(view=told, view_dim=state.view_dim, view_digest=digest)
-        target = found.genes(columns) if config.likelihood == "counts" else None
+        cells = read_cells(adata, needs="counts" if config.likelihood == "counts" else "log", layer=layer)
+        logs = cells.log()
+        columns = choose_genes(logs, config.n_genes)
+        aligned = self._priors(adata, priors)
+        view_values, view_name = cell_view(adata, logs, aligned, view, config)
+        data = self._start(adata, logs, columns, aligned)
+        state = self._initial_state(None if aligned is None else aligned.take(columns), view=view_values)
+        digest = "" if view_values is None else hashlib.sha256(view_values.tobytes()).hexdigest()[:16]
+        self.facts.update({"view": view_name, "view_dim": state.view_dim, "view_digest": digest})
+        target = cells.genes(columns) if config.likelihood == "counts" else None
         self._train(
-            lambda module: TopicTask(cast(TopicNetwork, module), data, config, target=target, view=seen),
+            lambda module: TopicTask(cast(TopicNetwork, module), data, config, target=target, view=view_values),
             state,
             adata=adata,
             data=data,
@@ -144,7 +150,7 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
             oracle=oracle,
             progress=progress,
         )
-        theta = _softmax(self._latent(data, torch.device("cpu")))
+        theta = softmax(self._latent(data, torch.device("cpu")), axis=1)
         self.state = replace(
             state,
             share=theta.mean(axis=0, dtype=np.float64).astype(np.float32),
@@ -161,7 +167,7 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
 
     def theta(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0, device: str = "cpu") -> Array:
         """Return the share of each topic in each cell: `(n_cells, n_topics) float32`, rows sum to 1; see `embed`."""
-        return _softmax(self.latent(adata, layer=layer, min_covered=min_covered, device=device))
+        return cast(Array, softmax(self.latent(adata, layer=layer, min_covered=min_covered, device=device), axis=1))
 
     # -- topics -----------------------------------------------------------------------------------------------------
 
@@ -320,9 +326,7 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
 
     @property
     def _network(self) -> TopicNetwork:
-        if self.module is None:
-            raise ModelError(f"this {type(self).__name__} was not fitted: call fit() or load() first")
-        return cast(TopicNetwork, self.module)
+        return cast(TopicNetwork, self._fit_result[1])
 
     @property
     def _usage(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -376,16 +380,11 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
 
     def _latent(self, cells: CellMatrix, device: torch.device) -> Array:
         network = self._network
-        with self._on(device):
-            return self._over(
+        with on_device(network, device):
+            return in_blocks(
                 cells.n_cells, lambda rows: network.latent(torch.from_numpy(cells.dense(rows)).to(device))[0]
             )
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         latent = self._latent(cells, device)
-        return latent if self.config.embedding == "latent" else _softmax(latent)
-
-
-def _softmax(latent: Array) -> Array:
-    shares = np.exp(latent - latent.max(axis=1, keepdims=True))
-    return cast(Array, shares / shares.sum(axis=1, keepdims=True))
+        return latent if self.config.embedding == "latent" else cast(Array, softmax(latent, axis=1))

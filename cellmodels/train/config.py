@@ -7,8 +7,8 @@ to be, for example `Annotated[int, Field(ge=1)] | None`; pydantic checks it, and
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -91,6 +91,31 @@ class TrainConfig:
             except ValidationError:
                 raise ModelError(f"{name}={value!r}: it has to be {in_words(hint)}") from None
             object.__setattr__(self, name, checked)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the hyper-parameters as values that an h5ad file can hold."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: "none" if value is None else value for name, value in values.items()}
+
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+
+def configured(kind: type[TrainConfig], config: ConfigT | None, changes: Mapping[str, Any], *, owner: str) -> ConfigT:
+    """Return a configuration, by default that of the class `kind`, with some hyper-parameters changed.
+
+    Raises
+    ------
+    ModelError
+        A hyper-parameter is unknown or out of its range, or `config` is of another class; `owner` names the model.
+    """
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise ModelError(f"{owner} has no hyper-parameter {first_ten(unknown)}: it has {', '.join(sorted(known))}")
+    if config is not None and not isinstance(config, kind):
+        raise ModelError(f"{owner} takes a {kind.__name__} or hyper-parameters by name, not {config!r}")
+    return replace(config or cast(ConfigT, kind()), **changes)
 
 
 def parse(config: type[TrainConfig], pairs: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from cellmodels.base import seeded
+from cellmodels.nn.apply import seeded
 from genetext.priors import GenePriors
 from tests.cellmodels.toy import ToyConfig, ToyModel, _Net
 

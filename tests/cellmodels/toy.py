@@ -11,8 +11,10 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from cellmodels.base import Array, CellModel, seeded
+from cellmodels.base import Array, CellModel
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
+from cellmodels.groups.variable_genes import choose_genes
+from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.state import NoState
 from cellmodels.train.config import Count, ShareBelowOne, TrainConfig
 from cellmodels.train.loop import fixed, shuffled, split
@@ -74,7 +76,7 @@ class ToyModel(CellModel[ToyConfig, NoState]):
 
     def fit(self, adata, priors=None, *, layer=None, trainer=None, checkpoints=None, oracle=None, progress=None):
         found = read_cells(adata, needs=self.needs, layer=layer)
-        columns = self._choose_genes(found, None)
+        columns = choose_genes(found, None)
         data = self._start(adata, found, columns, self._priors(adata, priors))
         self._train(
             lambda module: _Task(module, data, self.config),
@@ -94,5 +96,5 @@ class ToyModel(CellModel[ToyConfig, NoState]):
 
     def _embed(self, cells: CellMatrix, device: torch.device) -> Array:
         encode = self.module.encode
-        with self._on(device):
-            return self._over(cells.n_cells, lambda rows: encode(torch.from_numpy(cells.dense(rows)).to(device)))
+        with on_device(self.module, device):
+            return in_blocks(cells.n_cells, lambda rows: encode(torch.from_numpy(cells.dense(rows)).to(device)))
