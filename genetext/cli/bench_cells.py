@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
         numbers = default["m"] if m is None else _numbers(m)
         chosen = [name for part in models.split(",") if (name := part.strip())]
         settings = _settings(chosen, setting or [])
-        from cellmodels.eval.bench import Protocol, bench_cells
+        from cellmodels.eval.bench import Known, Protocol, bench_cells
         from cellmodels.eval.bench.figure import draw
         from genetext import anndata_io
         from genetext.priors import GenePriors
@@ -92,6 +92,7 @@ def register(app: typer.Typer) -> None:
             m=numbers,
             seeds=seeds or default["seeds"],
             permutations=permutations or default["permutations"],
+            max_cells=default["max_cells"] if max_cells is None else max_cells,
             found_clusters=not quick if found_clusters is None else found_clusters,
         )
         with console.progress(quiet=quiet) as progress:
@@ -103,12 +104,9 @@ def register(app: typer.Typer) -> None:
                 anndata_io.read(data),
                 labels,
                 priors=opened,
-                models=chosen,
+                models=[Known(name, settings.get(name, {}), quick) for name in chosen],
                 groups=groups,
                 protocol=protocol,
-                settings=settings,
-                max_cells=default["max_cells"] if max_cells is None else max_cells,
-                quick=quick,
                 device=device,
                 jobs=jobs,
                 progress=progress,

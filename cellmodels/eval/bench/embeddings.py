@@ -37,10 +37,21 @@ def model_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Known:
-    """A model by its name in `model_names()`, with hyper-parameters; can be sent to another process."""
+    """A model that is known by name; can be sent to another process.
+
+    Attributes
+    ----------
+    name
+        One of `model_names()`.
+    settings
+        Hyper-parameters.
+    quick
+        Whether it is small and fitted for less long, where the settings say nothing else: no measure of the model.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -60,14 +71,11 @@ class Known:
             raise BenchError(f"there is no model {self.name!r}: there are {', '.join(model_names())}")
         return registry.find(self.name.removesuffix(_LABELS) if self.labelled else self.name)
 
-    def quick(self) -> "Known":
-        """Return it smaller and fitted for less long, where the settings say nothing else: no measure of the model."""
-        return Known(self.name, {**self.entry.quick, **self.settings})
-
     def __call__(self, seed: int) -> "CellModel[Any, Any]":
         """Return the model with this seed."""
         fixed = {"held_out": 0.0} if self.labelled else {}
-        return self.entry.load()(**{**fixed, **self.settings, "seed": seed})
+        small = self.entry.quick if self.quick else {}
+        return self.entry.load()(**{**fixed, **small, **self.settings, "seed": seed})
 
 
 def fingerprint(make: Make) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Protocol:
         Draws of permuted priors, dealt out over the seeds, each seed having one at least.
     neighbors
         That vote for a label.
+    max_cells
+        Take so many cells at most, drawn once for all; None: all.
     found_clusters
         Whether cells are grouped not only into as many groups as there are types, but also into as many as the
         stability of Leiden cuts tells.
@@ -59,6 +61,7 @@ class Protocol:
     seeds: int = 5
     permutations: int = 10
     neighbors: int = 5
+    max_cells: int | None = None
     found_clusters: bool = True
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class Protocol:
                 f"seeds={self.seeds}, permutations={self.permutations}, neighbors={self.neighbors}: each has to be a "
                 f"whole number of at least 1"
             )
+        if self.max_cells is not None and self.max_cells < 2:
+            raise BenchError(f"max_cells is {self.max_cells}: take two at least")
 
     def arms(self, models: Sequence[str], *, prior: bool) -> Iterator[Arm]:
         """Yield what has to be made, one seed after the other, so that a run that is stopped has whole seeds."""
@@ -92,5 +97,6 @@ class Protocol:
         return {**asdict(self), "m": list(self.m)}
 
     def scoring(self) -> dict[str, Any]:
-        """Return what decides the scores of one seed and draw, and not how many of these there are."""
-        return {name: value for name, value in self.to_json().items() if name not in ("seeds", "permutations")}
+        """Return what decides the scores of one seed and draw, and not how many of these, or of cells, there are."""
+        numbers = {"seeds", "permutations", "max_cells"}
+        return {name: value for name, value in self.to_json().items() if name not in numbers}

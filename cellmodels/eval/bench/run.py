@@ -44,12 +44,9 @@ def bench_cells(
     labels: str,
     *,
     priors: "GenePriors | str | Path | None" = None,
-    models: Sequence[str] | Mapping[str, Make] = _MODELS,
+    models: Sequence[str | Known] | Mapping[str, Make] = _MODELS,
     groups: str | None = None,
     protocol: Protocol | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    max_cells: int | None = None,
-    quick: bool = False,
     device: str = "cpu",
     jobs: int = 1,
     root: Path | None = None,
@@ -74,18 +71,12 @@ def bench_cells(
         Gene vectors, or the name of an index; aligned here where they are not. None: models without a prior alone.
     models
         Names of models (`cellmodels.registry`); with `-labels` behind, such as `contrastive-labels`, fitted to the few
-        labelled cells, with their labels, and not grouped. Or a mapping from a name to a function that makes a model
-        from a seed.
+        labelled cells, with their labels, and not grouped. `Known` has a name with hyper-parameters. Or a mapping from
+        a name to a function that makes a model from a seed.
     groups
         The column of donors or batches: one is held out at a time, another one for each seed.
     protocol
         Numbers of cells, seeds and permutations. Default: `Protocol()`.
-    settings
-        Hyper-parameters of models by name.
-    max_cells
-        Take so many cells at most, drawn once for all.
-    quick
-        Take small models and few epochs, where `settings` say nothing else.
     device
         To train on.
     jobs
@@ -107,9 +98,9 @@ def bench_cells(
         A model cannot be fitted to these cells.
     """
     protocol = protocol or Protocol()
-    makers = _makers(models, settings or {}, quick=quick)
+    makers = _makers(models)
     aligned = _aligned(adata, priors, **align)  # before cells are drawn: the report is of the data as they are
-    adata = _drawn(adata, labels, max_cells)
+    adata = _drawn(adata, labels, protocol.max_cells)
     truth = _truth(adata, labels, groups)
     models_used = {model: fingerprint(make) for model, make in makers.items()}
     conditions = {
@@ -140,7 +131,7 @@ def bench_cells(
         "n_with_prior": 0 if aligned is None else aligned.n_matched,
         "protocol": protocol.to_json(),
         "models": {model: used["config"] for model, used in models_used.items()},
-        "quick": quick,
+        "quick": any(isinstance(make, Known) and make.quick for make in makers.values()),
         "interval": "Student's t over seeds, paired, 95 %",
     }
     return CellsBenchmark(_long(scores), about)
@@ -213,22 +204,17 @@ def _scores(entry: Any) -> list[Score]:
     return [(str(measure), str(at), float(value)) for measure, at, value in entry]
 
 
-def _makers(
-    models: Sequence[str] | Mapping[str, Make], settings: Mapping[str, Mapping[str, Any]], *, quick: bool
-) -> dict[str, Make]:
-    taken = set(WITHOUT_MODEL) & set(models)
-    if taken:
-        raise BenchError(f"{', '.join(sorted(taken))} is measured in any case: name models alone")
-    unknown = sorted(set(settings) - set(models))
-    if unknown:
-        raise BenchError(f"there are settings of {first_ten(unknown)}, which is not measured: {', '.join(models)} are")
+def _makers(models: Sequence[str | Known] | Mapping[str, Make]) -> dict[str, Make]:
     if isinstance(models, Mapping):
         makers = dict(models)
     else:
-        if len(set(models)) < len(models):
-            raise BenchError(f"a model is named twice: {', '.join(models)}")
-        known = [Known(name, settings.get(name, {})) for name in models]
-        makers = {model.name: model.quick() if quick else model for model in known}
+        known = [Known(model) if isinstance(model, str) else model for model in models]
+        makers = {model.name: model for model in known}
+        if len(makers) < len(known):
+            raise BenchError(f"a model is named twice: {', '.join(model.name for model in known)}")
+    taken = set(WITHOUT_MODEL) & set(makers)
+    if taken:
+        raise BenchError(f"{', '.join(sorted(taken))} is measured in any case: name models alone")
     for make in makers.values():
         make(0)  # refuses what its hyper-parameters cannot be, before any work
     return makers
@@ -247,8 +233,6 @@ def _drawn(adata: Any, labels: str, max_cells: int | None) -> Any:
         raise BenchError(f"there is no column {labels!r} in obs: there are {first_ten(list(adata.obs)) or 'none'}")
     if max_cells is None or adata.n_obs <= max_cells:
         return adata
-    if max_cells < 2:
-        raise BenchError(f"max_cells is {max_cells}: take two at least")
     return adata[np.sort(np.random.default_rng(0).choice(adata.n_obs, max_cells, replace=False))].copy()
 
 

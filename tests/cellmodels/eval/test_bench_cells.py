@@ -270,7 +270,12 @@ def test_the_real_models_by_name_also_with_labels(tmp_path):
     }
     protocol = Protocol(m=(5,), seeds=1, permutations=1, found_clusters=False)
     found = bench_cells(
-        adata, "cell_type", priors=knowing(adata), models=list(small), protocol=protocol, settings=small, root=tmp_path
+        adata,
+        "cell_type",
+        priors=knowing(adata),
+        models=[Known(*model) for model in small.items()],
+        protocol=protocol,
+        root=tmp_path,
     )
     table = found.table
     for name in small:
@@ -375,7 +380,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
 @pytest.mark.slow
 def test_processes_do_not_change_the_numbers(tmp_path):
     adata = faint_cells(60)
-    how = {"priors": ignorant(adata), "models": ["topic"], "settings": {"topic": {"epochs": 2, "n_topics": 4}}}
+    how = {"priors": ignorant(adata), "models": [Known("topic", {"epochs": 2, "n_topics": 4})]}
     one = bench_cells(adata, "cell_type", protocol=ONE, root=tmp_path / "1", **how)
     two = bench_cells(adata, "cell_type", protocol=ONE, root=tmp_path / "2", jobs=2, **how)
     pd.testing.assert_frame_equal(one.scores, two.scores)
@@ -394,9 +399,7 @@ def test_processes_do_not_change_the_numbers(tmp_path):
         ({"models": ["topics"]}, BenchError, "there is no model 'topics': there are contrastive"),
         ({"models": ["topic", "topic"]}, BenchError, "a model is named twice"),
         ({"models": {"priors": guided}}, BenchError, "priors is measured in any case"),
-        ({"settings": {"topic": {}}}, BenchError, "settings of topic, which is not measured"),
-        ({"models": ["topic"], "settings": {"topic": {"n_topic": 1}}}, ModelError, "no hyper-parameter n_topic"),
-        ({"max_cells": 1}, BenchError, "max_cells is 1"),
+        ({"models": [Known("topic", {"n_topic": 1})]}, ModelError, "no hyper-parameter n_topic"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_work(tmp_path, how, error, words):
@@ -410,7 +413,15 @@ def test_what_cannot_be_measured_is_told_before_work(tmp_path, how, error, words
 
 
 def test_numbers_that_mean_nothing_are_refused():
-    for wrong in ({"m": ()}, {"m": (0, 5)}, {"m": (5, 5)}, {"seeds": 0}, {"permutations": 0}, {"neighbors": 0}):
+    for wrong in (
+        {"m": ()},
+        {"m": (0, 5)},
+        {"m": (5, 5)},
+        {"seeds": 0},
+        {"permutations": 0},
+        {"neighbors": 0},
+        {"max_cells": 1},
+    ):
         with pytest.raises(BenchError, match="at least"):
             Protocol(**wrong)
 
@@ -423,7 +434,7 @@ def test_data_without_expression_is_one_error(tmp_path):
 
 
 def test_cells_are_drawn_once_for_all(tmp_path):
-    found = bench_cells(faint_cells(100), "cell_type", models={}, protocol=ONE, max_cells=40, root=tmp_path)
+    found = bench_cells(faint_cells(100), "cell_type", models={}, protocol=replace(ONE, max_cells=40), root=tmp_path)
     assert found.about["n_cells"] == 40
 
 
