@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from cellmodels.train.config import Count, NonNegative, Positive, ShareBelowOne, TrainConfig, check_weighting
+from genetext.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,48 @@ class ContrastiveConfig(TrainConfig):
         """Check every value, and that weighting and `top_n` go together."""
         super().__post_init__()
         check_weighting(self.weighting, self.top_n)
+
+    def form_for(self, *, has_prior: bool) -> str:
+        """Return the form with a prior or without: `prior`, `expression` or `two-tower`.
+
+        Raises
+        ------
+        ModelError
+            It needs a prior, and there is none.
+        """
+        form = self.form
+        if form == "auto":
+            return "two-tower" if has_prior else "expression"
+        if form != "expression" and not has_prior:
+            raise ModelError(
+                f"form={form!r} averages gene vectors, and there are none: pass priors=, or form='expression' (the "
+                f"same model without a prior; form='auto' chooses it)"
+            )
+        return form
+
+    def loss_for(self, codes: NDArray[np.int64]) -> str:
+        """Return the loss for these classes of cells `(n_cells,)`, -1: none.
+
+        Raises
+        ------
+        ModelError
+            It contrasts classes and there are fewer than two, or views that do not differ.
+        """
+        loss = self.loss
+        labelled = codes >= 0
+        if loss == "auto":
+            loss = "supervised" if labelled.any() else "self-supervised"
+        if loss == "self-supervised":
+            if self.gene_dropout == 0:
+                raise ModelError("the self-supervised loss tells views of cells apart: gene_dropout must be above 0")
+            return loss
+        n_classes = len(set(codes[labelled].tolist()))
+        if n_classes < 2:
+            raise ModelError(
+                f"loss={loss!r} contrasts classes, and the labels are of {n_classes}: give labels of two at least, or "
+                f"loss='self-supervised'"
+            )
+        return loss
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -1,9 +1,9 @@
 """ContrastiveModel: cells by what is written about their genes, by their expression, or both, learned by contrast."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from cellmodels.base import Array, CellModel
 from cellmodels.contrastive.config import PRESETS, ContrastiveConfig
 from cellmodels.contrastive.network import ContrastiveNet, ExpressionTower, PriorTower, Tower, principal_axes
+from cellmodels.contrastive.state import ContrastiveFacts, ContrastiveState, ExpressionInput, PriorInput
 from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
+from cellmodels.data.batches import in_order
 from cellmodels.data.identity import digests, positions
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
-from cellmodels.facts import Facts
 from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
 from cellmodels.groups.variable_genes import choose_genes, moments
 from cellmodels.nn.apply import in_blocks, on_device, seeded
-from cellmodels.train.loop import Trainer, in_order
+from cellmodels.train.loop import Trainer
 from genetext.errors import CellsError, ModelError, first_ten
 from genetext.labels import labels_of
 
@@ -34,67 +35,6 @@ _FEW = 20
 """Up to so many cells, each may be the only one of its type."""
 _SAMPLE = 10_000
 """Cells that principal axes and the spread of cell vectors are measured on, at most."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ExpressionInput:
-    """What the expression tower reads: `columns` among the model's genes, and their `mean` and `sd`, all `(n,)`."""
-
-    columns: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PriorInput:
-    """What the prior tower reads: averaged gene vectors, less `centre` `(dim,)`, divided by `scale`."""
-
-    averaging: Averaging
-    centre: NDArray[np.float64]
-    scale: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ContrastiveState:
-    """What a fitted `ContrastiveModel` keeps beside its genes and weights.
-
-    Attributes
-    ----------
-    loss
-        Which one it was fitted with: `supervised`, `self-supervised` or `both`.
-    expression, prior
-        Of the two towers; None for a tower that there is not.
-    classifier
-        The labelled cells; None where there are none.
-    unlearned
-        Those that the embedding learned the labels of, as they lay before it did. In the embedding they lie by their
-        own labels, whatever these are worth: they are labelled where they lay before. None where there are none.
-    """
-
-    loss: str
-    expression: ExpressionInput | None = None
-    prior: PriorInput | None = None
-    classifier: KNNClassifier | None = None
-    unlearned: KNNClassifier | None = None
-
-
-class ClassifierFacts(TypedDict):
-    """What the reference of `predict` is; `KNNClassifier` has the attributes."""
-
-    classes: list[str]
-    n_reference: int
-    balanced: bool
-    temperature: float
-    n_calibrated: int
-
-
-class ContrastiveFacts(Facts, total=False):
-    """What a fit was: `form` and `loss` as they were decided, cells with a label, and the labelled cells."""
-
-    form: str
-    loss: str
-    n_labelled: int
-    classifier: ClassifierFacts
 
 
 class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
@@ -153,7 +93,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
             raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
         aligned = self._priors(adata, priors)
         has_prior = aligned is not None and aligned.dim > 0 and aligned.n_matched > 0
-        form = self._form(has_prior)
+        form = self.config.form_for(has_prior=has_prior)
         variable = choose_genes(cells, self.config.n_genes)
         known = np.flatnonzero(aligned.mask) if aligned is not None and form != "expression" else variable[:0]
         if self.config.prior_genes == "variable":
@@ -162,8 +102,8 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         columns = np.union1d(known, read)
         data = self._start(adata, cells, columns, aligned)
         labels_given = None if labels is None else labels_of(adata, labels)
-        codes = self._codes(labels_given, adata.n_obs)
-        loss = self._loss(codes)
+        codes = _codes(labels_given, adata.n_obs)
+        loss = self.config.loss_for(codes)
         self.facts.update({"form": form, "loss": loss, "n_labelled": int((codes >= 0).sum())})
         expression = None if form == "prior" else _expression_input(data, np.searchsorted(columns, read))
         prior, bags = None, None
@@ -335,48 +275,6 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _form(self, has_prior: bool) -> str:
-        form = self.config.form
-        if form == "auto":
-            return "two-tower" if has_prior else "expression"
-        if form != "expression" and not has_prior:
-            raise ModelError(
-                f"form={form!r} averages gene vectors, and there are none: pass priors=, or form='expression' (the "
-                f"same model without a prior; form='auto' chooses it)"
-            )
-        return form
-
-    def _codes(self, labels: NDArray[np.object_] | None, n_cells: int) -> NDArray[np.int64]:
-        """Return the number of each label, in the order of their names; -1: none."""
-        if labels is None:
-            return np.full(n_cells, -1, np.int64)
-        codes, names = pd.factorize(labels, sort=True)
-        if not len(names):
-            raise ModelError("labels: no cell has one; leave labels out to fit without any")
-        if len(names) == n_cells > _FEW:
-            raise ModelError(
-                f"labels: {len(names):,} cells and as many labels, {first_ten(list(names))}: a class of one cell for "
-                f"each cell (names of cells, or numbers) is none to learn; give types"
-            )
-        return codes.astype(np.int64)
-
-    def _loss(self, codes: NDArray[np.int64]) -> str:
-        loss = self.config.loss
-        labelled = codes >= 0
-        if loss == "auto":
-            loss = "supervised" if labelled.any() else "self-supervised"
-        if loss == "self-supervised":
-            if self.config.gene_dropout == 0:
-                raise ModelError("the self-supervised loss tells views of cells apart: gene_dropout must be above 0")
-            return loss
-        n_classes = len(set(codes[labelled].tolist()))
-        if n_classes < 2:
-            raise ModelError(
-                f"loss={loss!r} contrasts classes, and the labels are of {n_classes}: give labels of two at least, or "
-                f"loss='self-supervised'"
-            )
-        return loss
-
     def _prior_input(
         self, data: CellMatrix, columns: NDArray[np.int64], vectors: NDArray[np.float32]
     ) -> tuple[PriorInput, Bags]:
@@ -464,3 +362,18 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
 def _expression_input(data: CellMatrix, columns: NDArray[np.int64]) -> ExpressionInput:
     mean, sd = moments(data.matrix[:, columns])
     return ExpressionInput(columns=columns, mean=mean, sd=sd)
+
+
+def _codes(labels: NDArray[np.object_] | None, n_cells: int) -> NDArray[np.int64]:
+    """Return the number of each label, in the order of their names; -1: none."""
+    if labels is None:
+        return np.full(n_cells, -1, np.int64)
+    codes, names = pd.factorize(labels, sort=True)
+    if not len(names):
+        raise ModelError("labels: no cell has one; leave labels out to fit without any")
+    if len(names) == n_cells > _FEW:
+        raise ModelError(
+            f"labels: {len(names):,} cells and as many labels, {first_ten(list(names))}: a class of one cell for "
+            f"each cell (names of cells, or numbers) is none to learn; give types"
+        )
+    return codes.astype(np.int64)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from cellmodels.contrastive.config import ContrastiveConfig
 from cellmodels.contrastive.losses import BalancedBatches
 from cellmodels.contrastive.views import Bags
+from cellmodels.data.batches import in_order, shuffled
 from cellmodels.data.inputs import CellMatrix, Rows
-from cellmodels.train.loop import in_order, shuffled
 from genetext.errors import ModelError
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cellmodels.data.batches import in_order
 from cellmodels.data.inputs import Rows
 
 
@@ -32,7 +33,6 @@ def on_device(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 def in_blocks(n_cells: int, work: Callable[[Rows], Tensor], *, size: int = 2048) -> NDArray[np.float32]:
     """Apply `work` to cells in blocks of at most `size`, without gradients; its rows come back in their order."""
-    blocks = np.array_split(np.arange(n_cells), max(1, -(-n_cells // size)))
     with torch.inference_mode():
-        parts = [work(rows).float().cpu().numpy() for rows in blocks]
+        parts = [work(rows).float().cpu().numpy() for rows in in_order(np.arange(n_cells), size)]
     return cast(NDArray[np.float32], np.concatenate(parts))

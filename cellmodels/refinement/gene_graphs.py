@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels.groups.pca import gram_of_columns
-from genetext.errors import ModelError
 
 if TYPE_CHECKING:
     from genetext.priors import GenePriors
@@ -26,7 +25,7 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
     matrix
         `(n_cells, n_genes)`: features of the cells.
     k
-        Neighbours of a gene, not counting itself; all others where there are fewer.
+        Neighbours of a gene, from 1, not counting itself; all others where there are fewer.
     metric
         `cosine` of the centred profiles, that is their correlation, which a gene's level does not decide; or
         `euclidean` distance, by which genes that are hardly expressed are all near to each other.
@@ -35,16 +34,7 @@ def expression_graph(matrix: Any, k: int, *, metric: GeneMetric = "cosine") -> s
     -------
     scipy.sparse.csr_matrix
         `(n_genes, n_genes) float64`: row i is 1 at the neighbours of gene i. Equal distances: the earlier gene.
-
-    Raises
-    ------
-    ModelError
-        `k` is below one, or the metric is unknown.
     """
-    if k < 1:
-        raise ModelError(f"n_gene_neighbors is {k}: ask for one neighbour at least")
-    if metric not in ("euclidean", "cosine"):
-        raise ModelError(f"unknown gene_metric {metric!r}: euclidean or cosine")
     n_cells, n_genes = matrix.shape
     gram = gram_of_columns(matrix)
     if metric == "cosine":
@@ -83,15 +73,7 @@ def text_graph(priors: "GenePriors", k: int) -> sparse.csr_matrix:
 
 
 def blended(expression: sparse.csr_matrix, text: sparse.csr_matrix, weight: float) -> sparse.csr_matrix:
-    """Return `(1 - weight) expression + weight text`; a gene without links in the text keeps those of expression whole.
-
-    Raises
-    ------
-    ModelError
-        `weight` is not between 0 and 1.
-    """
-    if not 0 <= weight <= 1:
-        raise ModelError(f"text_share is {weight}: give a share of the text graph from 0 to 1")
+    """Return `(1 - weight) expression + weight text`; a gene without links in the text keeps those of expression."""
     share = np.where(np.diff(text.indptr) > 0, weight, 0.0)
     mixed = (sparse.diags(1 - share) @ expression + sparse.diags(share) @ text).tocsr()
     mixed.eliminate_zeros()

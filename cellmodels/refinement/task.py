@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
+from cellmodels.data.batches import split
 from cellmodels.data.inputs import Rows
 from cellmodels.nn.sparse_product import Cells, Smoothed, SparseMatrix, is_sparse_enough
 from cellmodels.refinement import gene_graphs
 from cellmodels.refinement.config import RefinementConfig
 from cellmodels.refinement.losses import CellLinks, sampled
-from cellmodels.train.loop import split
 from genetext.errors import ModelError
 
 _PART = 64

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cellmodels.data.batches import fixed, shuffled, split
 from cellmodels.data.inputs import CellMatrix, Rows
 from cellmodels.groups.pca import principal_components
 from cellmodels.nn.sparse_product import SparseMatrix, is_sparse_enough
 from cellmodels.topic.config import TopicConfig
 from cellmodels.topic.neighbor_lists import NeighborLists, neighbor_lists
 from cellmodels.topic.network import TopicNetwork
-from cellmodels.train.loop import fixed, shuffled, split
 from genetext.errors import ModelError
 
 

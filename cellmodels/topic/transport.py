@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from cellmodels.nn.dense_product import matmul
-from genetext.errors import ModelError
 
 GradientKind = Literal["implicit", "envelope"]
 _ABSORB_EVERY = 50
@@ -129,8 +128,6 @@ def transport_cost(cost: Tensor, plan: Tensor, *, epsilon: float = 0.05, gradien
     `P_kj (1 + (x_k + y_j - M_kj) / epsilon)`, where `diag(a) x + P y = (P * M) 1` and `P^T x + diag(b) y = (P * M)^T 1`
     for the row sums `a` and column sums `b`. Elimination of `y` leaves the Laplacian of a graph of the rows.
     """
-    if gradient not in ("implicit", "envelope"):
-        raise ModelError(f"unknown gradient {gradient!r} of the transport cost: implicit or envelope")
     if gradient == "envelope":
         return (plan.detach() * cost).sum()
     value: Tensor = _TransportCost.apply(cost, plan, epsilon)  # type: ignore[no-untyped-call]

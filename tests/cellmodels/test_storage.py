@@ -1,8 +1,6 @@
 """Models on disk: whole or not at all, checked, without pickle, and the same in a fresh process."""
 
 import json
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,21 +41,6 @@ def test_the_same_model_is_the_same_bytes(tmp_path, model):
     assert {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "two").iterdir()
     }
-
-
-def test_a_fresh_process_embeds_alike(tmp_path, model):
-    adata = cells(seed=4)
-    model.save(tmp_path / "m")
-    adata.write_h5ad(tmp_path / "x.h5ad")
-    code = (
-        "import sys, anndata, numpy\n"
-        "from tests.cellmodels.toy import ToyModel\n"
-        "model = ToyModel.load(sys.argv[1])\n"
-        "numpy.save(sys.argv[3], model.embed(anndata.read_h5ad(sys.argv[2])))\n"
-    )
-    arguments = [str(tmp_path / name) for name in ("m", "x.h5ad", "out.npy")]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=ROOT, timeout=300)
-    assert np.allclose(np.load(tmp_path / "out.npy"), model.embed(adata), atol=1e-6)
 
 
 def test_any_kind_is_read_by_its_name(tmp_path, model, monkeypatch):

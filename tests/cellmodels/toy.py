@@ -12,12 +12,12 @@ from scipy import sparse
 from torch import nn
 
 from cellmodels.base import Array, CellModel
+from cellmodels.data.batches import fixed, shuffled, split
 from cellmodels.data.inputs import CellMatrix, Rows, read_cells
 from cellmodels.groups.variable_genes import choose_genes
 from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.state import NoState
 from cellmodels.train.config import Count, ShareBelowOne, TrainConfig
-from cellmodels.train.loop import fixed, shuffled, split
 
 
 def cells(n: int = 60, n_genes: int = 30, *, seed: int = 0, groups: int = 3) -> anndata.AnnData:

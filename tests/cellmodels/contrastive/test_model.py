@@ -1,11 +1,7 @@
 """ContrastiveModel: forms and losses, the same vectors as embed_cells, labels for other cells, and bad input."""
 
-import subprocess
-import sys
-
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -299,23 +295,6 @@ def test_writes_embedding_labels_and_facts_that_a_file_holds(tmp_path):
 
 
 # -- on disk ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_fresh_process_embeds_and_labels_the_same(tmp_path):
-    model = fitted(weighting="zscore", top_n=None)
-    new = cells(15, seed=3)
-    model.save(tmp_path / "model")
-    new.write_h5ad(tmp_path / "new.h5ad")
-    code = (
-        "import sys, anndata, numpy as np; from cellmodels import load_model; m = load_model(sys.argv[1] + '/model');"
-        "a = anndata.read_h5ad(sys.argv[1] + '/new.h5ad'); np.save(sys.argv[1] + '/e.npy', m.embed(a));"
-        "m.predict(a).to_csv(sys.argv[1] + '/p.csv')"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
-    assert np.allclose(np.load(tmp_path / "e.npy"), model.embed(new), atol=1e-6)
-    there, here = pd.read_csv(tmp_path / "p.csv", index_col=0), model.predict(new)
-    assert list(there["label"]) == list(here["label"])
-    assert np.allclose(there["confidence"], here["confidence"])
 
 
 @pytest.mark.parametrize("labels", ["group", None])

@@ -6,7 +6,6 @@ from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 
 from cellmodels.refinement.gene_graphs import blended, expression_graph, filtered, smoother, text_graph
-from genetext.errors import ModelError
 from genetext.priors import GenePriors
 
 
@@ -62,14 +61,6 @@ def test_more_neighbours_than_genes_are_all_the_others(genes):
     assert expression_graph(x, 4).nnz == genes * (genes - 1)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"), [({"k": 0}, "n_gene_neighbors"), ({"k": 2, "metric": "rank"}, "gene_metric")]
-)
-def test_what_means_nothing_is_refused(options, said):
-    with pytest.raises(ModelError, match=said):
-        expression_graph(counts(), **options)
-
-
 def test_genes_without_a_prior_have_no_links_in_the_text():
     graph = text_graph(priors(), 3)
     assert set(graph.data) == {1.0}
@@ -84,8 +75,6 @@ def test_a_blend_has_its_shares_and_keeps_expression_where_there_is_no_text():
     expected[2] = expression.toarray()[2]
     np.testing.assert_allclose(mixed, expected)
     assert (blended(expression, text, 0.0) != expression).nnz == 0
-    with pytest.raises(ModelError, match="text_share"):
-        blended(expression, text, 1.5)
 
 
 def test_the_filter_is_that_of_kipf_and_welling():

@@ -6,7 +6,6 @@ import torch
 from scipy.special import logsumexp
 
 from cellmodels.topic.transport import cost_gradient, sinkhorn, transport_cost
-from genetext.errors import ModelError
 
 
 def costs(k=6, g=40, *, scale=1.0, seed=0):
@@ -133,9 +132,3 @@ def test_gradients_beside_finite_differences():
             down[i, j] -= step
             expected = (value(up, regularised) - value(down, regularised)) / (2 * step)
             assert float(leaf.grad[i, j]) == pytest.approx(expected, abs=1e-7)
-
-
-def test_an_unknown_gradient_is_refused():
-    cost = torch.from_numpy(costs())
-    with pytest.raises(ModelError, match="implicit or envelope"):
-        transport_cost(cost, sinkhorn(cost).plan, gradient="unrolled")

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from cellmodels import registry
+from cellmodels.data.batches import in_order, shuffled, split
+from cellmodels.nn.apply import on_device
 from cellmodels.train.config import TrainConfig
-from cellmodels.train.loop import Trainer, in_order, shuffled, split
+from cellmodels.train.loop import Trainer
 from genetext import manifest
 from genetext.errors import ModelError
 from genetext.priors import GenePriors
@@ -174,9 +176,9 @@ def test_what_is_of_the_whole_process_is_left_as_it_was(monkeypatch, determinist
 def test_a_model_is_back_where_it_was_after_use_elsewhere(monkeypatch):
     model, moves = ToyModel(epochs=1).fit(cells()), []
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: moves.append(str(device)) or self)
-    with model._on(torch.device("cuda")):
+    with on_device(model.module, torch.device("cuda")):
         pass
-    with pytest.raises(Stop), model._on(torch.device("cuda")):
+    with pytest.raises(Stop), on_device(model.module, torch.device("cuda")):
         raise Stop
     assert moves == ["cuda", "cpu"] * 2
 
