@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("no deadline")
 
 
 @pytest.fixture
