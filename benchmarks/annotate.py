@@ -13,6 +13,8 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
+from scipy import sparse
 
 from cellmodels.annotation import evidence, smoothing
 from cellmodels.annotation.annotation import RESOLUTIONS
@@ -24,6 +26,7 @@ from cellmodels.groups import graphs
 from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.index import GeneIndex
+from genetext.labels import labels_of
 
 # label -> (the name that is asked about, the label in the Cell Ontology)
 TYPES: dict[str, dict[str, tuple[str, str]]] = {
@@ -60,6 +63,9 @@ TYPES: dict[str, dict[str, tuple[str, str]]] = {
 def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     started = time.perf_counter()
     adata = anndata.read_h5ad(path)
+    adata = adata[pd.notna(labels_of(adata, "cell_type"))].copy()
+    if args.hashtags:
+        adata = with_hashtags(adata, args.hashtags, said=args.said)
     labels = adata.obs["cell_type"].astype(str)
     names_of_labels = TYPES[path.stem] or {label: (label, label) for label in labels.unique()}
     result: dict[str, object] = {"data": path.stem, "n_cells": adata.n_obs}
@@ -107,6 +113,17 @@ def run(path: Path, args: argparse.Namespace) -> dict[str, object]:
     return result
 
 
+def with_hashtags(adata: anndata.AnnData, n: int, *, said: bool) -> anndata.AnnData:
+    """Put counts of hashtags beside the genes, one of them high in each cell; `said`: in `feature_types`."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(5, (adata.n_obs, n)).astype(np.float32)
+    counts[np.arange(adata.n_obs), rng.integers(n, size=adata.n_obs)] += rng.poisson(1000, adata.n_obs)
+    kinds = ["Gene Expression"] * adata.n_vars + ["Antibody Capture"] * n
+    names = pd.Index([*adata.var_names, *(f"HTO_{number}" for number in range(n))])
+    var = pd.DataFrame({"feature_types": kinds} if said else {}, index=names)
+    return anndata.AnnData(sparse.hstack([adata.X, counts], format="csr"), adata.obs, var)
+
+
 def spread(runs: list[dict[str, float]]) -> dict[str, list[float]]:
     """Return mean, standard deviation and maximum of each score."""
     return {
@@ -122,6 +139,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=list(TYPES))
     parser.add_argument("--permutations", type=int, default=20)
     parser.add_argument("--random", type=int, default=10)
+    parser.add_argument("--hashtags", type=int, default=0, help="columns of hashtags to put into X")
+    parser.add_argument("--unsaid", dest="said", action="store_false", help="without a word of them in feature_types")
     parser.add_argument("--lam", type=float, default=1.0)
     parser.add_argument("-k", type=int, default=15)
     args = parser.parse_args()

@@ -23,14 +23,14 @@ from cellmodels.annotation import evidence
 from cellmodels.annotation.cell_types import CellTypes
 from cellmodels.annotation.group_profiles import GroupProfiles
 from cellmodels.annotation.logits import Groupings, TypeLogits, by_markers, by_vectors, margins
-from cellmodels.annotation.smoothing import refine_logits
+from cellmodels.annotation.smoothing import refine_blocks, refine_logits
 from cellmodels.data.inputs import read_cells
 from cellmodels.groups.graphs import Floats, LaplacianKind, check_graph, knn_graph
 from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
-from genetext.labels import known_labels
+from genetext.labels import complete_labels
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex
@@ -225,11 +225,11 @@ def annotate(
             groupings = _groupings(adata, groups, links, resolutions=resolutions, seed=seed)
             scored = by_markers(cell_types, sources, matrix, groupings, shuffles=shuffles, seed=seed)
 
-    def smoothed(values: Floats) -> Floats:
-        return values if links is None else refine_logits(values, links, lam, kind=laplacian)
-
-    refined = smoothed(scored.logits)
-    null = [margins(smoothed(shuffled[scored.block]))[~scored.silent] for shuffled in scored.shuffled]
+    refined, shuffled = scored.logits, (logits[scored.block] for logits in scored.shuffled)
+    if links is not None:
+        refined = refine_logits(scored.logits, links, lam, kind=laplacian)
+        shuffled = refine_blocks(scored.shuffled, scored.block, links, lam, kind=laplacian)
+    null = [margins(smoothed)[~scored.silent] for smoothed in shuffled]
     confidence = np.where(scored.silent, 0, _confidence(refined, null)).astype(np.float32)
     rare = _rare(cell_types, scored.logits, refined, k) if lam > 0 else ()
     names = np.array(cell_types.names, object)
@@ -319,11 +319,9 @@ def _groupings(
         ]
     grouping = groups if isinstance(groups, str) else "groups"
     values = pd.Series(np.asarray(_stored(adata, "obs", groups) if isinstance(groups, str) else groups).ravel())
-    missing = sum(label is None for label in known_labels(values, what=grouping))
-    if len(values) != adata.n_obs or missing:
-        raise CellsError(
-            f"{adata.n_obs:,} cells need a group each: here are {len(values):,}, {missing:,} of them missing"
-        )
+    if len(values) != adata.n_obs:
+        raise CellsError(f"{adata.n_obs:,} cells need a group each: here are {len(values):,}")
+    complete_labels(values, what=f"group in {grouping}")
     codes, names = pd.factorize(values, sort=True)
     return [(grouping, codes.astype(np.int64), list(names))]
 

@@ -1,4 +1,4 @@
-"""refine_logits: smooth the logits of cells along a graph, by solving one sparse system for all classes.
+"""Smooth the logits of cells along a graph, by solving one sparse system for all classes.
 
 The smoothed logits minimise how far they go from the given ones and how much they vary along the links:
 
@@ -12,9 +12,11 @@ tens of steps. (An incomplete Cholesky factor would save a third of them and nee
 """
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from cellmodels.groups.graphs import Floats, LaplacianKind, laplacian
@@ -23,6 +25,10 @@ from genetext.errors import CellsError
 log = logging.getLogger("genetext")
 _WORK_VALUES = 8_000_000
 """Values of one working array: classes are solved in groups so that four of these arrays are all that is needed."""
+_BASIS_VALUES = 128_000_000
+"""Most values of what `refine_blocks` keeps of several sets."""
+_STIFF = 1e3
+"""With a larger entry on the diagonal than that, float32 has no digits to spare."""
 
 
 def refine_logits(
@@ -75,26 +81,62 @@ def refine_logits(
         raise CellsError(f"tol is {tol}: give a relative residual between 0 and 1")
     if getattr(graph, "shape", None) != (len(start), len(start)):
         raise CellsError(f"logits of {len(start):,} cells need a graph of as many, this one is {np.shape(graph)}")
+    return solve(_system(graph, lam, kind), start, tol=tol, max_steps=max_steps)
+
+
+def refine_blocks(
+    sets: Sequence[Floats], block: NDArray[np.int64], graph: Any, lam: float, *, kind: LaplacianKind
+) -> Iterator[NDArray[np.floating]]:
+    """Smooth several sets of logits that cells of a block share, to about five digits.
+
+    Smoothing is linear, so that sets of rank `r` together need `r` solutions, not one for each of their columns.
+
+    Parameters
+    ----------
+    sets
+        `(n_blocks, c)` each, finite.
+    block
+        `(n,)`: the row that each cell has in them.
+    graph, lam, kind
+        As in `refine_logits`.
+
+    Yields
+    ------
+    `(n, c)` for each set.
+    """
+    if not sets:
+        return
+    system = _system(graph, lam, kind)
+    exact = np.float64 if system.diagonal().max(initial=0) > _STIFF else np.float32
+    system = system.astype(exact)
+    left, size, right = np.linalg.svd(np.hstack(sets), full_matrices=False)
+    rank = int((size > 1e-7 * size[:1]).sum())
+    basis, shares = (left * size)[:, :rank].astype(exact), right[:rank].astype(exact)
+    if rank * len(block) > _BASIS_VALUES:
+        for each in sets:
+            yield solve(system, each[block].astype(exact), tol=1e-5)
+        return
+    smoothed = solve(system, basis[block], tol=1e-5)
+    for columns in np.split(shares, len(sets), axis=1):
+        yield smoothed @ columns
+
+
+def _system(graph: Any, lam: float, kind: LaplacianKind) -> sparse.csr_matrix:
     lap = laplacian(graph, kind=kind)
-    if lam == 0:
-        return start
-    system = (sparse.identity(len(start), format="csr") + lam * lap).tocsr()
-    group = max(1, _WORK_VALUES // max(len(start), 1))
-    for first in range(0, start.shape[1], group):
-        columns = slice(first, first + group)
-        start[:, columns] = solve(system, start[:, columns], tol=tol, max_steps=max_steps)
-    return start
+    return (sparse.identity(lap.shape[0], format="csr") + lam * lap).tocsr()
 
 
-def solve(system: sparse.csr_matrix, right: Floats, *, tol: float = 1e-6, max_steps: int = 1000) -> Floats:
+def solve(
+    system: sparse.csr_matrix, right: NDArray[np.floating], *, tol: float = 1e-6, max_steps: int = 1000
+) -> NDArray[np.floating]:
     """Solve a symmetric positive definite system for several right sides by preconditioned conjugate gradients.
 
     Parameters
     ----------
     system
-        `(n, n) float64`.
+        `(n, n)` of floats.
     right
-        `(n, c) float64`; also where the search starts.
+        `(n, c)` of the same floats, where the search starts; overwritten with the solution.
     tol
         Residual relative to the norm of each column.
     max_steps
@@ -102,11 +144,20 @@ def solve(system: sparse.csr_matrix, right: Floats, *, tol: float = 1e-6, max_st
 
     Returns
     -------
-    `(n, c) float64`. A column's solution does not depend on which others are solved with it.
+    `right`. A column's solution does not depend on which others are solved with it.
     """
+    group = max(1, _WORK_VALUES // max(len(right), 1))
+    for first in range(0, right.shape[1], group):
+        columns = slice(first, first + group)
+        right[:, columns] = _solve(system, right[:, columns], tol=tol, max_steps=max_steps)
+    return right
+
+
+def _solve(
+    system: sparse.csr_matrix, right: NDArray[np.floating], *, tol: float, max_steps: int
+) -> NDArray[np.floating]:
     inverse = (1 / system.diagonal())[:, None]
-    solution = np.ascontiguousarray(right)
-    solution = solution.copy() if solution is right else solution
+    solution = right.copy()
     residual = right - system @ solution
     goal = tol * np.linalg.norm(right, axis=0)
     active = np.flatnonzero(np.linalg.norm(residual, axis=0) > goal)

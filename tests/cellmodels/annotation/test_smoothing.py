@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cellmodels.annotation import smoothing
-from cellmodels.annotation.smoothing import refine_logits
+from cellmodels.annotation.smoothing import refine_blocks, refine_logits
 from cellmodels.groups.graphs import knn_graph, laplacian
 from genetext.errors import CellsError
 
@@ -118,6 +118,36 @@ def test_what_cannot_be_smoothed(graph, logits, change, says):
     given = {"logits": logits, "graph": graph, "lam": 5.0} | change
     with pytest.raises(CellsError, match=says):
         refine_logits(given.pop("logits"), given.pop("graph"), given.pop("lam"), **given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lam", [0.0, 1.0, 50.0, 1e4])
+@pytest.mark.parametrize("room", [10**6, 0])
+def test_sets_that_blocks_share_are_smoothed_as_each_would_be(graph, kind, lam, room, monkeypatch):
+    monkeypatch.setattr(smoothing, "_BASIS_VALUES", room)
+    rng = np.random.default_rng(4)
+    block = rng.integers(9, size=120)
+    sets = [rng.normal(size=(9, 3)) for _ in range(4)]
+    got = list(refine_blocks(sets, block, graph, lam, kind=kind))
+    assert len(got) == 4
+    for values, smoothed in zip(sets, got, strict=True):
+        np.testing.assert_allclose(smoothed, refine_logits(values[block], graph, lam, kind=kind), atol=1e-4)
+
+
+def test_what_sets_have_in_common_is_solved_once(graph, monkeypatch):
+    solved, solve = [], smoothing.solve
+
+    def counted(system, right, **options):
+        solved.append(right.shape[1])
+        return solve(system, right, **options)
+
+    monkeypatch.setattr(smoothing, "solve", counted)
+    rng = np.random.default_rng(4)
+    common = rng.normal(size=(30, 7))
+    sets = [common @ rng.normal(size=(7, 5)) for _ in range(20)]
+    assert len(list(refine_blocks(sets, rng.integers(30, size=120), graph, 1.0, kind="unnormalised"))) == 20
+    assert solved == [7]
+    assert not list(refine_blocks([], np.zeros(120, int), graph, 1.0, kind="unnormalised"))
 
 
 def test_one_cell_is_its_own_answer():
