@@ -18,6 +18,7 @@ from cellmodels import annotate
 from cellmodels.eval import metrics
 from genetext.bench.figure import save
 from genetext.escape import plot_text, printable
+from genetext.labels import labels_of
 
 TYPES = [
     "CD4 T cells",
@@ -41,14 +42,16 @@ def main() -> None:
     options = parser.parse_args()
 
     adata = anndata.read_h5ad(options.data)
-    known = adata.obs[options.label].astype(str).to_numpy() if options.label else None
-    types = sorted(set(known)) if known is not None else TYPES
+    known = labels_of(adata, options.label) if options.label else None
+    types = sorted(set(known) - {None}) if known is not None else TYPES
     annotation = annotate(adata, types, options.index, ontology=options.ontology)
     predicted = annotation.labels.astype(str)
     for name, count in annotation.counts.items():
         print(printable(f"{count:>7,} {name:<20} {', '.join(annotation.top(name, 8))}"))
     if known is None:
         return
+    labelled = pd.notna(known)
+    known, predicted = known[labelled].astype(str), predicted[labelled]
     print(f"accuracy {metrics.accuracy(known, predicted):.3f}", end=", ")
     print(f"balanced {metrics.balanced_accuracy(known, predicted):.3f}", end=", ")
     print(f"largest type {np.unique(known, return_counts=True)[1].max() / len(known):.3f}")

@@ -23,6 +23,7 @@ from cellmodels.eval.metrics import balanced_accuracy
 from genetext import GeneIndex, build_index
 from genetext.bench.figure import save
 from genetext.escape import printable
+from genetext.labels import complete_labels, labels_of
 from genetext.priors import GenePriors
 
 SEEDS = ("INS", "RHO", "CD3E", "HBB", "MYH7", "ALB")
@@ -62,7 +63,7 @@ def fit(priors: GenePriors, x: Tensor, y: Tensor, train: Tensor, *, epochs: int,
 
 def split_by_donor(donors: np.ndarray, *, seed: int) -> np.ndarray:
     """Return which cells to train on, `(n_cells,) bool`: those of half of the donors, never some cells of a donor."""
-    names = np.unique(donors)
+    names = np.unique(donors.astype(str))
     if len(names) < 2:
         raise SystemExit("one donor only: there is nobody to test on")
     chosen = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
@@ -106,15 +107,18 @@ def main() -> None:
 
     index = GeneIndex.open(options.index) if options.index else build_index("human", encoder="lexical", source="facts")
     adata = anndata.read_h5ad(options.data) if options.data else make_cells(index)
-    adata = adata[adata.obs[options.label].notna().to_numpy()].copy()
+    labels = labels_of(adata, options.label)
+    labelled = pd.notna(labels)
+    adata, labels = adata[labelled].copy(), labels[labelled]
     priors = GenePriors.open(index).align(adata)
     print(printable(str(priors.report)))
     priors = priors.center().unit()
     arms = {"prior": priors, "permuted": priors.permuted(0), "random": priors.random(0), "without": priors.without()}
-    x, y = normalised(adata), torch.from_numpy(pd.factorize(adata.obs[options.label])[0])
+    x, y = normalised(adata), torch.from_numpy(pd.factorize(labels)[0])
     scores: dict[str, list[float]] = {name: [] for name in arms}
+    donors = complete_labels(adata.obs[options.donor], what="donor")
     for seed in range(options.repeats):
-        train = torch.from_numpy(split_by_donor(adata.obs[options.donor].to_numpy(dtype=str), seed=seed))
+        train = torch.from_numpy(split_by_donor(donors, seed=seed))
         for name, arm in arms.items():
             scores[name].append(fit(arm, x, y, train, epochs=options.epochs, seed=seed))
     for name, accuracies in scores.items():

@@ -16,6 +16,7 @@ from time import perf_counter
 
 import anndata
 import numpy as np
+import pandas as pd
 import scipy.sparse
 from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simulate, themes
 
@@ -23,6 +24,7 @@ from genetext import GeneIndex, build_index, disk, escape
 from genetext.errors import GenetextError
 from genetext.escape import printable
 from genetext.index import list_indices
+from genetext.labels import labels_of
 from genetext.priors import GenePriors
 
 QUICK = {
@@ -81,19 +83,18 @@ def load(options: argparse.Namespace) -> tuple[anndata.AnnData, np.ndarray]:
     elif options.h5ad:
         adata, key = anndata.read_h5ad(options.h5ad), options.label_key
         adata.uns.setdefault("title", options.h5ad.name)
-        if key not in adata.obs:
-            raise SystemExit(f"{options.h5ad} has no column {key!r} in obs: it has {', '.join(adata.obs.columns)}")
         if not scipy.sparse.issparse(adata.X):
             adata.X = scipy.sparse.csr_matrix(adata.X)
     else:
         adata = simulate.simulate(simulate.Design(n_cells=options.cells, n_genes=options.genes, seed=options.seed))
-    adata = adata[adata.obs[key].notna().to_numpy()]
+    labels = labels_of(adata, key)
+    adata = adata[pd.notna(labels)]
     if adata.n_obs > options.cells:
         chosen = np.random.default_rng([options.seed, 3]).permutation(adata.n_obs)[: options.cells]
         adata = adata[np.sort(chosen)]
     adata = adata.copy()
     adata.X = scipy.sparse.csr_matrix(adata.X)
-    return adata, adata.obs[key].astype(str).to_numpy(dtype=object)
+    return adata, labels_of(adata, key)
 
 
 def open_index(name: str | None) -> GeneIndex:

@@ -1,6 +1,7 @@
 """Labels of cells, and those that mean that a cell has none."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -9,26 +10,41 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genetext.errors import CellsError, first_ten
+from genetext.errors import CellsError, GenetextError, first_ten
 
 log = logging.getLogger("genetext")
 
 NO_LABEL = frozenset(
     {
-        *("", "-", "?", "na", "n/a", "<na>", "#n/a", "nan", "nat", "none", "null", "nil", "unknown", "unassigned"),
-        *("not assigned", "undefined", "not available", "not applicable", "unlabeled", "unlabelled", "missing"),
+        *("na", "n/a", "#n/a", "n a.", "nan", "nat", "none", "null", "nil", "nothing", "\\n", "missing", "unspecified"),
+        *("#value!", "#ref!", "#name?", "#div/0!", "#null!", "#num!", "unknown", "undefined", "undetermined"),
+        *("unassigned", "un assigned", "not assigned", "unlabeled", "unlabelled", "no label", "not available"),
+        *("not applicable", "not determined", "unidentified", "unannotated", "not annotated", "unclassified"),
     }
 )
-"""What people write, in any letter case, where a cell has no label."""
+"""What people and programs write where a cell has no label: in lower case, words parted by a space."""
+_QUOTED = re.compile(r"b?(?P<mark>['\"])(?P<text>.*)(?P=mark)|<(?P<a>.*)>|\[(?P<b>.*)\]|\((?P<c>.*)\)", re.DOTALL)
+_BETWEEN = re.compile(r"(?<=\w)[\s_.-]+(?=\w)")
+_EMPTY = re.compile(r"[\s\u200b?_.\u2013\u2014-]*|nan? \d+")
+"""No letter or digit; or a null that was made unique (`NA.1`)."""
 
 
 def means_no_label(value: Any) -> bool:
-    """Tell whether a label is null, or a word for that (`Unknown`, `nan`, `unassigned`, an empty string)."""
-    return value is None or value is pd.NA or value != value or " ".join(_text(value).split()).lower() in NO_LABEL
+    """Tell whether a label is null, or a word for that (`Unknown`, `nan`, `not_assigned`, an empty string).
+
+    Letter case, spaces, quotes and brackets around it play no part.
+    """
+    if _is_null(value):
+        return True
+    text = _text(value).strip(" \t\r\n\u200b")
+    while match := _QUOTED.fullmatch(text):
+        text = match[match.lastindex or 0].strip()
+    text = _BETWEEN.sub(" ", text.lower())
+    return text in NO_LABEL or _EMPTY.fullmatch(text) is not None
 
 
 def known_labels(values: Iterable[Any], *, what: str = "labels") -> NDArray[np.object_]:
-    """Return labels as strings, None where a cell has none; say how many have none, and by which words.
+    """Return labels as strings, None where a cell has none; the log says how many, and by which words.
 
     Parameters
     ----------
@@ -41,14 +57,32 @@ def known_labels(values: Iterable[Any], *, what: str = "labels") -> NDArray[np.o
     -------
     `(n_cells,) object`.
     """
-    given = np.asarray(values if isinstance(values, np.ndarray | pd.Series) else list(values), dtype=object)
-    codes, kinds = pd.factorize(given)
-    texts = np.array([*(None if means_no_label(kind) else _text(kind) for kind in kinds), None], dtype=object)
-    labels: NDArray[np.object_] = texts[codes]
-    written = Counter(_text(kind) for kind in given[(codes >= 0) & (labels == None)])  # noqa: E711 - elementwise
-    if written:
-        counts = first_ten([f"{n:,} {word!r}" for word, n in written.most_common()])
-        log.warning("%s: %d cells are taken as not labelled (%s)", what, sum(written.values()), counts)
+    labels, absent = _read(values)
+    absent.pop(None, None)
+    if absent:
+        log.warning("%s: %d cells are taken as not labelled (%s)", what, absent.total(), _counts(absent))
+    return labels
+
+
+def complete_labels(
+    values: Iterable[Any], *, what: str = "label", error: type[GenetextError] = CellsError
+) -> NDArray[np.object_]:
+    """Return labels as strings, `(n_cells,) object`, where each cell needs one: `error` if a cell has none.
+
+    Parameters
+    ----------
+    values
+        One label per cell, of any type.
+    what
+        What a cell has to have, for the message.
+    error
+        What to raise.
+    """
+    labels, absent = _read(values)
+    if absent:
+        raise error(
+            f"{absent.total():,} cells have no {what} ({_counts(absent)}): leave them out, or name what they are"
+        )
     return labels
 
 
@@ -60,29 +94,62 @@ def labels_of(adata: Any, labels: Any, *, what: str = "labels") -> NDArray[np.ob
     adata
         The data.
     labels
-        A column of `obs`, or one value per cell.
+        A column of `obs`, or one value per cell; a Series by its index, if that has the names of the cells.
     what
         What to call them in messages.
 
     Raises
     ------
     CellsError
-        There is no such column, the number of values is not that of the cells, or none of them is a label.
+        There is no such column, the values are not one for each cell, or none of them is a label.
     """
     name = what
     if isinstance(labels, str):
         if labels not in adata.obs:
             raise CellsError(f"{what}={labels!r} is no column of obs: there are {first_ten(list(adata.obs)) or 'none'}")
         name, labels = f"obs[{labels!r}]", adata.obs[labels]
+    elif isinstance(labels, pd.Series) and not labels.index.equals(adata.obs_names):
+        labels = _by_name(labels, adata.obs_names, name)
+    if len(shape := np.shape(labels)) != 1:
+        raise CellsError(f"{name}: one value for each of {adata.n_obs:,} cells is needed, not the shape {shape}")
+    if shape[0] != adata.n_obs:
+        raise CellsError(f"{name}: {shape[0]:,} values for {adata.n_obs:,} cells")
     known = known_labels(labels, what=name)
-    if len(known) != adata.n_obs:
-        raise CellsError(f"{what}: {len(known):,} values for {adata.n_obs:,} cells")
     if len(known) and all(label is None for label in known):
         raise CellsError(
             f"{name}: none of the {len(known):,} cells has a label; null, empty, 'Unknown', 'unassigned', 'nan' and "
             f"the like mean that there is none"
         )
     return known
+
+
+def _by_name(labels: "pd.Series[Any]", cells: pd.Index, name: str) -> "pd.Series[Any]":
+    """Return labels in the order of the cells; those that are numbered have it already."""
+    if isinstance(labels.index, pd.RangeIndex):
+        return labels
+    if not labels.index.is_unique or len(labels) != len(cells) or not cells.isin(labels.index).all():
+        absent = [str(cell) for cell in cells[~cells.isin(labels.index)]]
+        raise CellsError(
+            f"{name}: the index of the series has other names than the cells (without {first_ten(absent) or 'none'}): "
+            f"reindex it by obs_names, or give its values"
+        )
+    return labels.loc[cells]
+
+
+def _read(values: Iterable[Any]) -> tuple[NDArray[np.object_], Counter[str | None]]:
+    """Return labels, None where there is none, and how often which word says so (None: a null)."""
+    words = [None if _is_null(value) else _text(value) for value in values]
+    labels = {word: None if means_no_label(word) else word for word in set(words)}
+    absent = Counter(word for word in words if labels[word] is None)
+    return np.array([labels[word] for word in words], dtype=object), absent
+
+
+def _counts(absent: Counter[str | None]) -> str:
+    return first_ten([f"{n:,} {'null' if word is None else repr(word)}" for word, n in absent.most_common()])
+
+
+def _is_null(value: Any) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from cellmodels.data.inputs import Rows
 from cellmodels.eval import metrics
 from cellmodels.groups.knn_classifier import KNNClassifier
 from genetext.errors import ModelError
+from genetext.labels import complete_labels, known_labels
 
 Labels = NDArray[np.object_]
 Make = Callable[[Rows, Labels, int], NDArray[Any]]
@@ -62,7 +63,7 @@ def draws(
     Parameters
     ----------
     labels
-        `(n,)`; None or NaN where a cell has none: it is never drawn.
+        `(n,)`; a cell without one (null, `Unknown`: `genetext.labels`) is never drawn.
     m
         Training cells per class.
     seeds
@@ -73,14 +74,14 @@ def draws(
     Raises
     ------
     ModelError
-        `m` is empty or below 1, or fewer than two classes, or groups, can be drawn from.
+        `m` is empty or below 1, fewer than two classes, or groups, can be drawn from, or a cell has no group.
     """
-    names = _names(labels)
+    names = known_labels(labels)
     if not len(m) or min(m) < 1:
         raise ModelError(f"m={tuple(m)}: give numbers of training cells per class, 1 at least")
     known = np.array([name is not None for name in names])
     kinds = sorted(set(names[known]))
-    of_group = None if groups is None else pd.Series(np.asarray(groups, dtype=object)).astype(str).to_numpy(object)
+    of_group = None if groups is None else complete_labels(groups, what="group", error=ModelError)
     for seed in seeds:
         rng = np.random.default_rng([seed, 11])
         group = "" if of_group is None else _group(of_group, known, seed)
@@ -139,7 +140,7 @@ def low_sample_curve(
     `macro_f1`, `weighted_f1`, and `ece`, the error of the confidence. Means are over the classes of the test cells.
     With `per_class` rows of classes too, which have `label`, `n_test` and `f1` (`label` is empty in the others).
     """
-    names = _names(labels)
+    names = known_labels(labels)
     rows: list[dict[str, Any]] = []
     for draw in draws(names, m=m, seeds=seeds, groups=groups):
         known = np.full(len(names), None, dtype=object)
@@ -173,14 +174,6 @@ def _score(draw: Draw, true: Labels, predictions: pd.DataFrame, per_class: bool)
     if per_class:
         for kind, n_test, f1 in zip(by_class["type"], by_class["n_cells"], by_class["f1"], strict=True):
             yield {**head, "label": str(kind), "n_test": int(n_test), "f1": float(f1)}
-
-
-def _names(labels: Any) -> Labels:
-    values = pd.Series(np.asarray(labels, dtype=object))
-    known = values.notna().to_numpy()
-    names = np.full(len(values), None, dtype=object)
-    names[known] = values[known].astype(str)
-    return names
 
 
 def _group(of_group: Labels, known: NDArray[np.bool_], seed: int) -> str:

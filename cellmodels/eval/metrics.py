@@ -1,17 +1,17 @@
 """How well labels or an embedding agree with known types: pure functions over arrays.
 
 Everything that scikit-learn or SciPy has is theirs; what is here besides checks shapes and matches clusters to types.
+True labels that mean that a cell has none (`genetext.labels`) are an error: leave such cells out.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import CellsError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from genetext.labels import complete_labels
 
 Labels = NDArray[Any]
 
@@ -91,7 +91,7 @@ def weighted_f1(true: Labels, predicted: Labels) -> float:
     return float(f1_score(left, right, labels=np.unique(left), average="weighted", zero_division=0.0))
 
 
-def f1_by_type(true: Labels, predicted: Labels) -> "pd.DataFrame":
+def f1_by_type(true: Labels, predicted: Labels) -> pd.DataFrame:
     """Return precision, recall and F1 of each true type, the rarest first.
 
     Returns
@@ -99,7 +99,6 @@ def f1_by_type(true: Labels, predicted: Labels) -> "pd.DataFrame":
     pandas.DataFrame
         `type`, `n_cells` (that are of the type), `precision`, `recall`, `f1`; 0 where nothing was predicted as it.
     """
-    import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support
 
     left, right = _named_alike(true, predicted)
@@ -121,7 +120,7 @@ def matched_macro_f1(true: Labels, clusters: Labels) -> float:
 
 def reliability(
     true: Labels, predicted: Labels, confidence: NDArray[Any], *, bins: int = 15, equal: bool = False
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Compare how sure predictions were with how often they were right.
 
     Parameters
@@ -141,8 +140,6 @@ def reliability(
         A row for each bin that has cells: `low`, `high` (of the confidences in it), `n_cells`, `confidence` and
         `accuracy` (means).
     """
-    import pandas as pd
-
     left, right = _named_alike(true, predicted)
     sure = np.asarray(confidence, np.float64)
     if sure.shape != left.shape:
@@ -275,7 +272,7 @@ def knn_accuracy(
 
 
 def _pair(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
-    left, right = (_plain(labels) for labels in (true, predicted))
+    left, right = _plain(true), _plain(predicted, words=False)
     if left.shape != right.shape or left.ndim != 1 or not len(left):
         raise CellsError(f"labels of the same cells are compared, one each: here are {left.shape} and {right.shape}")
     return left, right
@@ -292,13 +289,14 @@ def _named_alike(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
     return left, right
 
 
-def _plain(labels: Any) -> Labels:
-    """Return labels as an array that can be sorted; a missing label (None, NaN) is an error, never a type."""
-    import pandas as pd
+def _plain(labels: Any, *, words: bool = True) -> Labels:
+    """Return labels as an array that can be sorted; a missing label is an error, never a type.
 
+    `words`: whether `Unknown` and the like are missing too. Of predictions they are labels, and wrong.
+    """
     values = np.asarray(labels)
-    if pd.isna(values).any():
-        raise CellsError(f"{int(pd.isna(values).sum()):,} cells have no label: leave them out, or name what they are")
+    if values.dtype.kind not in "biu":
+        complete_labels(values.ravel() if words else values[pd.isna(values)])
     return values.astype(str) if values.dtype == object else values
 
 

@@ -16,6 +16,7 @@ from scipy import sparse
 from cellmodels.groups.graphs import Floats
 from genetext.errors import CellsError, first_ten
 from genetext.gene_sets import GeneSets, read_gene_sets
+from genetext.labels import complete_labels
 from genetext.vectors import unit_rows
 
 Topics = Sequence[Sequence[str]]
@@ -331,8 +332,8 @@ def _cells(scores: Any, labels: Any) -> tuple[Floats, NDArray[Any]]:
         raise CellsError(f"cells by topics need a label for each cell: here are {values.shape} and {kinds.shape}")
     if not np.isfinite(values).all():
         raise CellsError("the topics of the cells have values that are NaN or infinite")
-    if missing := int(pd.isna(kinds).sum()):
-        raise CellsError(f"{missing:,} cells have no label: leave them out, or name what they are")
+    if kinds.dtype.kind not in "biu":
+        complete_labels(kinds.ravel())
     return values, kinds.astype(str) if kinds.dtype == object else kinds
 
 

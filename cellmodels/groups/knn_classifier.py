@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import ModelError
+from genetext.labels import known_labels
 from genetext.vectors import unit_rows
 
 Floats = NDArray[np.float64]
@@ -95,7 +96,7 @@ class KNNClassifier:
         embedding
             `(n, d)`. Rows that are zero or not finite are left out: they have no direction.
         labels
-            `(n,)`; None (or NaN) where a cell has none: it is left out.
+            `(n,)`; a cell without one (null, `Unknown`: `genetext.labels`) is left out.
         k, votes, balanced
             See the class.
         calibrate
@@ -119,14 +120,13 @@ class KNNClassifier:
                 f"and calibrate temperature, isotonic or none"
             )
         points = _points(embedding)
-        names = pd.Series(np.asarray(labels, dtype=object))
+        names = known_labels(labels)
         if len(names) != len(points):
             raise ModelError(f"{len(names):,} labels for {len(points):,} cells")
-        usable = names.notna().to_numpy() & _directed(points)
+        usable = pd.notna(names) & _directed(points)
         if not usable.any():
             raise ModelError("no cell has both a label and an embedding: there is nothing to vote")
-        known = names[usable].astype(str)
-        classes, codes = np.unique(known.to_numpy(dtype=str), return_inverse=True)
+        classes, codes = np.unique(names[usable].astype(str), return_inverse=True)
         plain = cls(
             _unit(points[usable]),
             codes.astype(np.int64),

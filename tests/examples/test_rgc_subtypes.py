@@ -298,7 +298,7 @@ def test_any_data(example, index, tmp_path):
     assert "121 cells, 120 genes, 4 types" in text
     table = pd.read_csv(out / "scores.tsv", sep="\t")
     assert table.loc[table["arm"] == "PCA", "accuracy"].min() > 0.8
-    with pytest.raises(SystemExit, match="has no column 'nothing' in obs: it has kind"):
+    with pytest.raises(SystemExit, match="'nothing' is no column of obs: there are kind"):
         example.main([*chosen[:2], "--label-key", "nothing"])
 
 

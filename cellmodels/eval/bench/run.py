@@ -28,7 +28,7 @@ from cellmodels.registry import BUILT_IN
 from genetext import disk
 from genetext.bench.ledger import Ledger
 from genetext.errors import BenchError, first_ten
-from genetext.labels import labels_of
+from genetext.labels import complete_labels, labels_of
 from genetext.progress import Progress
 from genetext.provenance import library_versions, source_digest
 
@@ -245,10 +245,7 @@ def _truth(adata: Any, labels: str, groups: str | None) -> Truth:
         return Truth(names)
     if groups not in adata.obs:
         raise BenchError(f"there is no column {groups!r} in obs: there are {first_ten(list(adata.obs))}")
-    missing = int(adata.obs[groups].isna().sum())
-    if missing:
-        raise BenchError(f"{missing:,} cells have no {groups}: leave them out, or name what they are")
-    return Truth(names, adata.obs[groups].astype(str).to_numpy(object))
+    return Truth(names, complete_labels(adata.obs[groups], what=groups, error=BenchError))
 
 
 def _digest(adata: Any, truth: Truth) -> str:

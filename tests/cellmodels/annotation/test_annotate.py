@@ -383,7 +383,7 @@ def test_names_that_mean_no_type_are_left_out_and_it_is_said(word, caplog):
 def test_groups_that_mean_no_group_are_missing(cells, index):
     groups = cells.obs["kind"].astype(str).to_numpy(object)
     groups[:3] = "Unknown"
-    with pytest.raises(CellsError, match="3 of them missing"):
+    with pytest.raises(CellsError, match="3 cells have no group in groups"):
         annotate(cells, TYPES, index, groups=groups, copy=True)
 
 
