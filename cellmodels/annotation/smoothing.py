@@ -13,7 +13,7 @@ tens of steps. (An incomplete Cholesky factor would save a third of them and nee
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from cellmodels.groups.graphs import Floats, LaplacianKind, laplacian
 from genetext.errors import CellsError
 
 log = logging.getLogger("genetext")
+Real = TypeVar("Real", bound=np.floating[Any])
 _WORK_VALUES = 8_000_000
 """Values of one working array: classes are solved in groups so that four of these arrays are all that is needed."""
 _BASIS_VALUES = 128_000_000
@@ -86,7 +87,7 @@ def refine_logits(
 
 def refine_blocks(
     sets: Sequence[Floats], block: NDArray[np.int64], graph: Any, lam: float, *, kind: LaplacianKind
-) -> Iterator[NDArray[np.floating]]:
+) -> Iterator[NDArray[np.floating[Any]]]:
     """Smooth several sets of logits that cells of a block share, to about five digits.
 
     Smoothing is linear, so that sets of rank `r` together need `r` solutions, not one for each of their columns.
@@ -127,8 +128,8 @@ def _system(graph: Any, lam: float, kind: LaplacianKind) -> sparse.csr_matrix:
 
 
 def solve(
-    system: sparse.csr_matrix, right: NDArray[np.floating], *, tol: float = 1e-6, max_steps: int = 1000
-) -> NDArray[np.floating]:
+    system: sparse.csr_matrix, right: NDArray[Real], *, tol: float = 1e-6, max_steps: int = 1000
+) -> NDArray[Real]:
     """Solve a symmetric positive definite system for several right sides by preconditioned conjugate gradients.
 
     Parameters
@@ -153,9 +154,7 @@ def solve(
     return right
 
 
-def _solve(
-    system: sparse.csr_matrix, right: NDArray[np.floating], *, tol: float, max_steps: int
-) -> NDArray[np.floating]:
+def _solve(system: sparse.csr_matrix, right: NDArray[Real], *, tol: float, max_steps: int) -> NDArray[Real]:
     inverse = (1 / system.diagonal())[:, None]
     solution = right.copy()
     residual = right - system @ solution
