@@ -14,91 +14,42 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from genetext import disk, hdf5
-from genetext.errors import CellsError, GenetextError, first_ten
+from genetext.cell_formats import H5AD, ZARR, attribute, other_format, require, saying_what
+from genetext.errors import CellsError, first_ten
+from genetext.matrices import StoredMatrix, real_numbers
 
 log = logging.getLogger("genetext")
 
-H5AD, ZARR = ".h5ad", ".zarr"
-_OLD, _TENX = "old", "10x"
-_CONVERT = {
-    ".gz": ("is compressed with gzip", "gunzip --keep {name}"),
-    ".mtx": ("is a Matrix Market file", "scanpy.read_10x_mtx({folder!r}).write_h5ad({new!r})"),
-    ".loom": ("is a loom file", "anndata.io.read_loom({name!r}).write_h5ad({new!r})"),
-    ".h5mu": ("is a MuData file", "mudata.read({name!r}).mod['rna'].write_h5ad({new!r})"),
-    ".rds": ("is an R object", "zellkonverter::writeH5AD(readRDS({name!r}), {new!r})"),
-    _TENX: ("is a matrix of 10x Genomics' Cell Ranger", "scanpy.read_10x_h5({name!r}).write_h5ad({new!r})"),
-    _OLD: ("was written by anndata before 0.7", "anndata.read_h5ad({name!r}).write_h5ad({new!r})"),
+_AXES = {
+    "X": ("obs", "var"),
+    "layers": ("obs", "var"),
+    "obsm": ("obs",),
+    "varm": ("var",),
+    "obsp": ("obs", "obs"),
+    "varp": ("var", "var"),
 }
-"""What files of cells are that are no AnnData files, and the line that converts one."""
-
-
-def other_format(path: Path) -> str:
-    """Say what a file of cells is that is no AnnData file of today, and how it is converted; empty: nothing known.
-
-    The name is looked at first, then the first bytes.
-    """
-    kind = next((kind for kind in (".mtx", ".loom", ".h5mu", ".rds", ".gz") if kind in path.suffixes[-2:]), "")
-    if not kind and path.is_file():
-        with path.open("rb") as handle:
-            start = handle.read(16)
-        if start.startswith(b"\x1f\x8b"):
-            kind = ".gz"
-        elif start.startswith(b"%%MatrixMarket"):
-            kind = ".mtx"
-        elif start.startswith(b"\x89HDF"):
-            kind = _kind_of_hdf5(path)
-    if not kind:
-        return ""
-    what, line = _CONVERT[kind]
-    new = f"{path.name.split('.')[0] or 'cells'}{'_new' if kind == _OLD else ''}.h5ad"
-    return f"{path} {what}: convert it first, {line.format(name=path.name, folder=str(path.parent), new=new)}"
-
-
-def _kind_of_hdf5(path: Path) -> str:
-    import h5py
-
-    with saying_what(path), h5py.File(path, "r") as file:
-        if {"obs", "var"} <= set(file):
-            return _OLD if any(hasattr(file[name], "dtype") for name in ("obs", "var")) else ""
-        if {"matrix", "row_attrs", "col_attrs"} <= set(file):
-            return ".loom"
-        if "mod" in file:
-            return ".h5mu"
-        return _TENX if any("barcodes" in group for group in file.values() if not hasattr(group, "dtype")) else ""
-
-
-def require(path: Path, *, suffixes: tuple[str, ...] = (H5AD, ZARR)) -> None:
-    """Raise `CellsError` unless there is a file or folder with one of these suffixes; say what it is instead."""
-    if path.suffix not in suffixes:
-        raise CellsError(other_format(path) or f"{path} is not {' or '.join(suffixes)}: name a file of this format")
-    if not path.exists():
-        raise CellsError(f"{path} is no file: there is nothing of that name")
+"""What the first axes of matrices are."""
+_STRINGS = 1 << 16
 
 
 @contextmanager
-def saying_what(path: Path) -> Iterator[None]:
-    """Turn whatever anndata, h5py and zarr raise at a file that is not as they expect into a `CellsError`."""
-    try:
-        yield
-    except GenetextError:
-        raise
-    except Exception as error:  # their own errors have no common base, and come as many builtin ones
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise CellsError(f"{path} is no {path.suffix} file as anndata writes them: {reason}") from error
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, *, whole: bool = False) -> Iterator[Any]:
     """Open an AnnData file for reading, as a group of h5py or zarr.
+
+    Parameters
+    ----------
+    path
+        `.h5ad` or `.zarr`.
+    whole
+        Whether all of it has to be sound (what will be copied unread), not `obs` and `var` alone.
 
     Raises
     ------
     CellsError
         It is absent, of another format (the message says which, and how to convert it), of anndata before 0.7, or
-        `obs` and `var` are not as anndata writes them.
+        not as anndata writes them.
     """
     require(path)
     if path.is_file() and (other := other_format(path)):
@@ -108,6 +59,8 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with saying_what(path):
             _check_frames(group, path)
+            if whole:
+                _check_parts(group, path)
         yield group
     finally:
         _close(group)
@@ -119,19 +72,28 @@ def check_written(path: Path, suffix: str, name: Path) -> None:
         group = _group(path, suffix)
         try:
             _check_frames(group, name)
+            _check_parts(group, name)
         finally:
             _close(group)
 
 
 def write(adata: Any, path: Path) -> None:
-    """Write an AnnData as h5ad; the file gets its name when it is whole and was opened once."""
+    """Write an AnnData as h5ad; the file gets its name when it is whole and was opened once.
+
+    Raises
+    ------
+    CellsError
+        AnnData has no way to write a part of it.
+    DiskError
+        The disk refused it.
+    """
     from anndata.io import write_elem
 
     adata.strings_to_categoricals()  # as `write_h5ad` does, which takes no file that is open
     if adata.raw is not None:
         adata.strings_to_categoricals(adata.raw.var)
     with disk.atomic_file(path) as handle:
-        with hdf5.file(handle, "w") as file:
+        with hdf5.file(handle, "w") as file, saying_what(path, "cannot be written by anndata", OSError):
             write_elem(file, "/", adata)
             if adata.raw is None and "raw" in file:
                 del file["raw"]  # a null that older readers do not know
@@ -214,15 +176,6 @@ def _close(group: Any) -> None:
         group.close()
 
 
-def attribute(node: Any, name: str, default: Any = None) -> Any:
-    """Read an attribute, strings as `str` and arrays as lists; R and Julia write bytes where Python writes strings."""
-    value = node.attrs.get(name, default)
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list):
-        return [entry.decode() if isinstance(entry, bytes) else entry for entry in value]
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def index_of(frame: Any) -> Any:
     """Return the array of a stored data frame that holds its row names."""
     return frame[attribute(frame, "_index")]
@@ -251,6 +204,45 @@ def _check_frames(group: Any, path: Path) -> None:
             raise CellsError(f"{path}: columns of {name} are not as long as its {n_rows:,} names: {first_ten(wrong)}")
 
 
+def _check_parts(group: Any, path: Path) -> None:
+    """Raise an error where what is beside `obs` and `var` does not fit them or cannot be read; no matrix is read."""
+    n_rows = {name: int(index_of(group[name]).shape[0]) for name in ("obs", "var")}
+    for name in set(group) & set(_AXES):  # of a link that leads nowhere, `in group` knows nothing
+        nodes = {name: group[name]} if name == "X" else {f"{name}/{key}": group[name][key] for key in group[name]}
+        expected = tuple(n_rows[axis] for axis in _AXES[name])
+        for label, node in nodes.items():
+            shape = _shape(node, path)
+            if shape is not None and (
+                shape[: len(expected)] != expected or (len(shape) > 2 and name in ("X", "layers"))
+            ):
+                raise CellsError(f"{path}: {label} has the shape {shape}, and {name} needs {expected} first")
+    for name in ("obs", "var"):
+        for column in group[name]:
+            _check_strings(group[name][column], f"{name}[{column!r}] of {path}")
+    if "uns" in group:
+        _element(group["uns"], path, [])
+
+
+def _shape(node: Any, path: Path) -> tuple[int, ...] | None:
+    """Return the shape of a stored array, sparse matrix or data frame; None where anndata has others of its own."""
+    kind = attribute(node, "encoding-type")
+    if kind == "dataframe":
+        return (int(index_of(node).shape[0]),)
+    if hasattr(node, "dtype") or kind in ("csr_matrix", "csc_matrix"):
+        return StoredMatrix(node, path).shape
+    return None
+
+
+def _check_strings(column: Any, where: str) -> None:
+    """Raise an error where strings of a column are no UTF-8, or categories stand more than once."""
+    if hasattr(column, "dtype"):
+        if hasattr(column, "asstr") and column.dtype.kind == "O" and len(column.shape) == 1:
+            for start in range(0, column.shape[0], _STRINGS):
+                column.asstr()[start : start + _STRINGS]
+    elif "categories" in column and len(np.unique(column["categories"][...])) < column["categories"].shape[0]:
+        raise CellsError(f"{where} has categories that stand more than once: make the file again from its source")
+
+
 def _length(column: Any) -> int | None:
     if hasattr(column, "dtype"):
         return int(column.shape[0]) if column.shape else None
@@ -259,10 +251,17 @@ def _length(column: Any) -> int | None:
 
 
 def _check_codes(column: Any, where: str) -> None:
-    if hasattr(column, "dtype") or not {"codes", "categories"} <= set(column):
+    if hasattr(column, "dtype"):  # before anndata 0.8 the codes pointed to their categories
+        if not (reference := column.attrs.get("categories")) or not hasattr(column, "file"):
+            return
+        categories, codes = column.file[reference], np.asarray(column[...])
+    elif {"codes", "categories"} <= set(column):
+        categories, codes = column["categories"], np.asarray(column["codes"][...])
+    else:
         return
-    codes = np.asarray(column["codes"][...])
-    n_categories = _length(column["categories"]) or 0
+    n_categories = _length(categories) or 0
+    if codes.dtype.kind not in "iu":
+        raise CellsError(f"{where} is a damaged column: its codes are {codes.dtype}, no whole numbers")
     outside = np.unique(codes[(codes < -1) | (codes >= n_categories)]).tolist()
     if outside:
         raise CellsError(
@@ -326,7 +325,8 @@ class OnDisk:
     @property
     def X(self) -> "StoredMatrix | None":
         """The matrix, unread."""
-        return StoredMatrix(self.group["X"], self.path) if "X" in self.group else None
+        with saying_what(self.path):
+            return StoredMatrix(self.group["X"], self.path) if "X" in set(self.group) else None
 
     @property
     def layers(self) -> "dict[str, StoredMatrix]":
@@ -340,136 +340,3 @@ class OnDisk:
         if not hasattr(self.group.get("raw"), "keys") or "var" not in self.group["raw"]:
             return None
         return OnDisk(self.group["raw"], self.path, self.n_obs, self.root)
-
-
-# -- matrices -------------------------------------------------------------------------------------------------------
-
-
-def real_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as SciPy can hold them: half precision as float32, longer than double as float64, native bytes."""
-    dtype = values.dtype
-    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
-        return values.astype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
-
-
-def check_indptr(indptr: NDArray[Any], n_rows: int, n_stored: int, where: str) -> None:
-    """Raise `CellsError` unless `indptr` cuts `n_stored` entries into `n_rows` rows (or columns, of CSC)."""
-    whole = len(indptr) == n_rows + 1 and indptr.dtype.kind in "iu"
-    if whole and indptr[0] == 0 and indptr[-1] == n_stored and (indptr[1:] >= indptr[:-1]).all():
-        return
-    raise CellsError(
-        f"{where} is a damaged sparse matrix: its indptr does not cut {n_stored:,} entries into {n_rows:,} parts. Make "
-        f"the file again from its source"
-    )
-
-
-def check_indices(indices: NDArray[Any], n_columns: int, where: str) -> None:
-    """Raise `CellsError` where an index points outside the columns (or rows, of CSC)."""
-    if indices.dtype.kind in "iu" and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns)):
-        return
-    outside = np.unique(indices[(indices < 0) | (indices >= n_columns)]).tolist()
-    raise CellsError(
-        f"{where} is a damaged sparse matrix: its indices have to be whole numbers from 0 to {n_columns - 1:,}, and "
-        f"there are {first_ten(outside) or indices.dtype}. Make the file again from its source"
-    )
-
-
-def check_sparse(matrix: Any, where: str) -> Any:
-    """Return a CSR or CSC matrix in memory that points nowhere but into itself, or raise `CellsError`."""
-    major, minor = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
-    if len(matrix.data) != len(matrix.indices):
-        raise CellsError(f"{where} is a damaged sparse matrix: as many indices as values are needed")
-    check_indptr(matrix.indptr, major, min(int(matrix.indptr[-1]), len(matrix.indices)), where)
-    check_indices(matrix.indices[: matrix.indptr[-1]], minor, where)
-    data = real_numbers(matrix.data)
-    if data is matrix.data:
-        return matrix
-    return type(matrix)((data, matrix.indices, matrix.indptr), shape=matrix.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class StoredMatrix:
-    """A matrix in a file, dense or sparse, that is checked as it is read.
-
-    Attributes
-    ----------
-    node
-        The array, or the group of a sparse matrix.
-    path
-        The file, for messages.
-    """
-
-    node: Any = field(repr=False)
-    path: Path
-
-    @property
-    def where(self) -> str:
-        """What to call it in messages."""
-        return f"{self.node.name.strip('/')} of {self.path}"
-
-    @cached_property
-    def format(self) -> str:
-        """`dense`, `csr` or `csc`."""
-        if hasattr(self.node, "dtype"):
-            return "dense"
-        kind = str(attribute(self.node, "encoding-type") or attribute(self.node, "h5sparse_format") or "")[:3]
-        if kind not in ("csr", "csc") or not {"data", "indices", "indptr"} <= set(self.node):
-            raise CellsError(f"{self.where} is neither an array nor a sparse matrix as anndata writes them")
-        return kind
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-        if self.format == "dense":
-            return tuple(self.node.shape)
-        shape = attribute(self.node, "shape") or attribute(self.node, "h5sparse_shape")
-        if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise CellsError(f"{self.where} is a sparse matrix that does not say its shape ({shape})")
-        return tuple(shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
-        dtype: np.dtype[Any] = np.dtype((self.node if self.format == "dense" else self.node["data"]).dtype)
-        return dtype
-
-    @cached_property
-    def indptr(self) -> NDArray[np.int64]:
-        """Where rows (columns, of CSC) start among the entries."""
-        n_stored = int(self.node["data"].shape[0])
-        if self.node["indices"].shape != (n_stored,):
-            raise CellsError(f"{self.where} is a damaged sparse matrix: as many indices as values are needed")
-        indptr: NDArray[Any] = np.asarray(self.node["indptr"][...])
-        check_indptr(indptr, self.shape[self.format == "csc"], n_stored, self.where)
-        return indptr.astype(np.int64)
-
-    def __getitem__(self, rows: slice) -> Any:
-        """Read rows: a dense array, or CSR; of CSC the whole has to be read."""
-        from scipy import sparse
-
-        if self.format == "csc":
-            return self.read()[rows]
-        with saying_what(self.path):
-            if self.format == "dense":
-                return real_numbers(np.asarray(self.node[rows]))
-            start, stop, _ = rows.indices(self.shape[0])
-            entries = slice(int(self.indptr[start]), int(self.indptr[stop]))
-            indices = np.asarray(self.node["indices"][entries])
-            check_indices(indices, self.shape[1], self.where)
-            data = real_numbers(np.asarray(self.node["data"][entries]))
-            indptr = self.indptr[start : stop + 1] - entries.start
-            return sparse.csr_matrix((data, indices, indptr), shape=(stop - start, self.shape[1]))
-
-    def read(self) -> Any:
-        """Read all of it: an array, a CSR or a CSC matrix."""
-        from scipy import sparse
-
-        if self.format != "csc":
-            return self[:]
-        with saying_what(self.path):
-            indices = np.asarray(self.node["indices"][...])
-            check_indices(indices, self.shape[0], self.where)
-            return sparse.csc_matrix(
-                (real_numbers(np.asarray(self.node["data"][...])), indices, self.indptr), shape=self.shape
-            )

@@ -80,7 +80,7 @@ class Keys:
         """Return `uns[base][part]` as plain Python values (a file gives lists back as arrays); empty if absent."""
         records = adata.uns.get(self.uns)
         facts = records.get(part) if isinstance(records, Mapping) else None
-        return {} if facts is None else {key: _plain(value) for key, value in facts.items()}
+        return {key: _plain(value) for key, value in facts.items()} if isinstance(facts, Mapping) else {}
 
 
 def _plain(value: Any) -> Any:

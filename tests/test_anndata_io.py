@@ -13,6 +13,7 @@ from scipy import sparse
 
 from cellmodels.data.inputs import read_cells
 from genetext import anndata_io
+from genetext.cell_formats import require
 from genetext.cells import embed_cells, embed_file
 from genetext.errors import CellsError, ResolveError
 from genetext.names.columns import read as read_names
@@ -310,6 +311,6 @@ def test_another_format_is_called_what_it_is_with_the_line_that_converts_it(tmp_
 def test_a_name_says_what_it_is(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"anything")
     with pytest.raises(CellsError, match=kind):
-        anndata_io.require(tmp_path / name)
+        require(tmp_path / name)
     with pytest.raises(ResolveError, match=kind):
         read_names(tmp_path / name)

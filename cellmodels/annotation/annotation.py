@@ -9,7 +9,7 @@ the types (`method="vectors"`), or logits of any other model be refined (`logits
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,7 +225,8 @@ def annotate(
             groupings = _groupings(adata, groups, links, resolutions=resolutions, seed=seed)
             scored = by_markers(cell_types, sources, matrix, groupings, shuffles=shuffles, seed=seed)
 
-    refined, shuffled = scored.logits, (logits[scored.block] for logits in scored.shuffled)
+    refined = scored.logits
+    shuffled: Iterable[Floats] = (given[scored.block] for given in scored.shuffled)
     if links is not None:
         refined = refine_logits(scored.logits, links, lam, kind=laplacian)
         shuffled = refine_blocks(scored.shuffled, scored.block, links, lam, kind=laplacian)

@@ -87,7 +87,7 @@ def refine_logits(
 
 def refine_blocks(
     sets: Sequence[Floats], block: NDArray[np.int64], graph: Any, lam: float, *, kind: LaplacianKind
-) -> Iterator[NDArray[np.floating[Any]]]:
+) -> Iterator[Floats]:
     """Smooth several sets of logits that cells of a block share, to about five digits.
 
     Smoothing is linear, so that sets of rank `r` together need `r` solutions, not one for each of their columns.
@@ -108,18 +108,18 @@ def refine_blocks(
     if not sets:
         return
     system = _system(graph, lam, kind)
-    exact = np.float64 if system.diagonal().max(initial=0) > _STIFF else np.float32
+    exact: type[np.floating[Any]] = np.float64 if system.diagonal().max(initial=0) > _STIFF else np.float32
     system = system.astype(exact)
     left, size, right = np.linalg.svd(np.hstack(sets), full_matrices=False)
     rank = int((size > 1e-7 * size[:1]).sum())
     basis, shares = (left * size)[:, :rank].astype(exact), right[:rank].astype(exact)
     if rank * len(block) > _BASIS_VALUES:
         for each in sets:
-            yield solve(system, each[block].astype(exact), tol=1e-5)
+            yield solve(system, each[block].astype(exact), tol=1e-5).astype(np.float64)
         return
     smoothed = solve(system, basis[block], tol=1e-5)
     for columns in np.split(shares, len(sets), axis=1):
-        yield smoothed @ columns
+        yield (smoothed @ columns).astype(np.float64)
 
 
 def _system(graph: Any, lam: float, kind: LaplacianKind) -> sparse.csr_matrix:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genetext.anndata_io import StoredMatrix, check_sparse, real_numbers
 from genetext.cells.product import TILE
 from genetext.errors import CellsError
+from genetext.matrices import StoredMatrix, check_sparse, real_numbers
 from genetext.progress import Progress
 
 BLOCK_BYTES = 48e6

@@ -58,9 +58,7 @@ def register(app: typer.Typer) -> None:
         quiet: console.Quiet = False,
     ) -> None:
         """Give each cell a type from the types' names or definitions alone: no training, no list of markers."""
-        console.require_cells(data)
-        if output.suffix != ".h5ad":
-            raise typer.BadParameter(f"--output {output.name} is not .h5ad")
+        console.require_cells(data, output=output)
         for given, known, what in (
             (method, _METHODS, "--method"),
             (laplacian, _LAPLACIANS, "--laplacian"),

@@ -264,12 +264,15 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def require_cells(path: Path, *suffixes: str) -> None:
-    """Refuse an input that is not there or not named as a file of cells, and say what it is: wrong usage."""
-    from genetext import anndata_io
+def require_cells(path: Path, *suffixes: str, output: Path | None = None) -> None:
+    """Refuse an input that is no file of cells, saying what it is, and an output that is the input or a folder."""
+    from genetext import cell_formats
     from genetext.errors import CellsError
 
+    suffixes = suffixes or (cell_formats.H5AD,)
     try:
-        anndata_io.require(path, suffixes=suffixes or (anndata_io.H5AD,))
+        cell_formats.require(path, suffixes=suffixes)
+        if output is not None:
+            cell_formats.require_output(output, path, suffixes=suffixes)
     except CellsError as error:
-        raise typer.BadParameter(f"input {error}") from error
+        raise typer.BadParameter(str(error)) from error

@@ -21,7 +21,6 @@ from genetext.cli.match import (
 )
 from genetext.cli.search import Index, choose
 
-_SUFFIXES = (".h5ad", ".zarr")
 _WEIGHTINGS = ("mean", "top", "contrast", "centred", "zscore", "tfidf")
 _EXPRESSIONS = ("auto", "counts", "linear", "log")
 
@@ -72,9 +71,7 @@ def register(app: typer.Typer) -> None:
 
         The file is streamed: memory does not grow with the number of cells, and the result appears when it is whole.
         """
-        console.require_cells(data, *_SUFFIXES)
-        if output.suffix not in _SUFFIXES:
-            raise typer.BadParameter(f"--output {output.name} is neither .h5ad nor .zarr")
+        console.require_cells(data, ".h5ad", ".zarr", output=output)
         if weighting not in _WEIGHTINGS:
             raise typer.BadParameter(f"--weighting {weighting}: choose {', '.join(_WEIGHTINGS)}")
         if expression not in _EXPRESSIONS:

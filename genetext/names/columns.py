@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genetext.anndata_io import H5AD, ZARR, OnDisk, opened, other_format
+from genetext.anndata_io import OnDisk, opened
+from genetext.cell_formats import H5AD, ZARR, other_format
 from genetext.errors import ResolveError, first_ten
 from genetext.features import not_genes, say_left_out
 from genetext.names import rules, textfile

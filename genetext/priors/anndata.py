@@ -1,14 +1,14 @@
 """Priors in an AnnData, and back: vectors in `varm`, what became of each name in `var`, plain JSON in `uns`."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from genetext import disk, hdf5
+from genetext.anndata_copy import copied, put, stored_record
+from genetext.anndata_io import opened
 from genetext.errors import PriorsError, first_ten
 from genetext.keys import Keys
 from genetext.names.report import NO_GENE, nullable
@@ -135,16 +135,16 @@ def refuse_others(priors: Priors, adata: Any) -> None:
 
 
 def write_h5ad(priors: Priors, source: Path, path: Path, *, key_added: str = "genetext") -> None:
-    """Write a copy of an h5ad file with the priors in it; expression is copied as bytes and never read.
+    """Write a copy of an AnnData file with the priors in it; expression is never in memory as a whole.
 
     Parameters
     ----------
     priors
         Aligned to the genes of `source`.
     source
-        An `.h5ad` file.
+        `.h5ad` or `.zarr`.
     path
-        The file to write; may be `source`.
+        The file to write, of either format; may be `source`.
     key_added
         Base of the keys, as in `GenePriors.to_anndata`.
     """
@@ -152,15 +152,11 @@ def write_h5ad(priors: Priors, source: Path, path: Path, *, key_added: str = "ge
     from anndata.io import read_elem, write_elem
 
     keys = Keys(key_added)
-    with disk.atomic_file(path) as handle:
-        with source.open("rb") as original:
-            shutil.copyfileobj(original, handle, 1 << 24)
-        with hdf5.file(handle, "r+") as file:
-            # An AnnData of the annotations alone goes through the same door as one in memory.
-            shell = anndata.AnnData(var=read_elem(file["var"]), uns=read_elem(file["uns"]) if "uns" in file else {})
-            write(priors, shell, key_added=key_added, copy=False)
-            if "varm" not in file:
-                write_elem(file, "varm", {})
-            write_elem(file, "var", shell.var)
-            write_elem(file, "uns", dict(shell.uns))
-            write_elem(file, f"varm/{keys.vectors}", shell.varm[keys.vectors])
+    with opened(source, whole=True) as group, copied(source, group, path) as file:
+        # An AnnData of the annotations alone goes through the same door as one in memory.
+        shell = anndata.AnnData(var=read_elem(file["var"]), uns=stored_record(file, keys))
+        write(priors, shell, key_added=key_added, copy=False)
+        put(file, "varm", keys.vectors, shell.varm[keys.vectors])
+        put(file, "uns", keys.uns, shell.uns[keys.uns])
+        del file["var"]
+        write_elem(file, "var", shell.var)

@@ -65,6 +65,8 @@ def test_logits_need_no_index(files):
         ({"data": "absent.h5ad"}, 2, "is no file"),
         ({"labels": "absent.txt"}, 2, "is no file"),
         ({"output": "out.csv"}, 2, "is not .h5ad"),
+        ({"output": "in.h5ad"}, 2, "the input is never changed"),
+        ({"output": "."}, 2, "is not .h5ad"),
         ({"more": ["--method", "guess"]}, 2, "choose markers, vectors"),
         ({"more": ["--min-confidence", "2"]}, 2, "min-confidence"),
         ({"more": ["-k", "400"]}, 1, "ask for fewer neighbours"),

@@ -100,7 +100,7 @@ def test_json_and_quiet(tmp_path, h5ad):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-o", "out.csv"], "--output out.csv is neither .h5ad nor .zarr"),
+        (["-o", "out.csv"], "out.csv is not .h5ad or .zarr"),
         (["-o", "out.h5ad", "-w", "mode"], "choose mean, top, contrast"),
         (["-o", "out.h5ad", "-w", "top"], "needs --top-n"),
         (["-o", "out.h5ad", "--expression", "tpm"], "choose auto, counts, linear, log"),
