@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genetext.errors import CellsError
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -23,8 +25,11 @@ class Keys:
     base: str = "genetext"
 
     def __post_init__(self) -> None:
-        if not self.base or "/" in self.base:
-            raise ValueError(f"{self.base!r} cannot name a key in an AnnData file: it is empty or has a slash")
+        if not self.base or "/" in self.base or self.base == "_index":
+            raise CellsError(
+                f"{self.base!r} cannot name a key in an AnnData file, being empty, with a slash or reserved: choose "
+                f"another word for key_added"
+            )
 
     @property
     def vectors(self) -> str:

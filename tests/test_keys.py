@@ -4,6 +4,7 @@ import anndata
 import numpy as np
 import pytest
 
+from genetext.errors import CellsError
 from genetext.keys import Keys
 
 
@@ -21,9 +22,9 @@ def test_another_base_shares_no_key():
     assert not names("genetext") & names("other")
 
 
-@pytest.mark.parametrize("base", ["", "a/b"])
+@pytest.mark.parametrize("base", ["", "a/b", "_index"])
 def test_a_base_that_no_file_can_hold(base):
-    with pytest.raises(ValueError, match="cannot name a key"):
+    with pytest.raises(CellsError, match="cannot name a key"):
         Keys(base)
 
 

@@ -68,8 +68,8 @@ class Weighting:
 
 
 WEIGHTINGS: Mapping[str, Weighting] = {
-    one.name: one
-    for one in (
+    weighting.name: weighting
+    for weighting in (
         Weighting("mean"),
         Weighting("top"),
         Weighting("contrast", needs_background=True),
@@ -85,7 +85,7 @@ def find(name: str, top_n: int | None) -> Weighting:
     """Return the weighting of that name, or raise `CellsError` where name and `top_n` do not go together."""
     if name not in WEIGHTINGS:
         raise CellsError(f"there is no weighting {name!r}: choose one of {', '.join(WEIGHTINGS)}")
-    if top_n is not None and top_n < 1:
+    if top_n is not None and not 1 <= top_n < 2**31:
         raise CellsError(f"top_n is {top_n}: keep one gene per cell at least, or pass None to keep all")
     if name == "top" and top_n is None:
         raise CellsError("weighting='top' needs top_n=, the number of genes to average, for example 100")

@@ -115,6 +115,14 @@ def test_wrong_usage_is_found_before_any_work(tmp_path, h5ad, arguments, words):
     assert not (tmp_path / "out.h5ad").exists()
 
 
+@pytest.mark.parametrize("option", [["--top-n", str(10**20)], ["--key-added", "a/b"], ["--key-added", "_index"]])
+def test_what_no_file_can_hold_is_one_sentence_before_any_work(tmp_path, h5ad, option):
+    status, out, err = run(h5ad, "-o", tmp_path / "out.h5ad", "-i", "human/test", *option)
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["data.h5ad"]
+
+
 def test_the_command_knows_every_weighting():
     assert set(embed_cells._WEIGHTINGS) == set(WEIGHTINGS)
 
