@@ -62,7 +62,8 @@ class Explanation:
 
     def top(self, group: str, n: int = 20) -> pd.DataFrame:
         """Return the `n` genes that contribute most to the place of a group."""
-        self._known(group)
+        if group not in set(self.groups["group"]):
+            raise CellsError(f"there is no group {group!r}: there are {first_ten(list(self.groups['group']))}")
         return self.genes[self.genes["group"] == group].head(n).reset_index(drop=True)
 
     def plot(self, groups: Sequence[str] | None = None, *, n: int = 15) -> Any:
@@ -99,10 +100,6 @@ class Explanation:
         if len(shown):
             figure.suptitle("blue: more in the group, gray: less", fontsize="small")
         return figure
-
-    def _known(self, group: str) -> None:
-        if group not in set(self.groups["group"]):
-            raise CellsError(f"there is no group {group!r}: there are {first_ten(list(self.groups['group']))}")
 
 
 def explain(
@@ -287,16 +284,16 @@ def _sentences(
         for row, gene_id in enumerate(table["gene_id"].iloc[:n_genes]):
             said += [(place, row, sentence) for sentence in split(str(texts.get(gene_id) or ""))]
     known = _encoded(index, list(dict.fromkeys(sentence for _, _, sentence in said)), **encoding)
-    told = []
+    rows = []
     for place, row, sentence in said:
         if sentence not in known:  # no encoder knows a word of it
             continue
         gene = tables[place].iloc[row]
         pull = float((known[sentence] - centre) @ directions[place])
         score = pull * float(gene["weight_in"] - gene["weight_out"])
-        told.append((place, gene["group"], gene["gene"], gene["gene_id"], sentence, pull, score))
+        rows.append((place, gene["group"], gene["gene"], gene["gene_id"], sentence, pull, score))
     columns = ["place", "group", "gene", "gene_id", "sentence", "pull", "score"]
-    frame = pd.DataFrame(told, columns=columns).sort_values(["place", "score"], ascending=[True, False], kind="stable")
+    frame = pd.DataFrame(rows, columns=columns).sort_values(["place", "score"], ascending=[True, False], kind="stable")
     return frame[columns[1:]].reset_index(drop=True)
 
 

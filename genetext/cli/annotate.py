@@ -99,8 +99,8 @@ def register(app: typer.Typer) -> None:
             anndata_io.write(adata, output)
         if as_json:
             genes = {name: done.top(name) for name in types.names}
-            told = {"counts": done.counts, "abstained": done.n_abstained, "rare": list(done.rare), "genes": genes}
-            console.emit({"path": str(output), "n_cells": adata.n_obs, **told, "facts": dict(done.facts)})
+            summary = {"counts": done.counts, "abstained": done.n_abstained, "rare": list(done.rare), "genes": genes}
+            console.emit({"path": str(output), "n_cells": adata.n_obs, **summary, "facts": dict(done.facts)})
             return
         for name, count in done.counts.items():
             spoke = f"  ({', '.join(done.top(name, 6))})" if count and done.top(name) else ""
