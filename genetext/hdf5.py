@@ -2,7 +2,7 @@
 
 The HDF5 library ends the process by SIGSEGV when what it holds cannot be flushed as a file is closed. So it writes
 through a file object that takes everything: the first refusal is noted and raised when the file is closed, and
-what was written until then gives its room back, for the library to finish in.
+what comes after it is kept in memory, for the library to finish with.
 """
 
 import io
@@ -10,6 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
+
+_SMALL, _KEPT = 1 << 16, 1 << 26
+"""Bytes of a piece that is always kept once the disk is full, and of all that are."""
 
 
 @contextmanager
@@ -36,9 +39,13 @@ def file(handle: IO[bytes], mode: str) -> Iterator[Any]:
 
     handle.flush()
     with _Patient(handle.name) as patient:
-        with h5py.File(patient, mode) as opened:
-            opened.patient = patient
-            yield opened
+        try:
+            with h5py.File(patient, mode) as opened:
+                opened.patient = patient
+                yield opened
+        except Exception:
+            patient.check()  # what followed from a refusal is not what has to be told
+            raise
         patient.check()
 
 
@@ -50,12 +57,18 @@ def check(opened: Any) -> None:
 
 
 class _Patient(io.RawIOBase):
-    """A file whose writes and truncations succeed for whoever calls; `check` raises the first refusal."""
+    """A file whose writes and truncations succeed for whoever calls; `check` raises the first refusal.
+
+    From the first refusal on the disk is left as it is, and what is written is kept in memory to be read back: HDF5
+    crashes where it does not find its own metadata again. Large pieces, which are data, are dropped beyond `_KEPT`.
+    """
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDWR)
         self._position = 0
         self._refusal: OSError | None = None
+        self._pieces: dict[int, bytes] = {}
+        self._n_kept = self._size = 0
 
     def check(self) -> None:
         if self._refusal is not None:
@@ -63,49 +76,65 @@ class _Patient(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
-        self._position = offset + (os.fstat(self._descriptor).st_size if start is None else start)
+        self._position = offset + (self._length() if start is None else start)
         return self._position
 
     def tell(self) -> int:
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        n_read = os.preadv(self._descriptor, [buffer], self._position)
+        view = memoryview(buffer).cast("B")
+        start = self._position
+        n_read = os.preadv(self._descriptor, [view], start)
+        if self._refusal is not None:
+            wanted = max(0, min(len(view), self._size - start))
+            view[n_read:wanted] = bytes(max(0, wanted - n_read))
+            n_read = wanted
+            for at, piece in self._pieces.items():  # the latest last
+                low, high = max(at, start), min(at + len(piece), start + n_read)
+                if low < high:
+                    view[low - start : high - start] = piece[low - at : high - at]
         self._position += n_read
         return n_read
 
     def write(self, data: Any) -> int:
         rest = memoryview(data).cast("B")
         n_bytes = len(rest)
-        while rest:
-            n_written = self._taken(rest)
-            self._position += n_written
-            rest = rest[n_written:]
+        while rest and self._refusal is None:
+            try:
+                n_written = os.pwrite(self._descriptor, rest, self._position)
+            except OSError as error:
+                self._refuse(error)
+            else:
+                self._position += n_written
+                rest = rest[n_written:]
+        if rest:
+            if len(rest) <= _SMALL or self._n_kept + len(rest) <= _KEPT:
+                self._n_kept += len(rest) - len(self._pieces.pop(self._position, b""))
+                self._pieces[self._position] = bytes(rest)
+            self._position += len(rest)
+            self._size = max(self._size, self._position)
         return n_bytes
-
-    def _taken(self, data: memoryview) -> int:
-        try:
-            return os.pwrite(self._descriptor, data, self._position)
-        except OSError as error:
-            self._refuse(error)
-        try:  # once more, in the room that everything before gives back
-            os.ftruncate(self._descriptor, 0)
-            return os.pwrite(self._descriptor, data, self._position)
-        except OSError:
-            return len(data)
 
     def truncate(self, size: int | None = None) -> int:
         size = self._position if size is None else size
-        try:
-            os.ftruncate(self._descriptor, size)
-        except OSError as error:
-            self._refuse(error)
+        if self.closed:  # HDF5 tries again what failed as it closed
+            return size
+        if self._refusal is None:
+            try:
+                os.ftruncate(self._descriptor, size)
+            except OSError as error:
+                self._refuse(error)
+        self._size = size
         return size
 
+    def _length(self) -> int:
+        return os.fstat(self._descriptor).st_size if self._refusal is None else self._size
+
     def _refuse(self, error: OSError) -> None:
-        if self._refusal is None:
-            error.n_written = os.fstat(self._descriptor).st_size  # type: ignore[attr-defined]
-            self._refusal = error
+        self._size = os.fstat(self._descriptor).st_size
+        error.n_written = self._size  # type: ignore[attr-defined]
+        self._refusal = error
 
     def close(self) -> None:
         if not self.closed:

@@ -77,3 +77,51 @@ def test_long_work_stops_at_the_first_refusal(tmp_path):
                     values[start : start + 10_000] = np.random.default_rng(start).random(10_000)
                     hdf5.check(made)
         assert list(folder.iterdir()) == []
+
+
+LIMITED = """
+import os, resource, signal, sys
+from pathlib import Path
+import anndata, numpy as np
+from anndata.io import write_elem
+from genetext import anndata_io, disk, hdf5
+from genetext.errors import DiskError
+folder = Path(sys.argv[1])
+adata = anndata.AnnData(np.random.default_rng(0).poisson(1, (40, 200)).astype(np.float32))
+adata.obsm["X"] = np.ones((40, 5))
+adata.obs["label"] = np.arange(40).astype(str)
+anndata_io.write(adata, folder / "in.h5ad")
+given = (folder / "in.h5ad").read_bytes()
+
+def whole(path):
+    anndata_io.write(adata, path)
+
+def added(path):
+    with disk.atomic_file(path) as handle:
+        handle.write(given)
+        with hdf5.file(handle, "r+") as made:
+            write_elem(made, "obsm/more", np.ones((40, 30)))
+            write_elem(made, "obs/note", np.arange(40).astype(str).astype(object))
+
+n_refused = 0
+for work in (whole, added):
+    for limit in [*range(1_000, 60_000, 2_900), *range(len(given) - 100, len(given) + 20_000, 1_700)]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            work(folder / "out.h5ad")
+        except DiskError:
+            n_refused += 1
+        else:
+            anndata.read_h5ad(folder / "out.h5ad")
+            (folder / "out.h5ad").unlink()
+        assert os.listdir(folder) == ["in.h5ad"]
+print(n_refused)
+"""
+
+
+def test_a_file_that_may_not_grow_is_one_error_at_whichever_byte(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert int(ran.stdout) > 30
