@@ -8,6 +8,18 @@ from genetext.bench.classify import Protocol, Score
 from genetext.bench.controls import ControlOptions
 from genetext.bench.genes import bench_genes
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import GeneTasks, Selection, Task
+from genetext.bench.tasks import Selection, Task, TaskFile, TaskKind
+from genetext.bench.terms import GeneTasks
 
-__all__ = ["Benchmark", "ControlOptions", "GeneTasks", "Protocol", "Score", "Selection", "Task", "bench_genes"]
+__all__ = [
+    "Benchmark",
+    "ControlOptions",
+    "GeneTasks",
+    "Protocol",
+    "Score",
+    "Selection",
+    "Task",
+    "TaskFile",
+    "TaskKind",
+    "bench_genes",
+]

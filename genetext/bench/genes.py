@@ -1,6 +1,6 @@
 """The gene benchmark: tasks, methods and every control, under one policy, into one table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext import species as known_species
-from genetext.bench import controls
-from genetext.bench.classify import Protocol, Score, score
+from genetext.bench import controls, registry
+from genetext.bench.classify import Protocol, Score
 from genetext.bench.controls import ControlOptions
 from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import GeneTasks, Selection, Task
+from genetext.bench.tasks import Selection, Task, TaskKind
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
 from genetext.progress import Progress
@@ -29,6 +29,7 @@ def bench_genes(
     tasks: Path,
     methods: Sequence[str],
     *,
+    kind: str = "terms",
     species: str | int | Species | None = None,
     selection: Selection | None = None,
     protocol: Protocol | None = None,
@@ -42,11 +43,13 @@ def bench_genes(
     Parameters
     ----------
     tasks
-        A GMT, a table (term, gene), or a table with given splits (term, split, gene, result); see `gene_sets`.
+        A file of the kind; of terms, a GMT, a table (term, gene), or (term, split, gene, result), see `gene_sets`.
     methods
         What to compare: `human/minilm`, `human/minilm@abtt:3`, `human/minilm++human/lexical`, `esm2.parquet`. The
         first is the one that others are compared with, and that permuted and random vectors are made of; the first
         index among them gives the texts of the other controls.
+    kind
+        What is asked: a name in `genetext.bench.registry`.
     species
         Whose genes the file names. Default: the species of the methods; another one goes through orthologs.
     selection, protocol, control
@@ -69,13 +72,14 @@ def bench_genes(
     root = root or disk.cache_dir()
     protocol = protocol or Protocol()
     control = control or ControlOptions()
+    asks = registry.find(kind)
     _refuse(methods)
     rows = [open_method(name, root=root) for name in methods]
     of_species = _species(rows)
     in_file = of_species if species is None else known_species.find(species)
     indices = _indices(methods, root)
     resolver = _resolver(in_file, of_species, indices, root)
-    asked = GeneTasks.read(tasks, resolver, to=of_species, selection=selection)
+    asked = asks.read(tasks, resolver, to=of_species, selection=selection)
     if not len(asked.gene_ids):
         raise BenchError(
             f"none of the {len(asked.report):,} names in {tasks.name} is a known {in_file.name} gene: "
@@ -104,13 +108,13 @@ def bench_genes(
         reasons = [f"{term}: {reason}" for term, reason in left_out.items()]
         raise BenchError(f"no term of {tasks.name} can be asked: {first_ten(reasons) or 'it has none'}")
     decided = protocol.to_json(given_splits=asked.given_splits)
-    scores = _scored(rows, chosen, protocol, decided, jobs=jobs, root=root, progress=progress)
-    in_tasks = np.unique(np.concatenate([task.gene_ids for task in chosen]))
+    scores = _scored(asks, rows, chosen, protocol, decided, jobs=jobs, root=root, progress=progress)
+    in_tasks = np.unique(np.concatenate([task.gene_ids.ravel() for task in chosen]))
     about = {
         "tasks": asked.name,
+        "kind": asks.name,
         "given_splits": asked.given_splits,
         "protocol": decided,
-        "limits": None if asked.given_splits else vars(asked.selection),
         "missing": protocol.missing,
         "n_terms": len(chosen),
         "n_genes": len(in_tasks),
@@ -119,8 +123,7 @@ def bench_genes(
             "n": len(asked.report) - asked.report.n_matched,
             "names": first_ten(asked.report.names[~asked.report.mask].tolist()),
         },
-        "repeated": asked.repeated,
-        "contradictory": asked.contradictory,
+        **asked.about,
         "left_out": left_out,
         "not_measured": not_measured,
     }
@@ -161,6 +164,7 @@ def _resolver(in_file: Species, of_species: Species, indices: Sequence[GeneIndex
 
 
 def _scored(
+    kind: TaskKind,
     methods: Sequence[Method],
     tasks: Sequence[Task],
     protocol: Protocol,
@@ -175,8 +179,9 @@ def _scored(
 
     by_vectors = {method.fingerprint: method for method in methods}
     conditions = {
+        "kind": kind.name,
         "protocol": decided,
-        "code": source_digest("genetext"),
+        "code": source_digest("genetext", kind.score.__module__.partition(".")[0]),
         "libraries": library_versions("numpy", "scipy", "scikit-learn"),
     }
     ledgers = {
@@ -194,7 +199,9 @@ def _scored(
             if of_method:
                 vectors = by_vectors[fingerprint].rows()
                 for task in of_method:
-                    yield delayed(_score)(fingerprint, task, vectors(task.gene_ids), protocol)
+                    yield delayed(_score)(
+                        fingerprint, kind.score, task, kind.features(vectors(task.gene_ids)), protocol
+                    )
 
     waiting: dict[str, dict[str, Score]] = {fingerprint: {} for fingerprint in by_vectors}
 
@@ -217,8 +224,14 @@ def _scored(
     return [ledgers[method.fingerprint].scores for method in methods]
 
 
-def _score(fingerprint: str, task: Task, vectors: NDArray[np.float32], protocol: Protocol) -> tuple[str, str, Score]:
-    return fingerprint, task.digest, score(task, vectors, protocol)
+def _score(
+    fingerprint: str,
+    score: Callable[[Task, NDArray[np.float32], Protocol], Score],
+    task: Task,
+    points: NDArray[np.float32],
+    protocol: Protocol,
+) -> tuple[str, str, Score]:
+    return fingerprint, task.digest, score(task, points, protocol)
 
 
 def _long(methods: Sequence[Method], tasks: Sequence[Task], scores: Sequence[dict[str, Score]]) -> pd.DataFrame:
@@ -232,7 +245,7 @@ def _long(methods: Sequence[Method], tasks: Sequence[Task], scores: Sequence[dic
             "auroc": float(np.mean([draw[task.digest].auroc for draw in several])),
             "fold_auroc": float(np.mean([draw[task.digest].fold_auroc for draw in several])),
             "c": tuple(sorted(c for draw in several for c in draw[task.digest].c)),
-            "n_genes": len(task.gene_ids),
+            "n_genes": len(np.unique(task.gene_ids)),
             "n_positive": int(task.labels.sum()),
         }
         for name, several in draws.items()

@@ -54,7 +54,7 @@ class Method:
         return self.priors.gene_ids[self.priors.mask]
 
     def rows(self) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-        """Return a function from GeneIDs `(n,)` to vectors `(n, dim)`; a gene without one gets the mean of the others.
+        """Return a function from GeneIDs of any shape to vectors `(*shape, dim)`; a gene without one gets their mean.
 
         Where genes without a vector are left out of every method, nobody asks it for one.
         """
@@ -63,7 +63,7 @@ class Method:
         mean = known.mean(axis=0, dtype=np.float64).astype(np.float32)
 
         def of(gene_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-            at = np.array([place.get(gene, -1) for gene in gene_ids.tolist()], np.int64)
+            at = np.array([place.get(gene, -1) for gene in gene_ids.ravel().tolist()], np.int64).reshape(gene_ids.shape)
             vectors: NDArray[np.float32] = known[at]
             vectors[at < 0] = mean
             return vectors

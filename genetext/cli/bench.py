@@ -65,6 +65,9 @@ def register(app: typer.Typer) -> None:
                 "human/minilm++human/lexical*0.5, esm2.parquet. Default: the newest index.",
             ),
         ] = None,
+        kind: Annotated[
+            str, typer.Option("--kind", help="What is asked: terms, or a kind that another package adds.")
+        ] = "terms",
         species: Annotated[
             str | None, typer.Option("--species", "-s", help="Whose genes the file names. Default: the index's.")
         ] = None,
@@ -120,6 +123,7 @@ def register(app: typer.Typer) -> None:
             benchmark = bench_genes(
                 tasks,
                 index or [choose(None)],
+                kind=kind,
                 species=species,
                 selection=Selection(
                     terms=None if term is None else tuple(term),

@@ -6,8 +6,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from genetext.bench.classify import C_VALUES, Protocol, Score, auroc, score
-from genetext.bench.tasks import HOLDOUT, Task
+from genetext.bench.tasks import Task
 from genetext.errors import BenchError
+from genetext.gene_sets import HOLDOUT
 from tests.bench.worlds import signal, task
 
 

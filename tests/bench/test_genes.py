@@ -69,7 +69,7 @@ def test_known_scores_are_not_computed_again_and_come_back_to_the_bit(cache, the
     def never(*_):
         raise AssertionError("a known score was computed again")
 
-    monkeypatch.setattr("genetext.bench.genes.score", never)
+    monkeypatch.setattr("genetext.bench.genes._score", never)
     assert bench_genes(themes, ["human/lexical"], **FEW, root=cache).to_json() == found.to_json()
 
 

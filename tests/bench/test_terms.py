@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genetext.bench.tasks import GeneTasks, Selection, Task
+from genetext.bench.tasks import Selection, Task
+from genetext.bench.terms import GeneTasks
 from genetext.errors import BenchError
 from genetext.gene_sets import HOLDOUT
 from genetext.names import Resolver
