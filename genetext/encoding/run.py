@@ -8,6 +8,7 @@ one finds that plan and goes on with the same batches, not with a new division o
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from genetext import disk
 from genetext.encoders.base import Encoded, Encoder
 from genetext.encoding import batches
-from genetext.encoding.paid import Payment, require
+from genetext.encoding.paid import Payment, confirmed
 from genetext.encoding.store import VectorStore
 from genetext.errors import StoreError, first_ten
 from genetext.progress import Progress
@@ -81,34 +82,24 @@ def encode(
     store.note(fingerprint, encoder.spec.to_json())
     # Read, not just looked up: a vector that was damaged on the disk counts as missing, and is made again.
     stored = store.read(fingerprint, digests)
-    n_missing = int((~stored.found).sum())
-    if n_missing and encoder.paid:
-        payment = payment or Payment()
-        _gate(encoder, texts, digests, stored.found, root, payment)
-        if payment.batch_api:
+    missing = np.flatnonzero(~stored.mask).tolist()
+    payment = payment or Payment()
+    allowed: AbstractContextManager[None] = nullcontext()
+    if missing and encoder.paid:
+        waiting = set() if payment.batch_api else batches.under_way(fingerprint, root=root)
+        n_waiting = sum(digests[row] in waiting for row in missing)
+        allowed = confirmed(encoder, [texts[row] for row in missing], payment, under_way=n_waiting)
+    with allowed:
+        if missing and encoder.paid and payment.batch_api:
             batches.fill(encoder, texts, digests, store=store, root=root, progress=progress)
             stored = store.read(fingerprint, digests)
-    if not stored.found.all():
-        _encode_missing(encoder, texts, digests, stored.found, store, root, progress)
-        stored = store.read(fingerprint, digests)
-        if not stored.found.all():
-            lost = [digests[row][:12] for row in np.flatnonzero(~stored.found).tolist()]
-            raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
-    return Encoding(Encoded(stored.vectors, stored.n_tokens, stored.cut), n_missing)
-
-
-def _gate(
-    encoder: Encoder,
-    texts: Sequence[str],
-    digests: Sequence[str],
-    stored: NDArray[np.bool_],
-    root: Path,
-    payment: Payment,
-) -> None:
-    missing = np.flatnonzero(~stored).tolist()
-    waiting = set() if payment.batch_api else batches.under_way(encoder.spec.fingerprint, root=root)
-    n_waiting = sum(digests[row] in waiting for row in missing)
-    require(encoder, [texts[row] for row in missing], payment, under_way=n_waiting)
+        if not stored.mask.all():
+            _encode_missing(encoder, texts, digests, stored.mask, store, root, progress)
+            stored = store.read(fingerprint, digests)
+    if not stored.mask.all():
+        lost = [digests[row][:12] for row in np.flatnonzero(~stored.mask).tolist()]
+        raise StoreError(f"vectors that were just written cannot be read back from {store!r}: {first_ten(lost)}")
+    return Encoding(stored, len(missing))
 
 
 def _encode_missing(

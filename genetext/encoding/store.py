@@ -1,28 +1,19 @@
 """The vector store: *(encoder fingerprint, text digest) -> vector*, kept for ever, so that no text is encoded twice.
 
-Each encoder has a database of its own, `<root>/vectors/<fingerprint>/cache.db`, written through diskcache. What
-diskcache does by default is turned off where it could lose or run what it should not: nothing is ever evicted (vectors
-may have been paid for), values are bytes in the database itself (diskcache does not flush the files it would write),
-and nothing is pickled or unpickled: a row that holds a pickle is an error, met before it is looked into.
-
-A rollback journal is used rather than a write-ahead log. That one would be about four times as fast for small writes,
-but needs memory shared between all processes, which the network file systems where clusters keep home directories do
-not have. `synchronous=FULL` makes `write` return when the rows are on the disk. One write costs some milliseconds
-however small it is: write a few hundred vectors at a time where they come quickly.
+Each encoder has a database of its own, `<root>/vectors/<fingerprint>/cache.db`, see `database`. One write
+costs some milliseconds however small it is: write a few hundred vectors at a time where they come quickly.
 
 A value is `magic, dimension, tokens, cut, float32 little endian ..., crc32`. The checksum covers the fingerprint and
 the digest too, so that a vector that stands at the wrong key is found like one with a flipped bit. A damaged vector is
 never returned: it counts as not found, with a warning in the log, and so is encoded again and overwritten.
 """
 
-import errno
 import json
 import logging
 import re
 import shutil
 import sqlite3
 import threading
-import time
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +28,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genetext import disk
-from genetext.errors import DiskError, StoreError, first_ten
+from genetext.encoders.base import Encoded
+from genetext.encoding import database
+from genetext.errors import StoreError, first_ten
 
 _log = logging.getLogger("genetext")
 
@@ -49,39 +42,18 @@ _DIMENSION = "dimension"
 _NOTE = "note"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a fingerprint names a directory
 
-# What SQLite's primary result codes mean for a user, as the operating system would have said it.
-_ERRNO = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-    sqlite3.SQLITE_IOERR: errno.EIO,
-}
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_KEYS_AT_ONCE = 500  # SQLite once took at most 999 values in a statement
-_WAIT = 60.0  # seconds to wait for another process that is writing
-
 
 @dataclass(frozen=True)
-class StoredVectors:
-    """What the store has of some texts, row by row as they were asked for.
+class StoredVectors(Encoded):
+    """What the store has of some texts, row by row as they were asked for; vectors are `(n, 0)` where it has none.
 
     Attributes
     ----------
-    vectors
-        `(n, dim) float32`, zeros where not found; `(n, 0)` where nothing was found.
-    n_tokens
-        `(n,) int32`.
-    cut
-        `(n,) int8`, as in `genetext.encoders.base.Encoded`.
-    found
-        `(n,) bool`.
+    mask
+        `(n,) bool`: which texts have a vector; the rows of the others are zeros.
     """
 
-    vectors: NDArray[np.float32]
-    n_tokens: NDArray[np.int32]
-    cut: NDArray[np.int8]
-    found: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -148,20 +120,20 @@ class VectorStore:
         """Read the vectors of `digests`, in their order; repeated digests are allowed."""
         position = {digest: row for row, digest in enumerate(dict.fromkeys(digests))}
         n_tokens, cut = np.zeros(len(position), np.int32), np.zeros(len(position), np.int8)
-        found = np.zeros(len(position), np.bool_)
+        mask = np.zeros(len(position), np.bool_)
         vectors = np.zeros((len(position), 0), np.float32)
         damaged: list[str] = []
         if self._exists(fingerprint):
             with self._database(fingerprint) as cache:
                 dim = _dimension(cache) or 0
                 vectors = np.zeros((len(position), dim), np.float32)
-                for blobs in _blobs(cache, list(position)):
+                for blobs in database.values(cache, _VECTOR, list(position)):
                     records, intact = _unpack(blobs, fingerprint, dim)
                     damaged += [digest for digest, whole in zip(blobs, intact.tolist(), strict=True) if not whole]
                     rows = np.array([position[digest] for digest in blobs], np.int64)[intact]
                     records = records[intact]
                     vectors[rows], n_tokens[rows], cut[rows] = records["vector"], records["n_tokens"], records["cut"]
-                    found[rows] = True
+                    mask[rows] = True
         if damaged:
             _log.warning(
                 "%d vectors in %s are damaged and count as not found, so they are encoded again: %s",
@@ -169,12 +141,12 @@ class VectorStore:
                 self._path(fingerprint),
                 first_ten(damaged),
             )
-        if not found.any():
+        if not mask.any():
             vectors = vectors[:, :0]
         if len(position) < len(digests):
             rows = np.array([position[digest] for digest in digests], np.int64)
-            vectors, n_tokens, cut, found = vectors[rows], n_tokens[rows], cut[rows], found[rows]
-        return StoredVectors(vectors=vectors, n_tokens=n_tokens, cut=cut, found=found)
+            vectors, n_tokens, cut, mask = vectors[rows], n_tokens[rows], cut[rows], mask[rows]
+        return StoredVectors(vectors, n_tokens, cut, mask)
 
     def write(
         self, fingerprint: str, digests: Sequence[str], vectors: ArrayLike, n_tokens: ArrayLike, cut: ArrayLike
@@ -230,7 +202,7 @@ class VectorStore:
         if not self._exists(fingerprint):
             return np.zeros(len(digests), np.bool_)
         with self._database(fingerprint) as cache:
-            stored = {digest for blobs in _blobs(cache, digests, column="x''") for digest in blobs}
+            stored = {digest for blobs in database.values(cache, _VECTOR, digests, column="x''") for digest in blobs}
         return np.fromiter((digest in stored for digest in digests), np.bool_, len(digests))
 
     def note(self, fingerprint: str, value: Mapping[str, Any]) -> None:
@@ -330,104 +302,23 @@ class VectorStore:
             return []
         return sorted(path.parent.name for path in self.directory.glob(f"*/{_FILE}"))
 
-    def _connect(self, fingerprint: str) -> diskcache.Cache:
-        """Open an encoder's database; diskcache does not wait for a process that is writing just then, so wait here."""
-        with self._opening:
-            cache = self._open.get(fingerprint)
-            deadline = time.monotonic() + _WAIT
-            while cache is None:
-                try:
-                    self._path(fingerprint).mkdir(parents=True, exist_ok=True)
-                    cache = diskcache.Cache(str(self._path(fingerprint)), timeout=_WAIT, disk=_Bytes, **_SETTINGS)
-                except sqlite3.OperationalError as error:
-                    if _primary_code(error) not in _BUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.02)
-                except (ValueError, TypeError, KeyError) as error:  # settings that make no sense
-                    raise _explain(error, self._path(fingerprint)) from error
-            self._open[fingerprint] = cache
-            return cache
-
     @contextmanager
     def _database(self, fingerprint: str) -> Iterator[diskcache.Cache]:
         """Yield an encoder's open database; what SQLite says becomes a `StoreError` or a `DiskError`."""
         path = self._path(fingerprint)
         try:
             with disk.writing(path):
-                cache = self._connect(fingerprint)
+                with self._opening:
+                    if fingerprint not in self._open:
+                        self._open[fingerprint] = database.connect(path)
+                    cache = self._open[fingerprint]
                 yield cache
         except (sqlite3.Error, diskcache.Timeout, UnicodeDecodeError) as error:
             # diskcache may have failed to end its transaction: closing ends it, and the next use opens anew.
             broken = self._open.pop(fingerprint, None)
             if broken is not None:
                 broken.close()
-            raise _explain(error, path) from error
-
-
-class _Bytes(diskcache.Disk):  # type: ignore[misc]
-    """Keys are strings and values bytes, both in the database; anything else is refused and never looked into."""
-
-    def __init__(self, directory: str, **_: object) -> None:
-        super().__init__(directory)
-
-    def put(self, key: object) -> tuple[str, bool]:
-        if not isinstance(key, str):
-            raise StoreError(f"keys of the vector store are strings, not {type(key).__name__}")
-        return key, True
-
-    def get(self, key: Any, raw: bool) -> str:
-        if not raw or not isinstance(key, str):
-            raise self._refusal("a key")
-        return key
-
-    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, bytes]:
-        if read or not isinstance(value, bytes):
-            raise StoreError(f"values of the vector store are bytes, not {type(value).__name__} ({key})")
-        return 0, diskcache.core.MODE_RAW, None, value
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes:
-        if mode != diskcache.core.MODE_RAW or filename is not None or read or not isinstance(value, bytes):
-            raise self._refusal("a pickled value" if mode == diskcache.core.MODE_PICKLE else "a value")
-        return value
-
-    def remove(self, file_path: str) -> None:
-        # Rows of this store have no files, and a foreign row must not choose what is deleted.
-        raise self._refusal(f"a file ({file_path})")
-
-    def _refusal(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self._directory} holds {what} that genetext did not write, and that it does not open: move this folder "
-            "away, or delete it, and encode again"
-        )
-
-
-_SETTINGS: Mapping[str, Any] = {
-    "eviction_policy": "none",
-    "cull_limit": 0,
-    "size_limit": 2**62,
-    "statistics": 0,
-    "tag_index": 0,
-    "sqlite_journal_mode": "persist",  # a commit overwrites the journal's head: no directory entry to be flushed
-    "sqlite_synchronous": 2,  # FULL
-    "sqlite_auto_vacuum": 1,  # FULL: removed vectors give their room back
-}
-
-
-def _blobs(cache: diskcache.Cache, digests: Sequence[str], *, column: str = "value") -> Iterator[dict[str, bytes]]:
-    """Give what is stored of those digests that have anything, some hundreds at a time.
-
-    Read by diskcache's own connection but not by its `get`, which locks and unlocks the database for every key: that
-    took four times as long. What is no value of this store is refused as there.
-    """
-    for start in range(0, len(digests), _KEYS_AT_ONCE):
-        keys = dict.fromkeys(_VECTOR + digest for digest in digests[start : start + _KEYS_AT_ONCE])
-        marks = ",".join("?" * len(keys))
-        query = f"SELECT key, mode, filename, {column} FROM Cache WHERE raw = 1 AND key IN ({marks})"
-        yield {
-            key.removeprefix(_VECTOR): cache.disk.fetch(mode, filename, value, False)
-            for key, mode, filename, value in cache._sql(query, list(keys))
-            if key in keys  # else the index of a damaged database leads to another row
-        }
+            raise database.explained(error, path) from error
 
 
 def _dimension(cache: diskcache.Cache) -> int | None:
@@ -479,30 +370,3 @@ def _unpack(blobs: Mapping[str, bytes], fingerprint: str, dim: int) -> tuple[NDA
     records = np.frombuffer(b"".join(values), layout)
     intact = (records["magic"] == _MAGIC) & (records["dimension"] == dim)
     return records, intact & (records["checksum"] == _checksums(values, fingerprint, list(blobs)))
-
-
-def _primary_code(error: BaseException) -> int:
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
-def _explain(error: BaseException, path: Path) -> StoreError | DiskError:
-    """Say in a user's words what SQLite said, which diskcache may have covered with errors of its own."""
-    said = error
-    link: BaseException | None = error
-    while link is not None:  # the first refusal stands deepest in the chain
-        if isinstance(link, sqlite3.Error):
-            said = link
-        link = link.__context__
-    primary = _primary_code(said)
-    if primary in _ERRNO:
-        try:
-            with disk.writing(path):
-                raise OSError(_ERRNO[primary], str(said))
-        except DiskError as refusal:
-            return refusal
-    if primary in _BUSY:
-        return DiskError(f"another process has been writing to {path} for {_WAIT:.0f} seconds; wait for it, or end it")
-    return StoreError(
-        f"{path} cannot be read as a vector store ({said}): if `genetext cache verify` says the same, "
-        "delete this folder and encode again"
-    )

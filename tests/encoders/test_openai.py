@@ -23,7 +23,7 @@ from genetext.encoders.openai import tokens
 from genetext.encoders.openai.api import Retries, entries, match
 from genetext.encoders.openai.encoder import OpenAIEncoder
 from genetext.encoders.openai.pieces import MAX_INPUTS, MAX_TOKENS, pack, share_out
-from genetext.encoding.paid import Payment, require
+from genetext.encoding.paid import Payment, confirmed
 from genetext.encoding.store import VectorStore
 from genetext.errors import CostLimit, EncoderError
 from tests.servers.openai import Fault, OpenAIServer, body, status, vector
@@ -78,7 +78,8 @@ def make(server):
     made = []
 
     def make(spec=SPEC, **kwargs):
-        kwargs = {"base_url": server.base_url, "api_key": server.key, "retries": QUICK, "timeout": 20, **kwargs}
+        defaults = {"base_url": server.base_url, "api_key": server.key, "retries": QUICK, "timeout": 20}
+        kwargs = {**defaults, "confirmed": True, **kwargs}
         encoder = OpenAIEncoder(spec, **kwargs)
         made.append(encoder)
         return encoder
@@ -114,7 +115,7 @@ def test_ada_is_not_asked_to_shorten(server, make):
 def test_key_and_address_come_from_the_environment(server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
-    encoder = OpenAIEncoder(SPEC)
+    encoder = OpenAIEncoder(SPEC, confirmed=True)
     assert encoder.encode(texts(1)).vectors.shape == (1, DIM)
     encoder.close()
 
@@ -167,7 +168,7 @@ def test_another_servers_model_is_named_by_its_own_name(server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
     spec = encoders.spec("openai:nomic-embed-text")
-    encoder = encoders.load(spec, concurrency=2)
+    encoder = encoders.load(spec, concurrency=2, confirmed=True)
     some = texts(9)
     got = {}
     for batch, encoded in encoder.stream(some, batches(9, 3)):
@@ -182,7 +183,7 @@ def test_another_servers_model_is_named_by_its_own_name(server, monkeypatch):
         encoder.encode(texts(1))
     encoder.close()
 
-    before = encoders.load(spec)
+    before = encoders.load(spec, confirmed=True)
     assert before.dim == 10
     assert server.texts[-1] == "gene"
     before.close()
@@ -631,7 +632,7 @@ INTERRUPTED = """
 import sys
 import numpy as np
 from genetext import encoders
-encoder = encoders.load(encoders.spec("openai-3-small", dimensions=24), timeout=60)
+encoder = encoders.load(encoders.spec("openai-3-small", dimensions=24), timeout=60, confirmed=True)
 some = [f"Gene number {row}." for row in range(8)]
 try:
     for batch, _ in encoder.stream(some, [np.arange(row, row + 2) for row in range(0, 8, 2)]):
@@ -710,7 +711,7 @@ def test_nothing_is_sent_twice_and_no_vector_is_in_a_wrong_row_whatever_happens(
     with VectorStore(tmp_path / "vectors") as store:
         encode_into(store, make(retries=retries), some)
         got = store.read(SPEC.fingerprint, digests(some))
-    assert got.found.all()
+    assert got.mask.all()
     np.testing.assert_allclose(got.vectors, expected(some), atol=1e-6)
     assert server.sent_again_after_delivery() == []
     assert sorted(server.delivered) == sorted(some)
@@ -732,11 +733,10 @@ import sys
 from pathlib import Path
 from genetext.encoders.base import EncoderSpec
 from genetext.encoders.openai.encoder import OpenAIEncoder
-from genetext.encoding.paid import Payment, require
 from genetext.encoding.store import VectorStore
 from tests.encoders import test_openai as here
 with VectorStore(Path(sys.argv[1])) as store:
-    here.encode_into(store, OpenAIEncoder(here.SPEC, concurrency=3), here.texts(120))
+    here.encode_into(store, OpenAIEncoder(here.SPEC, concurrency=3, confirmed=True), here.texts(120))
 """
 
 
@@ -807,17 +807,21 @@ def test_without_a_table_the_cost_is_a_bound_and_says_so(monkeypatch):
 def test_a_limit_on_the_cost_is_kept():
     some = ["x" * 1000] * 1000
     encoder = OpenAIEncoder(encoders.spec("ada"), api_key="sk-x", table=table())
-    require(encoder, some, Payment(max_cost=0.11))
-    with pytest.raises(CostLimit, match=r"\$0\.10 .*allowed are \$0\.09"):
-        require(encoder, some, Payment(max_cost=0.09))
+    with confirmed(encoder, some, Payment(max_cost=0.11)):
+        assert encoder.confirmed
+    assert not encoder.confirmed
+    refused = pytest.raises(CostLimit, match=r"\$0\.10 .*allowed are \$0\.09")
+    with refused, confirmed(encoder, some, Payment(max_cost=0.09)):
+        pytest.fail("allowed")
 
 
 def test_an_unknown_price_is_never_within_a_limit():
     spec = EncoderSpec(kind="openai", model="nomic", options={"dim": 8})
     assert estimate(spec, texts(1), table=WORDS).usd is None
     assert "not known" in str(estimate(spec, texts(1), table=WORDS))
-    with pytest.raises(CostLimit, match="not known"):
-        require(OpenAIEncoder(spec, api_key="sk-x", table=WORDS), texts(1), Payment(max_cost=100))
+    encoder = OpenAIEncoder(spec, api_key="sk-x", table=WORDS)
+    with pytest.raises(CostLimit, match="not known"), confirmed(encoder, texts(1), Payment(max_cost=100)):
+        pytest.fail("allowed")
 
 
 def numbered(*vectors, **others):

@@ -117,7 +117,7 @@ def test_options_that_would_do_nothing_are_refused():
         encoders.spec("lexical", max_tokens=7)
     with pytest.raises(EncoderError, match="lexical has no window"):
         encoders.specs("lexical", max_tokens=7)
-    with pytest.raises(EncoderError, match=r"no encoder of minilm\+lexical has the options foo"):
+    with pytest.raises(EncoderError, match=r"minilm\+lexical does not have the options foo; known: dims"):
         encoders.specs("minilm+lexical", options={"foo": 1})
 
 

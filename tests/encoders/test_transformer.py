@@ -492,7 +492,7 @@ def test_every_preset_agrees_with_its_repository(name):
         folder = weights.configuration(preset.spec.model, None).folder
     except MissingWeights as error:
         pytest.skip(str(error))
-    transformer.compare_with_repository(preset.spec, folder)
+    configuration.compare_with_repository(preset.spec, folder)
     assert configuration.dimension(folder, pooling=preset.spec.pooling) == preset.dim
     if not (folder / "modules.json").is_file():
         assert "sentence-transformers configuration" not in preset.source

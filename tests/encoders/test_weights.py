@@ -167,6 +167,42 @@ def test_a_folder_that_changed_is_refused(tmp_path):
         encoders.load(spec)
 
 
+def test_every_file_that_a_model_is_read_from_is_in_its_digest(tmp_path):
+    folder = models.write_sentence_config(models.write_bert(tmp_path / "model"), pooling="mean", dense=6)
+    renamed = (folder / "modules.json").read_text().replace("2_Dense", "head").replace("1_Pooling", "pool")
+    (folder / "modules.json").write_text(renamed)
+    (folder / "2_Dense").rename(folder / "head")
+    (folder / "1_Pooling").rename(folder / "pool")
+    for name in ("bpe.codes", "spiece.model", "head/more/weights.bin"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert {
+        "head/model.safetensors",
+        "pool/config.json",
+        "vocab.txt",
+        "model.safetensors",
+        "head/more/weights.bin",
+    } <= {path.relative_to(folder).as_posix() for path in files}
+    digests = {weights.folder_digest(folder)}
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        digests.add(weights.folder_digest(folder))
+        path.write_bytes(content)
+    assert len(digests) == 1 + len(files)
+    for name in ("README.md", "LICENSE", "pytorch_model.bin", "runs/events", "onnx/model.onnx"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    assert weights.folder_digest(folder) in digests
+
+
+def test_weights_of_modules_are_downloaded_whatever_their_folders_are_called():
+    names = ["config.json", "model.safetensors", "pytorch_model.bin", "head/config.json", "head/pytorch_model.bin"]
+    names += ["2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin", "onnx/model.safetensors"]
+    assert weights._chosen(names) == ["model.safetensors", "2_Dense/model.safetensors", "head/pytorch_model.bin"]
+
+
 def test_a_folder_without_weights_is_missing_them(tmp_path):
     folder = models.write_bert(tmp_path / "model")
     (folder / "model.safetensors").unlink()

@@ -41,7 +41,8 @@ def make(server):
 
     def make(spec=SPEC, **kwargs):
         quick = Retries(attempts=3, first=0.01, longest=0.05)
-        made.append(OpenAIEncoder(spec, base_url=server.base_url, api_key=server.key, retries=quick, **kwargs))
+        kwargs = {"base_url": server.base_url, "api_key": server.key, "retries": quick, "confirmed": True, **kwargs}
+        made.append(OpenAIEncoder(spec, **kwargs))
         return made[-1]
 
     yield make
@@ -64,7 +65,7 @@ def ledgers(own_cache):
 
 def assert_all_there(store, some):
     got = store.read(FINGERPRINT, digests(some))
-    assert got.found.all()
+    assert got.mask.all()
     np.testing.assert_allclose(got.vectors, expected(some), atol=1e-6)
 
 
@@ -237,7 +238,7 @@ def test_a_batch_at_another_server_is_not_looked_for_here(server, make, store):
     server.polls_until_done = 9
     fill(make(), texts(2), store, wait=False)
     with OpenAIServer(key=server.key) as other:
-        encoder = OpenAIEncoder(SPEC, base_url=other.base_url, api_key=other.key)
+        encoder = OpenAIEncoder(SPEC, base_url=other.base_url, api_key=other.key, confirmed=True)
         with pytest.raises(EncoderError, match="collect it there first"):
             fill(encoder, texts(2), store)
         encoder.close()
@@ -259,7 +260,7 @@ from genetext.encoding.store import VectorStore
 from tests.encoders import test_openai as here
 some = here.texts(30)
 with VectorStore() as store:
-    batches.fill(OpenAIEncoder(here.SPEC), some, here.digests(some), store=store, poll=0.02)
+    batches.fill(OpenAIEncoder(here.SPEC, confirmed=True), some, here.digests(some), store=store, poll=0.02)
 """
 
 

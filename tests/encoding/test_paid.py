@@ -5,9 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 
+from genetext import encoders
 from genetext.build import build, build_index
 from genetext.encoders.base import Cost
 from genetext.encoders.lexical import LexicalEncoder
+from genetext.encoding.batches import fill
 from genetext.encoding.paid import Payment
 from genetext.encoding.run import encode
 from genetext.encoding.store import VectorStore
@@ -99,6 +101,47 @@ def place(tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", server.key)
         yield server, {"source": str(write_ncbi(tmp_path / "ncbi")), "root": tmp_path / "cache", "name": "paid"}
+
+
+WAYS = {
+    "encode": lambda encoder: encoder.encode(TEXTS),
+    "stream": lambda encoder: list(encoder.stream(TEXTS, encoder.plan(TEXTS))),
+    "fill": lambda encoder: fill(encoder, TEXTS, DIGESTS, store=VectorStore(), poll=0.01),
+    "divide": lambda encoder: list(encoder.batch_service.divide(TEXTS, DIGESTS)),
+    "upload": lambda encoder: encoder.batch_service.upload("name", [b"{}"]),
+    "create": lambda encoder: encoder.batch_service.create("name", "file-1"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_encoder_itself_sends_nothing_unconfirmed(way, place, own_cache):
+    server, _ = place
+    encoder = encoders.load(encoders.spec("ada"))
+    with pytest.raises(CostLimit, match=r"texts would be sent to text-embedding-ada-002.*load\(spec, confirmed=True\)"):
+        WAYS[way](encoder)
+    assert server.received == []
+    assert not server.batches
+    assert not list(own_cache.glob("batches/*"))
+
+
+@pytest.mark.parametrize("way", ["encode", "stream", "fill"])
+def test_an_encoder_of_ones_own_sends_what_was_confirmed(way, place, own_cache):
+    server, _ = place
+    WAYS[way](encoders.load(encoders.spec("ada"), confirmed=True))
+    assert sorted(server.texts) == sorted(TEXTS)
+
+
+def test_what_was_confirmed_is_confirmed_for_that_run_alone(place, own_cache):
+    server, _ = place
+    encoder = encoders.load(encoders.spec("ada"))
+    run(encoder, own_cache, Payment(confirm=True), slice(0, 4))
+    sent = len(server.texts)
+    with pytest.raises(CostLimit, match="1 texts would be sent"):
+        encoder.encode(["another"])
+    with pytest.raises(CostLimit, match="5 texts would be sent"):
+        run(encoder, own_cache)
+    assert len(server.texts) == sent == 4
+    assert encoder.encode_queries(["a query"]).shape == (1, 1536), "queries are no gene texts"
 
 
 def test_python_asks_as_the_command_line_does(place):

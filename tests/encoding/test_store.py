@@ -52,7 +52,7 @@ def test_an_empty_store_has_nothing_and_makes_nothing(store):
     got = store.read(FINGERPRINT, digests(3))
     assert got.vectors.shape == (3, 0)
     assert got.vectors.dtype == np.float32
-    assert not got.found.any()
+    assert not got.mask.any()
     assert not store.contains(FINGERPRINT, digests(3)).any()
     assert store.fingerprints() == {}
     assert store.verify() == []
@@ -67,9 +67,9 @@ def test_what_is_written_is_read_back_in_the_order_asked(store):
     np.testing.assert_array_equal(got.vectors, np.stack([rows[3], np.zeros(8), rows[0], rows[3]]))
     np.testing.assert_array_equal(got.n_tokens, [3, 0, 0, 3])
     np.testing.assert_array_equal(got.cut, [0, 0, 0, 0])
-    np.testing.assert_array_equal(got.found, [True, False, True, True])
-    assert (got.n_tokens.dtype, got.cut.dtype, got.found.dtype) == (np.int32, np.int8, np.bool_)
-    np.testing.assert_array_equal(store.contains(FINGERPRINT, asked), got.found)
+    np.testing.assert_array_equal(got.mask, [True, False, True, True])
+    assert (got.n_tokens.dtype, got.cut.dtype, got.mask.dtype) == (np.int32, np.int8, np.bool_)
+    np.testing.assert_array_equal(store.contains(FINGERPRINT, asked), got.mask)
     np.testing.assert_array_equal(store.read(FINGERPRINT, names).cut, [0, 1, 2, 0, 1])
 
 
@@ -201,11 +201,11 @@ def test_damage_is_found_named_and_mended(store, caplog, change):
     with caplog.at_level(logging.WARNING, "genetext"):
         got = store.read(FINGERPRINT, names)
     assert names[1] in caplog.text
-    np.testing.assert_array_equal(got.found, [True, False, True])
+    np.testing.assert_array_equal(got.mask, [True, False, True])
     np.testing.assert_array_equal(got.vectors, rows * [[1], [0], [1]])
     write(store, names[1:2], rows[1:2])
     assert store.verify() == []
-    assert store.read(FINGERPRINT, names).found.all()
+    assert store.read(FINGERPRINT, names).mask.all()
 
 
 def test_a_vector_at_the_wrong_key_is_damage(store):
@@ -215,7 +215,7 @@ def test_a_vector_at_the_wrong_key_is_damage(store):
     ((blob,),) = connection.execute("SELECT value FROM Cache WHERE key = ?", (f"text/{names[0]}",)).fetchall()
     connection.execute("UPDATE Cache SET value = ? WHERE key = ?", (blob, f"text/{names[1]}"))
     connection.close()
-    assert store.read(FINGERPRINT, names).found.tolist() == [True, False]
+    assert store.read(FINGERPRINT, names).mask.tolist() == [True, False]
 
 
 def test_a_database_that_is_damaged_as_a_whole_is_an_error_and_can_be_removed(store):
@@ -226,7 +226,7 @@ def test_a_database_that_is_damaged_as_a_whole_is_an_error_and_can_be_removed(st
     with pytest.raises(StoreError, match=FINGERPRINT):
         store.read(FINGERPRINT, digests(3))
     assert any(FINGERPRINT in problem for problem in store.verify())
-    assert store.read("other", digests(3)).found.all()
+    assert store.read("other", digests(3)).mask.all()
     store.remove(FINGERPRINT)
     assert store.verify() == []
 
@@ -248,10 +248,10 @@ def test_whichever_byte_of_the_file_is_damaged_no_wrong_vector_is_ever_read(stor
         except (StoreError, DiskError):
             noticed += 1
         else:
-            if got.found.any():
-                np.testing.assert_array_equal(got.vectors, rows * got.found[:, None])
-            noticed += not got.found.all()
-            if not got.found.all():
+            if got.mask.any():
+                np.testing.assert_array_equal(got.vectors, rows * got.mask[:, None])
+            noticed += not got.mask.all()
+            if not got.mask.all():
                 assert store.verify() != []
         store.close()
         journal.unlink(missing_ok=True)
@@ -305,7 +305,7 @@ def test_a_full_disk_is_a_disk_error_and_loses_nothing(store):
     with pytest.raises(DiskError, match=r"no space is left on the disk"):
         write(store, digests(2000, start=3), vectors(2000, dim=8))
     got = store.read(FINGERPRINT, digests(2003))
-    assert got.found.sum() == 3
+    assert got.mask.sum() == 3
     np.testing.assert_array_equal(got.vectors[:3], vectors(3))
     write(store, digests(2000, start=3), vectors(2000))  # there is room again
     assert store.contains(FINGERPRINT, digests(2003)).all()
@@ -390,7 +390,7 @@ for turn in range(12):
     rows[-1] = 7
     store.write("f" * 64, names, rows, [1] * 11, [0] * 11)
     got = store.read("f" * 64, names)
-    assert got.found.all() and (got.vectors == rows).all(), (who, turn)
+    assert got.mask.all() and (got.vectors == rows).all(), (who, turn)
 """
     processes = [run(body, store.directory, who) for who in range(4)]
     for process in processes:
@@ -430,7 +430,7 @@ for turn in range(10_000):
 def test_a_store_may_be_used_after_closing(store):
     write(store, digests(1), vectors(1))
     store.close()
-    assert store.read(FINGERPRINT, digests(1)).found.all()
+    assert store.read(FINGERPRINT, digests(1)).mask.all()
 
 
 def test_threads_share_a_store(store):

@@ -1,14 +1,14 @@
 """OpenAI's Batch API: half the price, an answer within a day."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genetext import disk
-from genetext.encoders.base import BatchRequest, BatchState, Encoded, EncoderSpec
+from genetext.encoders.base import BatchRequest, BatchState, Encoded, Encoder
 from genetext.encoders.openai.api import Api, WrongReply, entries, match
 from genetext.encoders.openai.pieces import MAX_TOKENS, Cutter, Pieces, pack, share_out
 from genetext.errors import EncoderError
@@ -29,18 +29,16 @@ class OpenAIBatches:
 
     Parameters
     ----------
+    encoder
+        Whose batches: it says which model, and refuses what nobody has confirmed to pay for.
     api
         The server.
-    spec
-        Which model.
     cutter
         How texts are sent, and answers joined.
-    dim
-        Gives the length of a vector.
     """
 
-    def __init__(self, api: Api, spec: EncoderSpec, cutter: Cutter, *, dim: Callable[[], int]) -> None:
-        self._api, self._spec, self._cutter, self._dim = api, spec, cutter, dim
+    def __init__(self, encoder: Encoder, api: Api, cutter: Cutter) -> None:
+        self._encoder, self._api, self._cutter = encoder, api, cutter
         self.host = api.host
 
     def divide(
@@ -55,6 +53,7 @@ class OpenAIBatches:
         """
         if not texts:
             return
+        self._encoder.refuse_unconfirmed(len(texts))
         pieces = self._cutter.pieces(texts)
         sizes, inputs = pieces.by_text()
         if sizes.max() > MAX_TOKENS or inputs.max() > INPUTS_OF_A_LINE:
@@ -88,6 +87,7 @@ class OpenAIBatches:
 
     def upload(self, name: str, requests: Sequence[bytes]) -> str:
         """Send the file of a batch; return its id."""
+        self._encoder.refuse_unconfirmed(len(requests))
         content = b"".join(requests)
         return self._api.call(
             f"the file of a batch of {len(requests):,} requests",
@@ -110,6 +110,7 @@ class OpenAIBatches:
             )
             return _text(made, "id")
 
+        self._encoder.refuse_unconfirmed(1)
         return self._api.call(f"the batch {name}", request)
 
     def state(self, batch_id: str) -> BatchState:
@@ -161,11 +162,11 @@ class OpenAIBatches:
     def _vectors(self, request: BatchRequest, body: Any) -> Encoded:
         pairs, billed = entries(body, host=self.host)
         pieces = Pieces.of_notes(request.notes)
-        vectors = match(pairs, n=len(pieces.owner), dim=self._dim(), model=self._spec.model)
+        vectors = match(pairs, n=len(pieces.owner), dim=self._encoder.dim, model=self._encoder.spec.model)
         return self._cutter.join(pieces, vectors, share_out(billed, pieces.sizes))
 
     def _line(self, custom_id: str, inputs: Sequence[str]) -> bytes:
-        spec = self._spec
+        spec = self._encoder.spec
         body: dict[str, Any] = {"model": spec.model, "input": inputs, "encoding_format": "base64"}
         if spec.dimensions is not None:
             body["dimensions"] = spec.dimensions

@@ -49,6 +49,8 @@ class OpenAIEncoder(Encoder):
         As for `genetext.encoders.openai.api.Api`.
     table
         Table to count tokens with. Default: that of `cl100k_base`, loaded when a text may be too long.
+    confirmed
+        Whether gene texts may be sent without asking: `encode`, `stream` and `batch_service` refuse them otherwise.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class OpenAIEncoder(Encoder):
         timeout: float = 120.0,
         retries: Retries | None = None,
         table: tokens.Table | None = None,
+        confirmed: bool = False,
     ) -> None:
         if spec.kind != "openai":
             raise EncoderError(f"an encoder of kind {spec.kind!r} is not asked through OpenAI's API")
@@ -119,7 +122,7 @@ class OpenAIEncoder(Encoder):
             )
         if concurrency < 1:
             raise EncoderError(f"at least one request must be under way, not {concurrency}")
-        self.spec = spec
+        self.spec, self.confirmed = spec, confirmed
         self.api = Api(base_url=base_url, api_key=api_key, timeout=timeout, retries=retries)
         self._dim = dim
         self._first = Lock()
@@ -167,7 +170,7 @@ class OpenAIEncoder(Encoder):
     @property
     def batch_service(self) -> OpenAIBatches:
         """The Batch API: half the price, an answer within a day."""
-        return OpenAIBatches(self.api, self.spec, self._cutter, dim=lambda: self.dim)
+        return OpenAIBatches(self, self.api, self._cutter)
 
     def close(self) -> None:
         """Close the connections."""
@@ -182,6 +185,7 @@ class OpenAIEncoder(Encoder):
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode one batch of gene texts, as one request if it is one of the plan."""
+        self.refuse_unconfirmed(len(texts))
         return self._encode(texts, Event())
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -197,6 +201,7 @@ class OpenAIEncoder(Encoder):
         more is sent, what is under way is awaited and yielded (it is paid for), and then the error is raised; a second
         Ctrl-C does not wait, and neither does the end of the process.
         """
+        self.refuse_unconfirmed(sum(map(len, batches)))
         waiting = iter(batches)
         running: dict[Future[Encoded], NDArray[np.int64]] = {}
         failure: BaseException | None = None

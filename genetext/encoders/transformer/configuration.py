@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genetext.encoders.base import EncoderSpec
+from genetext.encoders.presets import PRESETS
 from genetext.errors import EncoderError
 
 _POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
@@ -101,6 +103,45 @@ def _recipe(folder: Path) -> Recipe:
         prefix=prompts[0],
         query_prefix=prompts[1],
     )
+
+
+def compare_with_repository(spec: EncoderSpec, folder: Path) -> None:
+    """Refuse a preset's value where the sentence-transformers configuration beside the weights has another.
+
+    What a caller has changed, or a hub id has taken from the configuration itself, is not the preset's.
+    """
+    preset = next((preset.spec for preset in PRESETS.values() if preset.spec.model == spec.model), None)
+    if preset is None or not (folder / "modules.json").is_file():
+        return
+    repository = recipe(folder)
+    names = ("pooling", "normalize", "max_tokens")
+    differ = [
+        f"{name} {getattr(preset, name)} here, {getattr(repository, name)} there"
+        for name in names
+        if getattr(spec, name) == getattr(preset, name) != getattr(repository, name)
+    ]
+    if differ:
+        raise EncoderError(
+            f"the preset of {spec.model} and the configuration in its repository differ: {'; '.join(differ)}. Name the "
+            f"encoder by its hub id ({spec.model}) to go by the repository"
+        )
+
+
+def casing(folder: Path) -> dict[str, bool]:
+    """Whether a bare WordPiece vocabulary is to be lower-cased, where no file beside it says so.
+
+    Early releases (BioBERT among them) carry a vocabulary alone, and the tokenizer's default would then lower-case
+    the text of a cased model.
+    """
+    vocabulary = folder / "vocab.txt"
+    stated = "do_lower_case" in read_json(folder / "tokenizer_config.json")
+    if stated or (folder / "tokenizer.json").is_file() or not vocabulary.is_file():
+        return {}
+    words = vocabulary.read_text(encoding="utf-8").splitlines()
+    # Uncased vocabularies hold a few capitals all the same (37 of SciBERT's 31,090; 8,179 of BioBERT's 28,996).
+    capitals = sum(1 for word in words if not word.startswith("[") and re.search("[A-Z]", word))
+    cased = capitals > len(words) / 100
+    return {"do_lower_case": not cased}
 
 
 def dimension(folder: Path, *, pooling: str) -> int:

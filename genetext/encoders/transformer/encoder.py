@@ -1,6 +1,5 @@
 """Transformer encoders: tokens once, batches of near-equal length, the pooling that the model's authors document."""
 
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -153,7 +152,7 @@ class TransformerEncoder(Encoder):
         self.threads = threads
         self.statistics = Statistics()
         self._weights = weights.obtain(spec.model, spec.revision)
-        compare_with_repository(spec, self._weights.folder)
+        configuration.compare_with_repository(spec, self._weights.folder)
         query_revision = spec.query_revision
         if spec.query_model is not None:
             query_revision = weights.obtain(spec.query_model, query_revision).revision
@@ -353,7 +352,7 @@ class TransformerEncoder(Encoder):
         folder = self._weights.folder
         try:
             return AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False, **_casing(folder)
+                str(folder), local_files_only=True, trust_remote_code=False, **configuration.casing(folder)
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise EncoderError(f"the tokenizer in {folder} cannot be loaded: {str(error).strip()}") from error
@@ -402,42 +401,3 @@ class TransformerEncoder(Encoder):
             query_revision=None,
         )
         return TransformerEncoder(spec, device=self.devices[0], threads=self.threads)
-
-
-def compare_with_repository(spec: EncoderSpec, folder: Path) -> None:
-    """Refuse a preset's value where the sentence-transformers configuration beside the weights has another.
-
-    What a caller has changed, or a hub id has taken from the configuration itself, is not the preset's.
-    """
-    preset = next((preset.spec for preset in PRESETS.values() if preset.spec.model == spec.model), None)
-    if preset is None or not (folder / "modules.json").is_file():
-        return
-    recipe = configuration.recipe(folder)
-    names = ("pooling", "normalize", "max_tokens")
-    differ = [
-        f"{name} {getattr(preset, name)} here, {getattr(recipe, name)} there"
-        for name in names
-        if getattr(spec, name) == getattr(preset, name) != getattr(recipe, name)
-    ]
-    if differ:
-        raise EncoderError(
-            f"the preset of {spec.model} and the configuration in its repository differ: {'; '.join(differ)}. Name the "
-            f"encoder by its hub id ({spec.model}) to go by the repository"
-        )
-
-
-def _casing(folder: Path) -> dict[str, bool]:
-    """Whether a bare WordPiece vocabulary is to be lower-cased, where no file beside it says so.
-
-    Early releases (BioBERT among them) carry a vocabulary alone, and the tokenizer's default would then lower-case
-    the text of a cased model.
-    """
-    vocabulary = folder / "vocab.txt"
-    stated = "do_lower_case" in configuration.read_json(folder / "tokenizer_config.json")
-    if stated or (folder / "tokenizer.json").is_file() or not vocabulary.is_file():
-        return {}
-    words = vocabulary.read_text(encoding="utf-8").splitlines()
-    # Uncased vocabularies hold a few capitals all the same (37 of SciBERT's 31,090; 8,179 of BioBERT's 28,996).
-    capitals = sum(1 for word in words if not word.startswith("[") and re.search("[A-Z]", word))
-    cased = capitals > len(words) / 100
-    return {"do_lower_case": not cased}
