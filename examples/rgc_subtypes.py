@@ -23,7 +23,7 @@ from rgc import arms, chapters, figures, geo, interpret, lowsample, report, simu
 from genetext import GeneIndex, build_index, disk, escape
 from genetext.errors import GenetextError
 from genetext.escape import printable
-from genetext.index import list_indices
+from genetext.indices import list_indices
 from genetext.labels import labels_of
 from genetext.priors import GenePriors
 

@@ -8,7 +8,8 @@ from genetext import disk, locks
 from genetext.encoders import registry
 from genetext.encoding.store import Holding, VectorStore
 from genetext.errors import EncoderError, GeneIndexError, SnapshotError
-from genetext.index import GeneIndex, list_indices
+from genetext.index import GeneIndex
+from genetext.indices import list_indices
 from genetext.names import snapshots
 from genetext.text.snapshot import Snapshot
 from genetext.verify import list_snapshots

@@ -10,7 +10,6 @@ It is written in one step, opened read-only and memory-mapped, and never holds a
 """
 
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from genetext import disk, manifest, species
+from genetext import disk, manifest, species, vector_file
 from genetext.errors import GeneIndexError, GenetextError, IndexMismatch, ResolveError, first_ten
+from genetext.indices import locate
 from genetext.manifest import Manifest
 from genetext.names import snapshots
 from genetext.names.columns import strings
@@ -44,8 +44,6 @@ _CONTENT = {
 _NAMES = ("genes.parquet", "index.faiss", "embedding/block*/*")
 _WHOLE_LIMIT = 512_000_000
 """Vectors of up to this many bytes are compared with their sha256 before the first question (0.1 s for 60 MB)."""
-EXACT_LIMIT = 1_000_000
-"""Up to this many vectors the index is exact; beyond it is an HNSW graph."""
 
 
 class GeneIndex:
@@ -98,10 +96,18 @@ class GeneIndex:
         )
         index = cls(path, recorded, root=root)
         try:
-            index.species, index.embedding_spec  # noqa: B018 - read once, so that odd values show here
+            if not index.species or index.embedding_spec.fingerprint != recorded["embedding_fingerprint"]:
+                raise ValueError("its embedding and the fingerprint of that differ")
+            if lacking := {"genes.parquet", "index.faiss", "embedding/block0/post.json"} - set(recorded.files):
+                raise ValueError(f"it names no {first_ten(sorted(lacking))}")
         except (GenetextError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise GeneIndexError(f"{path / manifest.FILE} holds what genetext never writes ({error})") from error
-        index._check_shape()
+        shape = vector_file.shape(path / "index.faiss")
+        if shape != (len(index), index.dim):
+            raise GeneIndexError(
+                f"{path / 'index.faiss'} holds {shape[0]:,} x {shape[1]}, the manifest says {len(index):,} x "
+                f"{index.dim}: build it again"
+            )
         if encoder is not None:
             index._refuse_other_encoder(encoder)
         return index
@@ -134,8 +140,6 @@ class GeneIndex:
         root
             The cache root, as for `open`.
         """
-        import faiss
-
         manifest.refuse_to_replace(path, format=FORMAT, error=GeneIndexError, names=_NAMES)
         with disk.atomic_directory(path) as temporary:
             pq.write_table(
@@ -143,10 +147,7 @@ class GeneIndex:
                 temporary / "genes.parquet",
                 compression="zstd",
             )
-            searcher, kind = _searcher(vectors)
-            # Through Python's own file, so that a full disk is an OSError here and not an abort inside FAISS.
-            with (temporary / "index.faiss").open("wb") as handle:
-                faiss.write_index(searcher, faiss.PyCallbackIOWriter(handle.write))  # type: ignore[attr-defined]
+            kind = vector_file.write(vectors, temporary / "index.faiss")
             embedding.save(temporary / "embedding")
             manifest.write(
                 temporary,
@@ -211,14 +212,7 @@ class GeneIndex:
     @cached_property
     def matrix(self) -> NDArray[np.float32]:
         """All vectors, `(n, dim) float32`, read-only; memory-mapped where the index is exact."""
-        searcher = self._searcher
-        matrix: NDArray[np.float32]
-        if hasattr(searcher, "get_xb"):
-            matrix = np.asarray(_Mapped(searcher))
-        else:
-            matrix = searcher.reconstruct_n(0, searcher.ntotal)
-        matrix.flags.writeable = False
-        return matrix
+        return vector_file.matrix(self._searcher)
 
     @cached_property
     def embedding(self) -> TextEmbedding:
@@ -336,15 +330,10 @@ class GeneIndex:
 
     @cached_property
     def _searcher(self) -> Any:
-        import faiss
-
         path = self.path / "index.faiss"
         if path.stat().st_size <= _WHOLE_LIMIT:
             self._refuse_changed(path.name)
-        try:
-            return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except (RuntimeError, MemoryError) as error:
-            raise GeneIndexError(f"{path} cannot be read: {error}") from error
+        return vector_file.read(path)
 
     def _refuse_changed(self, *names: str) -> None:
         """Raise where a file's bytes are not those that the manifest was written for."""
@@ -358,8 +347,14 @@ class GeneIndex:
             self._refuse_changed(path.name)
             self._table_checked = True
         try:
-            return pq.read_table(path, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            table = pq.read_table(path, columns=columns)
+            rows = table["row"].to_numpy()
+            if not np.array_equal(np.sort(rows[rows >= 0]), np.arange(len(self))):
+                raise ValueError(f"its rows are not those of {len(self):,} vectors")
+            if columns is None:
+                table.select(["gene_id", "symbol", "name", "source", "text"])
+            return table
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise GeneIndexError(f"{path} is damaged ({error}): build the index again") from error
 
     @cached_property
@@ -437,16 +432,6 @@ class GeneIndex:
         ordered: pd.DataFrame = frame[["gene_id", "symbol", "name", "score", "source", "text"]]
         return ordered.reset_index(drop=True)
 
-    def _check_shape(self) -> None:
-        path = self.path / "index.faiss"
-        with path.open("rb") as handle:
-            head = handle.read(16)
-        dim, n_vectors = struct.unpack("<iq", head[4:16]) if len(head) == 16 else (-1, -1)
-        if (dim, n_vectors) != (self.dim, len(self)):
-            raise GeneIndexError(
-                f"{path} holds {n_vectors:,} x {dim}, the manifest says {len(self):,} x {self.dim}: build it again"
-            )
-
     def _refuse_other_encoder(self, encoder: str) -> None:
         from genetext import encoders
 
@@ -457,63 +442,3 @@ class GeneIndex:
                 f"index {self.path} was built with {self.embedding_spec} ({self.dim} dimensions), the query encoder "
                 f"{encoder} is {EmbeddingSpec(asked)}: leave --encoder out, or build an index with {encoder}"
             )
-
-
-class _Mapped:
-    """The vectors of a flat FAISS index, which stays open for as long as an array looks into it."""
-
-    def __init__(self, searcher: Any) -> None:
-        import faiss
-
-        self._searcher = searcher
-        flat = faiss.rev_swig_ptr(searcher.get_xb(), searcher.ntotal * searcher.d)
-        self.__array_interface__ = flat.reshape(searcher.ntotal, searcher.d).__array_interface__
-
-
-def locate(name: str | Path, *, root: Path | None = None) -> Path:
-    """Return the directory of an index named `species/name`, `species`, or by its path."""
-    as_path = disk.expanded(name)
-    if (as_path / manifest.FILE).is_file():
-        return as_path
-    base = (root or disk.cache_dir()) / "indices"
-    below = base / str(name)
-    if (below / manifest.FILE).is_file():
-        return below
-    names = [path.relative_to(base).as_posix() for path in list_indices(root=root)]
-    of_species = [each for each in names if each.startswith(f"{name}/")]
-    if len(of_species) == 1:
-        return base / of_species[0]
-    if of_species:
-        raise GeneIndexError(f"{name} has several indices: say which of {first_ten(of_species)}")
-    hint = f"there are {first_ten(names)}" if names else "none was built yet"
-    species, _, encoder = str(name).partition("/")
-    with_encoder = f" --encoder {encoder}" if encoder else ""
-    raise GeneIndexError(
-        f"no index {str(name)!r} in {base} ({hint}): genetext build-index --species {species}{with_encoder}"
-    )
-
-
-def list_indices(*, root: Path | None = None) -> list[Path]:
-    """Return the directories of all indices in the cache, sorted."""
-    base = (root or disk.cache_dir()) / "indices"
-    return sorted(path.parent for path in base.glob(f"*/*/{manifest.FILE}") if not disk.is_temporary(path.parent))
-
-
-def _searcher(vectors: NDArray[np.float32]) -> tuple[Any, dict[str, Any]]:
-    """Return the FAISS index of `vectors` and how it searches, in words for the manifest."""
-    import faiss
-
-    n_vectors, dim = vectors.shape
-    if n_vectors <= EXACT_LIMIT:
-        flat = faiss.IndexFlatIP(dim)
-        flat.add(np.ascontiguousarray(vectors))
-        return flat, {"kind": "exact"}
-    graph = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction, graph.hnsw.efSearch = 200, 128
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # insertion order, and so the graph, depends on the number of threads
-    try:
-        graph.add(np.ascontiguousarray(vectors))
-    finally:
-        faiss.omp_set_num_threads(threads)
-    return graph, {"kind": "hnsw", "m": 32, "ef_construction": 200, "ef_search": 128}

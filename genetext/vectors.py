@@ -69,7 +69,7 @@ class EmbeddingSpec:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "EmbeddingSpec":
         """Read what `to_json` wrote."""
-        return cls(tuple(EncoderSpec.from_json(one) for one in value["encoders"]), value["post"])
+        return cls(tuple(EncoderSpec.from_json(encoder) for encoder in value["encoders"]), value["post"])
 
     @property
     def fingerprint(self) -> str:
@@ -104,11 +104,18 @@ class TextEmbedding:
         """Make the encoders of `spec` ready; the embedding's own `spec` has revisions and precisions resolved."""
         from genetext import encoders
 
-        loaded = [encoders.load(one, device=device, threads=threads) for one in spec.encoders]
+        loaded = [encoders.load(encoder, device=device, threads=threads) for encoder in spec.encoders]
         return cls(EmbeddingSpec(tuple(encoder.spec for encoder in loaded), spec.post), loaded)
 
     def join(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Fit the post-processing to the genes' raw vectors and return the index vectors.
+        """Fit the post-processing to the genes' raw vectors and return the index vectors, as `project` does."""
+        from genetext.encoders import postprocess
+
+        self.chains = [postprocess.parse(self.spec.post).fit(block) for block in blocks]
+        return self.project(blocks)
+
+    def project(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Give raw vectors the post-processing that was fitted to the genes, and join the encoders' blocks.
 
         Parameters
         ----------
@@ -118,23 +125,6 @@ class TextEmbedding:
         Returns
         -------
         `(n_texts, dim) float32`, unit length; zero rows where no block has anything to say about a text.
-        """
-        from genetext.encoders import postprocess
-
-        self.chains = [postprocess.parse(self.spec.post).fit(block) for block in blocks]
-        return self.project(blocks)
-
-    def project(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Give raw vectors of other texts the post-processing that was fitted to the genes.
-
-        Parameters
-        ----------
-        blocks
-            For each encoder, `(n_texts, dim_of_encoder) float32`.
-
-        Returns
-        -------
-        `(n_texts, dim) float32`, as `join`.
         """
         joined = []
         for block, chain in zip(blocks, self.chains, strict=True):

@@ -7,7 +7,7 @@ from genetext import disk, index, manifest
 from genetext.encoding.store import VectorStore
 from genetext.errors import GenetextError
 from genetext.fetch.download import problem_with
-from genetext.index import list_indices
+from genetext.indices import list_indices
 from genetext.text import snapshot
 
 VERSIONS = {

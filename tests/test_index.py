@@ -1,6 +1,8 @@
 """The index on the disk: what it answers, and what it refuses."""
 
+import io
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from genetext import manifest
 from genetext.build import build
 from genetext.errors import EncoderError, GeneIndexError, GenetextError, IndexMismatch
-from genetext.index import GeneIndex, list_indices, locate
+from genetext.index import GeneIndex
+from genetext.indices import list_indices, locate
 from tests.factory import write_ncbi
 
 OPN4, OPN1LW, OPN1MW = 94233, 5956, 2652
@@ -178,7 +181,7 @@ def test_a_folder_that_is_something_else_is_not_replaced(tmp_path, root):
 
 
 def test_beyond_the_exact_limit_it_is_a_graph_that_finds_nearly_the_same(tmp_path, monkeypatch, index):
-    import genetext.index
+    import genetext.vector_file
 
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((3000, 24)).astype(np.float32)
@@ -196,7 +199,7 @@ def test_beyond_the_exact_limit_it_is_a_graph_that_finds_nearly_the_same(tmp_pat
     content = {key: index.manifest[key] for key in ("species", "snapshot")}
     found = {}
     for limit in (10_000, 100):
-        monkeypatch.setattr(genetext.index, "EXACT_LIMIT", limit)
+        monkeypatch.setattr(genetext.vector_file, "EXACT_LIMIT", limit)
         made = GeneIndex.write(
             tmp_path / str(limit), genes=genes, vectors=vectors, embedding=index.embedding, content=content
         )
@@ -336,3 +339,58 @@ def test_an_encoder_that_fails_is_not_passed_over_in_a_joined_index(root, monkey
     monkeypatch.setattr(one.encoders[0], "encode_queries", fail)
     with pytest.raises(EncoderError, match="the server is down"):
         joined.queries(["light"])
+
+
+def resigned(path, **changes):
+    """Change an index's manifest and sign it again, as somebody would who forges one."""
+    recorded = json.loads((path / "manifest.json").read_text()) | changes
+    (path / "manifest.json").write_text(json.dumps(manifest.signed(recorded)))
+
+
+def rewritten(path, name, content):
+    """Put another file in the place of one, and sign the manifest again."""
+    (path / name).write_bytes(content)
+    entries = manifest.write(path, format="x", format_version=2, content={}).files
+    return {"files": {key: dict(entry) for key, entry in entries.items()}}
+
+
+def parquet(frame):
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+FORGED = {
+    "no files": lambda path: {"files": {}},
+    "no encoders": lambda path: {"embedding": {"encoders": [], "post": ""}},
+    "another post": lambda path: {
+        "embedding": json.loads((path / "manifest.json").read_text())["embedding"] | {"post": "abtt:3"}
+    },
+    "another fingerprint": lambda path: {"embedding_fingerprint": "x"},
+    "rows twice": lambda path: rewritten(
+        path, "genes.parquet", parquet(pd.read_parquet(path / "genes.parquet").assign(row=0))
+    ),
+    "rows as text": lambda path: rewritten(
+        path, "genes.parquet", parquet(pd.read_parquet(path / "genes.parquet").assign(row="a"))
+    ),
+    "no symbols": lambda path: rewritten(
+        path, "genes.parquet", parquet(pd.read_parquet(path / "genes.parquet").drop(columns="symbol"))
+    ),
+    "empty components": lambda path: rewritten(path, "embedding/block0/components.npy", b""),
+    "no vocabulary": lambda path: rewritten(path, "embedding/block0/vocabulary.json", b"null"),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_forged_index_is_one_sentence(how, index, tmp_path):
+    path = shutil.copytree(index.path, tmp_path / "forged")
+    recorded = json.loads((path / "manifest.json").read_text())
+    resigned(path, **{**recorded, **FORGED[how](path)})
+    with pytest.raises((GeneIndexError, EncoderError)):
+        GeneIndex.open(path).search("visual cycle")
+
+
+def test_a_folder_without_a_manifest_is_called_so(tmp_path):
+    (tmp_path / "x" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(GeneIndexError, match="is no index: it has no file manifest.json"):
+        GeneIndex.open(tmp_path / "x")

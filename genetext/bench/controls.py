@@ -34,7 +34,6 @@ from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.text.compose import Template, compose
 from genetext.text.snapshot import Snapshot
-from genetext.vectors import EmbeddingSpec
 
 PERMUTED, RANDOM = "permuted vectors", "random vectors"
 LENGTH, NAME, NAMES = "text length and kind", "symbol and name only", "names and designations only"
@@ -181,12 +180,11 @@ def reencoded(
     from genetext.priors import GenePriors
 
     assert texts.snapshot is not None
-    spec = EmbeddingSpec(index.embedding_spec.encoders, index.embedding_spec.post)
     shown = f"{index.path.parent.name}/{index.path.name}"
     for label, template in variants(texts.template).items():
         built = build(
             index.species,
-            encoder=spec,
+            encoder=index.embedding_spec,
             snapshot=texts.snapshot,
             template=template,
             gene_types=texts.gene_types,

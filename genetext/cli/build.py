@@ -78,20 +78,20 @@ def register(app: typer.Typer) -> None:
 
         What was fetched, parsed or encoded before is not done again; a build that was stopped goes on where it was.
         """
-        from genetext.build import build
+        from genetext.build import BuildOptions, build
         from genetext.errors import EncoderError, MissingWeights
-        from genetext.vectors import EmbeddingSpec, without_hub
+        from genetext.vectors import without_hub
 
+        choices: dict[str, Any] = {
+            "encoder": encoder,
+            "post": post,
+            "precision": precision,
+            "long_texts": long_texts,
+            "dimensions": dimensions,
+        }
         try:
             with without_hub(offline):
-                EmbeddingSpec.parse(
-                    encoder,
-                    post=post,
-                    precision=precision,
-                    long_texts=long_texts,
-                    dimensions=dimensions,
-                    device=device,
-                )
+                BuildOptions(**choices).embedding(device=device)
         except MissingWeights:
             raise
         except EncoderError as error:
@@ -100,15 +100,11 @@ def register(app: typer.Typer) -> None:
         with console.progress(quiet=quiet) as progress:
             built = build(
                 species,
-                encoder=encoder,
+                **choices,
                 source=source,
                 genes=gene_list(genes),
                 gene_types=None if gene_types == "all" else tuple(gene_types.split(",")),
                 template=template,
-                post=post,
-                precision=precision,
-                long_texts=long_texts,
-                dimensions=dimensions,
                 name=name,
                 snapshot=snapshot,
                 output=output,

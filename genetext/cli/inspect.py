@@ -17,7 +17,8 @@ def register(app: typer.Typer) -> None:
         import pandas as pd
 
         from genetext.errors import GeneIndexError
-        from genetext.index import GeneIndex, list_indices
+        from genetext.index import GeneIndex
+        from genetext.indices import list_indices
 
         rows = []
         for path in list_indices():
@@ -67,7 +68,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare every byte of an index, a snapshot, a model, priors or the whole cache with its manifest."""
         from genetext.disk import expanded
-        from genetext.index import locate
+        from genetext.indices import locate
         from genetext.verify import verify as check
 
         targets = None

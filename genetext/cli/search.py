@@ -51,7 +51,7 @@ def choose(name: str | None) -> str:
     if name is not None:
         return name
     from genetext.errors import GeneIndexError, first_ten
-    from genetext.index import list_indices
+    from genetext.indices import list_indices
 
     indices = list_indices()
     if not indices:

@@ -76,15 +76,15 @@ def words(text: str) -> list[str]:
     with hyphens counts joined (`IL-2` as `il2`, like the symbol IL2; `NF-kappaB` as `nfkappab`) and in its parts of two
     letters or more (`calcium-dependent` as `calciumdependent`, `calcium` and `dependent`).
     """
-    found = []
+    counted = []
     plain = unicodedata.normalize("NFKC", text).translate(_DASHES).lower().translate(_GREEK)
     for word in _WORD.findall(_POSSESSIVE.sub("", plain)):
         if "-" in word:
-            found.append(_singular(word.replace("-", "")))
-            found.extend(_singular(part) for part in word.split("-") if len(part) > 1 and part not in _STOP)
+            counted.append(_singular(word.replace("-", "")))
+            counted.extend(_singular(part) for part in word.split("-") if len(part) > 1 and part not in _STOP)
         elif word not in _STOP:
-            found.append(_singular(word))
-    return found
+            counted.append(_singular(word))
+    return counted
 
 
 def _singular(word: str) -> str:
@@ -144,11 +144,6 @@ class LexicalEncoder(Encoder):
     def dim(self) -> int:
         """Length of a vector: at most the option `dims`, fewer where the corpus has a lower rank."""
         return int(self._fitted.components.shape[1])
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of words (and pairs) that are counted."""
-        return len(self._fitted.vocabulary)
 
     def plan(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Divide the texts into batches of 1,024, in their order."""
@@ -218,7 +213,7 @@ class LexicalEncoder(Encoder):
                 if not asked:
                     why = "it has no word that counts"
                 elif not known:
-                    why = f"none of its words ({first_ten(asked)}) is among the {self.vocabulary_size:,} of the index"
+                    why = f"none of its words ({first_ten(asked)}) is among those of the index"
                 else:
                     why = f"its words ({first_ten(known)}) are too rare in the index to have a direction"
                 raise NoDirection(
@@ -251,7 +246,9 @@ class LexicalEncoder(Encoder):
             idf, components = (
                 np.load(directory / name, mmap_mode="r", allow_pickle=False) for name in (_IDF, _COMPONENTS)
             )
-        except (OSError, ValueError) as error:
+            if not isinstance(terms, list) or idf.ndim != 1 or components.ndim != 2:
+                raise ValueError(f"arrays of shape {idf.shape} and {components.shape}, words as {type(terms).__name__}")
+        except (OSError, EOFError, ValueError, RecursionError) as error:
             raise EncoderError(
                 f"the lexical encoder cannot be read from {directory} ({error}): build the index again"
             ) from error

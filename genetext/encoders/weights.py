@@ -9,8 +9,10 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genetext import disk
 from genetext.encoders.presets import MINILM_FILES, MINILM_PACKAGE, MINILM_SHA256, PRESETS
@@ -62,7 +64,7 @@ def find(model: str, revision: str | None) -> Weights | None:
     Raises
     ------
     EncoderError
-        The files found are not those that `revision` names.
+        The files are not those that `revision` names.
     """
     if is_local(model):
         return _local(disk.expanded(model).resolve(), revision)
@@ -80,9 +82,9 @@ def revision(model: str, known: str | None) -> str | None:
     """Resolve the revision that `obtain` would give, downloading nothing; None where nobody can tell now."""
     if known is not None and not is_local(model):
         return known
-    found = find(model, known)
-    if found is not None:
-        return found.revision
+    present = find(model, known)
+    if present is not None:
+        return present.revision
     if offline():
         return None
     try:
@@ -100,8 +102,8 @@ def obtain(model: str, revision: str | None) -> Weights:
     MissingWeights
         They are not here, and the hub must not be asked, cannot be reached, or does not have them.
     """
-    found = find(model, revision)
-    return found if found is not None else pull(model, revision)
+    present = find(model, revision)
+    return present if present is not None else pull(model, revision)
 
 
 def pull(model: str, revision: str | None) -> Weights:
@@ -114,12 +116,8 @@ def pull(model: str, revision: str | None) -> Weights:
     EncoderError
         The weights are not the published ones.
     """
-    if offline():
-        raise _missing(model, revision, "HF_HUB_OFFLINE is set")
-    import huggingface_hub
-
     pinned = revision == f"{_SHA}{MINILM_SHA256}"
-    try:
+    with _hub(model, revision) as huggingface_hub:
         info = huggingface_hub.HfApi().model_info(model, revision=None if pinned else revision, timeout=20)
         names = [file.rfilename for file in info.siblings or []]
         _LOG.info("downloading %s at commit %s", model, info.sha)
@@ -130,37 +128,41 @@ def pull(model: str, revision: str | None) -> Weights:
             allow_patterns=[*_SMALL_FILES, *_chosen(names)],
             ignore_patterns=["onnx/*", "openvino/*"],
         )
-    # The hub client's transport, and with it the exceptions of an outage, has changed from release to release.
-    except Exception as error:
-        raise _missing(model, revision, f"the hub gave none: {type(error).__name__}: {_first_line(error)}") from error
     if revision is None:  # of a commit that was asked for, nobody said that it is what `main` is now
         _remember_main(model, str(info.sha))
-    found = find(model, revision if pinned else info.sha)
-    if found is None:
+    present = find(model, revision if pinned else info.sha)
+    if present is None:
         raise _missing(model, revision, f"the repository at commit {info.sha} has none that transformers can read")
-    return found
+    return present
 
 
 def configuration(model: str, revision: str | None) -> Weights:
     """Like `obtain`, but where weights are not here, only the small files that say how a model pools are fetched."""
-    found = find(model, revision)
-    if found is not None:
-        return found
+    present = find(model, revision)
+    if present is not None:
+        return present
+    with _hub(model, revision) as huggingface_hub:
+        commit = revision or _ask_main(model)
+        folder = huggingface_hub.snapshot_download(
+            model, revision=commit, cache_dir=_hub_cache(), allow_patterns=list(_SMALL_FILES)
+        )
+    return Weights(Path(folder), commit)
+
+
+@contextmanager
+def _hub(model: str, revision: str | None) -> Iterator[Any]:
+    """Give the hub's client; without a hub, or where it fails, `MissingWeights` says how weights can be had."""
     if offline():
         raise _missing(model, revision, "HF_HUB_OFFLINE is set")
     import huggingface_hub
 
     try:
-        commit = revision or _ask_main(model)
-        folder = huggingface_hub.snapshot_download(
-            model, revision=commit, cache_dir=_hub_cache(), allow_patterns=list(_SMALL_FILES)
-        )
-    except Exception as error:
+        yield huggingface_hub
+    except Exception as error:  # its transport, and the exceptions of an outage, changed from release to release
         raise _missing(model, revision, f"the hub gave none: {type(error).__name__}: {_first_line(error)}") from error
-    return Weights(Path(folder), commit)
 
 
-def check(found: Weights) -> None:
+def check(weights: Weights) -> None:
     """Compare minilm's weights with the published sha256, and the other files of its package with the release's.
 
     Other models are what their commit or their folder's digest says. Call it before loading.
@@ -170,19 +172,19 @@ def check(found: Weights) -> None:
     EncoderError
         They differ.
     """
-    if found.revision == f"{_SHA}{MINILM_SHA256}":
-        path = found.folder / "model.safetensors"
+    if weights.revision == f"{_SHA}{MINILM_SHA256}":
+        path = weights.folder / "model.safetensors"
         digest = disk.sha256_file(path)
         if digest != MINILM_SHA256:
             raise EncoderError(
                 f"{path} is not the published all-MiniLM-L6-v2: its sha256 is {digest}, not {MINILM_SHA256}; it will "
                 f"not be loaded. {_REINSTALL}"
             )
-        if found.folder.parent.name == _MINILM_PACKAGE:
-            here = {name: digest for name, digest in _digests(found.folder).items() if name != path.name}
+        if weights.folder.parent.name == _MINILM_PACKAGE:
+            here = {name: digest for name, digest in _digests(weights.folder).items() if name != path.name}
             if differ := sorted({name for name, _ in here.items() ^ MINILM_FILES.items()}):
                 raise EncoderError(
-                    f"{len(differ)} files of {found.folder} are not those of {MINILM_PACKAGE}: {first_ten(differ)}; "
+                    f"{len(differ)} files of {weights.folder} are not those of {MINILM_PACKAGE}: {first_ten(differ)}; "
                     f"nothing of it will be loaded. {_REINSTALL}"
                 )
 
@@ -195,7 +197,10 @@ def weights_files(folder: Path) -> list[Path]:
             continue
         if not name.endswith(".index.json"):
             return [path]
-        shards = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        try:
+            shards = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise EncoderError(f"{path} is damaged ({error!r}): fetch or save the model again") from error
         files = [folder / shard for shard in shards]
         return files if all(file.is_file() for file in files) else []
     return []

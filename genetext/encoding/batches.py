@@ -25,6 +25,9 @@ from genetext.progress import Progress
 
 _log = logging.getLogger("genetext")
 
+ROUNDS = 3
+"""How often texts whose requests failed or expired are submitted, before that is an error."""
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -54,7 +57,6 @@ def fill(
     root: Path | None = None,
     wait: bool = True,
     poll: float = 30.0,
-    rounds: int = 3,
     progress: Progress | None = None,
 ) -> list[Pending]:
     """Put the vectors of `texts` into the store by way of the encoder's batch service.
@@ -74,8 +76,6 @@ def fill(
         submitted, and the call returns.
     poll
         Seconds between two looks at a batch.
-    rounds
-        How often texts whose requests failed or expired are submitted anew, before that is an error.
     progress
         Told `("batch", texts in the store, texts in all)`.
 
@@ -109,7 +109,7 @@ def fill(
 
     with locks.lock(f"batches-{fingerprint}", root=root):
         why = ""
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             left = [_resume(service, path) for path in _ledgers(folder, fingerprint)]
             open_batches = [ledger for ledger in left if ledger is not None]
             submitted = {digest for ledger in open_batches for digest in ledger.digests}
@@ -134,7 +134,7 @@ def fill(
                 return pending
     lost = [digests[row][:12] for row in np.flatnonzero(~stored).tolist()]
     raise EncoderError(
-        f"{len(lost):,} texts have no vector after {rounds} batches ({first_ten(lost)}): {why or 'nobody says why'}. "
+        f"{len(lost):,} texts have no vector after {ROUNDS} batches ({first_ten(lost)}): {why or 'nobody says why'}. "
         "What arrived is kept; run again, or without the Batch API, for the rest."
     )
 

@@ -144,7 +144,7 @@ def test_every_encoder_is_listed(monkeypatch):
     assert "shortened" in rows["openai-3-small"].note
     assert "shortened" not in rows["ada"].note
     assert "fitted" in rows["lexical"].note
-    assert all(row.licence and row.source and row.size_mb for row in rows.values() if row.kind == "transformer")
+    assert all(row.licence and row.source and row.size_mb for row in rows.values() if row.spec.kind == "transformer")
     assert rows["biobert"].to_json()["pooling"] == "mean"
 
 

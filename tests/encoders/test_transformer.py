@@ -558,3 +558,61 @@ def test_other_architectures_give_what_transformers_gives(kind, tmp_path):
             expected = bare(input_ids=ids, attention_mask=torch.ones_like(ids))[0][0].mean(0).numpy()
         np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)
     assert centred(load(tmp_path, precision="bfloat16").encode(texts).vectors, found).min() > 0.98
+
+
+def _weights(change):
+    def damage(folder):
+        from safetensors.numpy import load_file, save_file
+
+        arrays = load_file(folder / "model.safetensors")
+        save_file(change(arrays), folder / "model.safetensors", metadata={"format": "pt"})
+
+    return damage
+
+
+def _config(**changes):
+    def damage(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return damage
+
+
+DAMAGE = {
+    "a layer is missing": (
+        _weights(lambda arrays: {name: array for name, array in arrays.items() if "layer.1." not in name}),
+        "weights in .* do not fit its config.json: 16 are missing",
+    ),
+    "another prefix": (
+        _weights(lambda arrays: {f"x.{name}": array for name, array in arrays.items()}),
+        "do not fit its config.json: .* are missing",
+    ),
+    "more layers asked for": (_config(num_hidden_layers=3), "do not fit its config.json: 16 are missing"),
+    "fewer layers asked for": (_config(num_hidden_layers=1), "do not fit its config.json: 16 have no place"),
+    "cut short": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500]),
+        "cannot be loaded as a transformer",
+    ),
+    "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "the tokenizer in .* (knows|cannot be loaded)"),
+}
+
+
+@pytest.mark.parametrize("dense", [None, 6])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_model_of_parts_that_do_not_fit_is_refused(damage, dense, tmp_path):
+    folder = models.write_bert(tmp_path / "model", layers=2)
+    if dense:
+        models.write_sentence_config(folder, pooling="mean", dense=dense)
+    change, message = DAMAGE[damage]
+    change(folder)
+    with pytest.raises(EncoderError, match=message):
+        load(folder).encode(SENTENCES)
+
+
+@pytest.mark.parametrize("content", ["garbage", "{}", '{"weight_map": [1]}'])
+def test_a_damaged_index_of_shards_is_one_sentence(content, tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "shard.safetensors")
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(EncoderError, match=r"model.safetensors.index.json is damaged"):
+        encoders.spec(str(folder))

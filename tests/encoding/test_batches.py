@@ -247,8 +247,9 @@ def test_a_batch_at_another_server_is_not_looked_for_here(server, make, store):
 
 def test_a_key_in_an_answer_is_not_shown(server, make, store, monkeypatch):
     monkeypatch.setattr(server, "refuse", lambda body: (400, "x", f"key {server.key} is odd"))
+    monkeypatch.setattr(batches, "ROUNDS", 1)
     with pytest.raises(EncoderError, match="is odd") as caught:
-        fill(make(), texts(2), store, rounds=1)
+        fill(make(), texts(2), store)
     assert server.key not in str(caught.value)
 
 
@@ -337,8 +338,9 @@ def test_an_odd_answer_of_a_batch_is_one_sentence(line, reason, server, make, st
     from genetext.encoders.openai.batch import OpenAIBatches
 
     monkeypatch.setattr(OpenAIBatches, "_rows", lambda self, file_id, scratch: iter([answered(line).encode()]))
+    monkeypatch.setattr(batches, "ROUNDS", 1)
     with pytest.raises(EncoderError, match=f"1 texts have no vector after 1 batches.*{reason}"):
-        fill(make(), texts(1), store, rounds=1)
+        fill(make(), texts(1), store)
 
 
 def test_a_damaged_ledger_does_not_stop_what_only_asks(server, make, store, own_cache, caplog):

@@ -46,11 +46,11 @@ def load(*, patience: float = 15.0) -> Table | None:
         import tiktoken
     except ImportError:
         return None
-    found: list[Table] = []
+    tables: list[Table] = []
 
     def fetch() -> None:
         try:
-            found.append(tiktoken.get_encoding(VOCABULARY))
+            tables.append(tiktoken.get_encoding(VOCABULARY))
         except Exception:
             # Many kinds: no route, refused, a wrong hash, a folder that cannot be written. All mean: no table.
             return
@@ -58,7 +58,7 @@ def load(*, patience: float = 15.0) -> Table | None:
     worker = threading.Thread(target=fetch, daemon=True, name="genetext-token-table")
     worker.start()
     worker.join(patience)
-    return found[0] if found else None
+    return tables[0] if tables else None
 
 
 def windows(text: str, limit: int, table: Table) -> list[tuple[str, int]]:

@@ -99,7 +99,7 @@ def _recipe(folder: Path) -> Recipe:
     return Recipe(
         pooling=pooling,
         normalize=normalize,
-        max_tokens=limit or window,
+        max_tokens=int(limit) if limit else window,
         prefix=prompts[0],
         query_prefix=prompts[1],
     )
@@ -213,6 +213,8 @@ def _prompts(folder: Path) -> tuple[str, str]:
     """Return what sentence-transformers puts before documents and before queries."""
     config = read_json(folder / "config_sentence_transformers.json")
     prompts: Mapping[str, str] = config.get("prompts") or {}
+    if odd := [prompt for prompt in prompts.values() if not isinstance(prompt, str)]:
+        raise TypeError(f"a prompt cannot be {odd[0]!r}")
     default = prompts.get(config.get("default_prompt_name") or "", "")
     document = next((prompts[name] for name in _DOCUMENT if prompts.get(name)), default)
     query = next((prompts[name] for name in _QUERY if prompts.get(name)), default)

@@ -229,7 +229,7 @@ class TransformerEncoder(Encoder):
                 vectors[batch] = self._finish(raw)
         return vectors
 
-    def _prepare(self, texts: Sequence[str]) -> "_Job":
+    def _prepare(self, texts: Sequence[str]) -> _Job:
         """Take the waiting token ids (or make them), cut, frame and pad them."""
         tokens: list[Any] = [self._ready.pop(text, None) for text in texts]
         absent = [place for place, ids in enumerate(tokens) if ids is None]
@@ -239,14 +239,11 @@ class TransformerEncoder(Encoder):
         n_tokens = np.array([len(ids) for ids in tokens], dtype=np.int32)
         self._refuse_long(texts, n_tokens)
         long = n_tokens > (self._capacity or np.iinfo(np.int32).max)
-        windowed = self.spec.long_texts == "window-mean" and self._capacity is not None
-        if windowed and self._capacity is not None:
-            parts = [
-                self._windows(text, ids, self._capacity) if len(ids) > self._capacity else [ids]
-                for text, ids in zip(texts, tokens, strict=True)
-            ]
-        else:
-            parts = [[ids[: self._capacity]] for ids in tokens]
+        windowed = self.spec.long_texts == "window-mean"
+        parts = [
+            self._windows(text, ids) if is_long and windowed else [ids[: self._capacity]]
+            for text, ids, is_long in zip(texts, tokens, long, strict=True)
+        ]
         ids, mask = batching.pad([self._framed(piece) for part in parts for piece in part], self._pad_id)
         return _Job(
             ids=ids,
@@ -256,8 +253,9 @@ class TransformerEncoder(Encoder):
             cut=np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8),
         )
 
-    def _windows(self, text: str, ids: NDArray[np.integer[Any]], capacity: int) -> list[NDArray[np.integer[Any]]]:
-        """Cut a long text into windows, each with the prefix before it."""
+    def _windows(self, text: str, ids: NDArray[np.integer[Any]]) -> list[NDArray[np.integer[Any]]]:
+        """Cut a text that is longer than the window into windows, each with the prefix before it."""
+        capacity = self._capacity or len(ids)
         if not self.spec.prefix.strip():
             return batching.windows(ids, capacity)
         before, body = self._tokenize([self.spec.prefix, text], "")
@@ -269,7 +267,7 @@ class TransformerEncoder(Encoder):
             )
         return [np.concatenate([before, window]) for window in batching.windows(body, room)]
 
-    def _conclude(self, job: "_Job", raw: NDArray[np.float32], seconds: float) -> Encoded:
+    def _conclude(self, job: _Job, raw: NDArray[np.float32], seconds: float) -> Encoded:
         """Average the windows of each text, scale to unit length where the spec says so, and count."""
         if len(job.owners) > len(job.n_tokens):
             sums = np.zeros((len(job.n_tokens), raw.shape[1]), dtype=np.float64)
@@ -282,7 +280,7 @@ class TransformerEncoder(Encoder):
     def _collect(
         self,
         group: list[NDArray[np.int64]],
-        job: "_Job",
+        job: _Job,
         future: "Future[tuple[NDArray[np.float32], float]]",
     ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
         """Wait for a group of batches and give each batch its own rows."""
@@ -294,9 +292,8 @@ class TransformerEncoder(Encoder):
             yield batch, Encoded(vectors=done.vectors[rows], n_tokens=done.n_tokens[rows], cut=done.cut[rows])
 
     def _count(self, mask: NDArray[np.int64], seconds: float) -> None:
-        present = int(mask.sum())
-        self.statistics.tokens += present
-        self.statistics.padding += mask.size - present
+        self.statistics.tokens += int(mask.sum())
+        self.statistics.padding += int((1 - mask).sum())
         self.statistics.seconds += seconds
 
     def _team(self) -> "AbstractContextManager[workers.Team]":
@@ -314,8 +311,7 @@ class TransformerEncoder(Encoder):
         return vectors.astype(np.float32, copy=False)
 
     def _framed(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-        before, after = self._special
-        return np.concatenate([before, ids, after])
+        return np.concatenate([self._special[0], ids, self._special[1]])
 
     def _tokenize(self, texts: Sequence[str], prefix: str) -> list[NDArray[np.integer[Any]]]:
         """Token ids of each text, without special tokens, uncut."""
@@ -351,11 +347,18 @@ class TransformerEncoder(Encoder):
 
         folder = self._weights.folder
         try:
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **configuration.casing(folder)
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
             raise EncoderError(f"the tokenizer in {folder} cannot be loaded: {str(error).strip()}") from error
+        rows = configuration.read_json(folder / "config.json").get("vocab_size", 0)
+        if len(tokenizer) < rows / 2:  # transformers makes an empty tokenizer where a folder has none
+            raise EncoderError(
+                f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, the model {rows:,}: put the files of the "
+                "model's own tokenizer into the folder (tokenizer.save_pretrained)"
+            )
+        return tokenizer
 
     @cached_property
     def _special(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:

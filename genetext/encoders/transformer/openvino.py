@@ -52,7 +52,7 @@ class OpenVinoLayers:
         self._model = _converted(load, revision=revision, int8=arithmetic == "int8")
         self._compiled: dict[int, Any] = {}
         self._compiling = threading.Lock()
-        self._own = threading.local()
+        self._of_thread = threading.local()
 
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> torch.Tensor:
         """Return `(n, length, dim) float32` for ids and mask `(n, length)`.
@@ -60,7 +60,7 @@ class OpenVinoLayers:
         Threads that torch gives one core each run beside each other; one that has several spreads a batch over them.
         """
         threads = torch.get_num_threads()
-        requests: dict[int, Any] = self._own.__dict__.setdefault("requests", {})
+        requests: dict[int, Any] = self._of_thread.__dict__.setdefault("requests", {})
         if threads not in requests:
             with self._compiling:
                 if threads not in self._compiled:
@@ -116,9 +116,9 @@ def _convert(model: Any) -> Any:
     with torch.inference_mode():
         wanted = model(input_ids=ids, attention_mask=mask)[0][mask.bool()].numpy()
     compiled = _compile(traced, INFERENCE_PRECISION_HINT="f32")
-    found = compiled([ids.numpy(), mask.numpy()])[0][mask.bool().numpy()]
-    if not np.allclose(found, wanted, rtol=0, atol=_TOLERANCE * np.abs(wanted).max()):
-        worst = np.abs(found - wanted).max()
+    vectors = compiled([ids.numpy(), mask.numpy()])[0][mask.bool().numpy()]
+    if not np.allclose(vectors, wanted, rtol=0, atol=_TOLERANCE * np.abs(wanted).max()):
+        worst = np.abs(vectors - wanted).max()
         raise EncoderError(
             f"{name} gives other vectors in OpenVINO than in torch (by {worst:.2g}): leave /openvino away"
         )

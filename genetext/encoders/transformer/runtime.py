@@ -1,6 +1,7 @@
 """The loaded model of a transformer encoder. Needs torch: import it inside functions only."""
 
 import pickle
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from genetext.encoders.base import EncoderSpec
 from genetext.encoders.transformer import configuration
 from genetext.encoders.transformer.packed import can_pack, pack
-from genetext.errors import EncoderError
+from genetext.errors import EncoderError, first_ten
 
+_UNUSED = re.compile(r"(^|\.)(pooler\.|decoder\.|position_ids$)")  # by any pooling here
+_LAYER = re.compile(r"(^|\.)(encoder|transformer|layers?|h|block)\.(layers?\.)?\d+\.")
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -107,13 +110,24 @@ def _quietly() -> Iterator[None]:
 
 
 def _transformer(folder: Path) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
+    damage = (pickle.UnpicklingError, SafetensorError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
     try:
         with _quietly():
-            model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (pickle.UnpicklingError, OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            model, report = AutoModel.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
+            )
+    except (OSError, *damage) as error:
         raise EncoderError(f"{folder} cannot be loaded as a transformer: {str(error).strip()}") from error
+    # transformers fills what is missing with random numbers, and leaves out layers that the configuration lacks.
+    missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
+    if unread := missing or sorted(name for name in report["unexpected_keys"] if _LAYER.search(name)):
+        raise EncoderError(
+            f"the weights in {folder} do not fit its config.json: {len(unread):,} "
+            f"{'are missing' if missing else 'have no place'} ({first_ten(unread)}); save the whole model again"
+        )
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:
@@ -125,9 +139,10 @@ def _sentence_transformer(folder: Path) -> tuple[Any, Any]:
     """Return the transformer and the modules after it, without the last scaling to unit length."""
     from sentence_transformers import SentenceTransformer
 
+    transformer = _transformer(folder)
     with _quietly():
         whole = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
     modules = list(whole)
     if type(modules[-1]).__name__ == "Normalize":
         modules.pop()
-    return modules[0].auto_model.float(), torch.nn.Sequential(*modules[1:]).float().eval()
+    return transformer, torch.nn.Sequential(*modules[1:]).float().eval()
