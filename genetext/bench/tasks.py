@@ -98,21 +98,19 @@ class Selection:
 
 
 class TaskFile(Protocol):
-    """What a kind reads out of a file.
+    """What a kind reads out of a file."""
 
-    Attributes
-    ----------
-    name
-        Of the file.
-    given_splits
-        Whether the tasks have folds, so that none are drawn.
-    report
-        What became of the file's gene names.
-    """
+    @property
+    def name(self) -> str:
+        """Of the file."""
 
-    name: str
-    given_splits: bool
-    report: "MatchReport"
+    @property
+    def given_splits(self) -> bool:
+        """Whether the tasks have folds, so that none are drawn."""
+
+    @property
+    def report(self) -> "MatchReport":
+        """What became of the file's gene names."""
 
     @property
     def gene_ids(self) -> NDArray[np.int64]:
