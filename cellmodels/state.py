@@ -4,13 +4,14 @@ Arrays go to a file of arrays, everything else is JSON. Fields may be NumPy arra
 whatever JSON has, and any of these or None.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from scipy import sparse
 
 from genetext.errors import ModelError
@@ -25,7 +26,13 @@ class NoState:
 
 
 def take_apart(state: Any) -> tuple[Arrays, dict[str, Any]]:
-    """Return the arrays of a state and its JSON values, each under the path of its field, `classifier.codes`."""
+    """Return the arrays of a state and its JSON values, each under the path of its field, `classifier.codes`.
+
+    Raises
+    ------
+    ModelError
+        A value is not of the type that the dataclass says, or of one that `put_together` could not read again.
+    """
     arrays: Arrays = {}
     values: dict[str, Any] = {}
     for path, value in _leaves(state):
@@ -33,6 +40,7 @@ def take_apart(state: Any) -> tuple[Arrays, dict[str, Any]]:
             arrays[path] = value
         else:
             values[path] = value
+    put_together(type(state), arrays, values)
     return arrays, values
 
 
@@ -62,13 +70,14 @@ def _leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for field in fields(state):
         path, value = f"{prefix}{field.name}", getattr(state, field.name)
         if is_dataclass(value):
-            yield from _leaves(value, f"{path}.")
+            leaves = list(_leaves(value, f"{path}."))
+            yield from leaves or [(path, {})]  # where every field is None, that it is there
         elif sparse.issparse(value):
             for part in ("data", "indices", "indptr"):
                 yield f"{path}.{part}", getattr(value, part)
             yield f"{path}.shape", list(value.shape)
         elif value is not None:
-            yield path, list(value) if isinstance(value, tuple) else value
+            yield path, value
 
 
 def _build(kind: type[StateT], given: dict[str, Any], prefix: str) -> StateT:
@@ -81,13 +90,15 @@ def _build(kind: type[StateT], given: dict[str, Any], prefix: str) -> StateT:
 
 def _value(hint: Any, given: dict[str, Any], path: str) -> Any:
     inside = [name for name in given if name == path or name.startswith(f"{path}.")]
-    options = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    optional = type(None) in get_args(hint)
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if optional else [hint]
+    kind = kinds[0] if len(kinds) == 1 else hint
     if not inside:
-        if len(options) > 1:
+        if optional:
             return None
         raise ModelError(f"{path} is missing")
-    (kind,) = (option for option in options if option is not type(None))
     if is_dataclass(kind):
+        given.pop(path, None)
         return _build(cast(type[Any], kind), given, f"{path}.")
     try:
         if kind is sparse.csr_matrix:
@@ -103,8 +114,8 @@ def _value(hint: Any, given: dict[str, Any], path: str) -> Any:
             if not isinstance(value, np.ndarray) or not (dtype is Any or value.dtype == dtype):
                 raise ModelError(f"{path} is {_named(value)}, not an array of {getattr(dtype, '__name__', dtype)}")
             return value
-        return TypeAdapter(kind).validate_python(tuple(value) if type(value) is list else value, strict=True)
-    except (ValidationError, ValueError, TypeError, KeyError) as cause:
+        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, PydanticUserError, ValueError, TypeError, KeyError) as cause:
         if isinstance(cause, ModelError):
             raise
         raise ModelError(f"{path} is not {getattr(kind, '__name__', kind)}: {str(cause).splitlines()[0]}") from cause
