@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.errors import GenesMissing, ModelError, ResolveError, first_ten
+from genetext.features import not_genes
 
 log = logging.getLogger("genetext")
 _PLAUSIBLE = 0.8
@@ -117,8 +118,9 @@ class Genes:
         """
         if not 0 < min_covered <= 1:
             raise ModelError(f"min_covered is {min_covered}: give a share of the model's genes, above 0 and at most 1")
-        index = pd.Index(adata.var_names)
-        place = pd.Series(np.arange(len(index)), index=index)[~index.duplicated(keep=False)]
+        usable = np.flatnonzero(~not_genes(adata.var))  # an antibody of the same name is not the gene
+        index = pd.Index(adata.var_names)[usable]
+        place = pd.Series(usable, index=index)[~index.duplicated(keep=False)]
         columns = place.reindex(self.names).fillna(-1).to_numpy(np.int64)
         coverage = Coverage(columns, self.names, "var_names")
         if coverage.share < 1 and self.gene_ids.any():

@@ -31,6 +31,18 @@ def fitted(human):  # noqa: F811
     return ToyModel(epochs=1, n_latent=2).fit(adata, human.align(adata, species="human")), adata
 
 
+def test_a_column_that_measures_no_gene_is_not_the_gene_of_its_name():
+    genes = Genes.of(expressed(["CD3E", "CD4"]), np.array([0, 1]))
+    with pytest.warns(UserWarning, match="not unique"):
+        data = expressed(["CD4", "CD3E", "CD4"])
+    data.var["feature_types"] = ["Antibody Capture", "Gene Expression", "Gene Expression"]
+    assert genes.find(data).columns.tolist() == [1, 2]
+    data.var["feature_types"] = ["Gene Expression", "Antibody Capture", "Antibody Capture"]
+    with pytest.raises(GenesMissing, match="CD3E"):
+        genes.find(data)
+    assert genes.find(data, min_covered=0.5).columns.tolist() == [-1, 0]
+
+
 def test_the_pairs_are_orthologs_one_to_one():
     tables = [(a, b) for _, a, _, b in ORTHOLOGS]
     for pair in PAIRS.items():
