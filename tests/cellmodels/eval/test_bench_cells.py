@@ -396,6 +396,7 @@ def test_processes_do_not_change_the_numbers(tmp_path):
         ({"labels": "same"}, BenchError, "has 1 types: two at least"),
         ({"groups": "batch"}, BenchError, "there is no column 'batch'"),
         ({"groups": "gaps"}, BenchError, "3 cells have no gaps"),
+        ({"groups": "unknown"}, BenchError, "2 cells have no unknown"),
         ({"models": ["topics"]}, BenchError, "there is no model 'topics': there are contrastive"),
         ({"models": ["topic", "topic"]}, BenchError, "a model is named twice"),
         ({"models": {"priors": guided}}, BenchError, "priors is measured in any case"),
@@ -406,6 +407,7 @@ def test_what_cannot_be_measured_is_told_before_work(tmp_path, how, error, words
     adata = faint_cells(40)
     adata.obs["same"] = "a"
     adata.obs["gaps"] = pd.Series(["a"] * 37 + [None] * 3, index=adata.obs_names)
+    adata.obs["unknown"] = ["d1", "Unknown", "nan", *["d2"] * 37]
     labels = how.pop("labels", "cell_type")
     with pytest.raises(error, match=words):
         bench_cells(adata[:, :50], labels, **{"models": {}, "protocol": ONE, "root": tmp_path, **how})
