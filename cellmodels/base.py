@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -158,11 +158,9 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         del adata
         return self._embed(cells, device)
 
-    def _label(
-        self, embedding: Array, cells: CellMatrix, names: Sequence[Any], *, min_confidence: float
-    ) -> pd.DataFrame | None:
+    def _label(self, embedding: Array, cells: CellMatrix, *, min_confidence: float) -> pd.DataFrame | None:
         """Label embedded cells, a row each; None where the model has learned no labels."""
-        del embedding, cells, names, min_confidence
+        del embedding, cells, min_confidence
         return None
 
     # -- use --------------------------------------------------------------------------------------------------------
@@ -241,7 +239,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         embedding = self._embed_data(adata, cells, torch.device(device))
         adata.obsm[Keys.model(name)] = embedding
         Keys().record(adata, name, self.summary())
-        labels = self._label(embedding, cells, adata.obs_names, min_confidence=min_confidence)
+        labels = self._label(embedding, cells, min_confidence=min_confidence)
         if labels is not None:
             adata.obs[f"{name}_label"] = pd.Categorical(labels["label"])
             adata.obs[f"{name}_confidence"] = labels["confidence"].to_numpy(np.float32)

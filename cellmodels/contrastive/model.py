@@ -142,7 +142,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         )
         if labels_given is None:
             return self
-        ids, learned = digests(data.matrix, adata.obs_names), task.labelled
+        ids, learned = digests(data.matrix), task.labelled
         if before:
             unlearned = KNNClassifier.fit(
                 before[0][learned], labels_given[learned], k=self.config.n_neighbors, ids=ids[learned]
@@ -179,7 +179,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
             As in `KNNClassifier.fit`.
         """
         cells = self.cells(adata, layer=layer, min_covered=min_covered)
-        ids, given = digests(cells.matrix, adata.obs_names), labels_of(adata, labels)
+        ids, given = digests(cells.matrix), labels_of(adata, labels)
         options: dict[str, Any] = {"calibrate": calibrate, "balanced": balanced}
         self._set_reference(self._embed(cells, torch.device("cpu")), given, ids, None, **options)
         before = self._fitted.unlearned
@@ -212,7 +212,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
     ) -> pd.DataFrame:
         """Label cells, of this data set or another, by the nearest labelled cells.
 
-        A labelled cell, known again by name and expression, has no vote for itself: it is labelled by the others. One
+        A labelled cell, known again by its expression, has no vote for itself: it is labelled by the others. One
         whose label the embedding has learned is labelled where it lay before: it lies by its label now.
 
         Parameters
@@ -232,7 +232,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         self.classifier  # noqa: B018 - says that there are no labelled cells
         cells = self.cells(adata, layer=layer, min_covered=min_covered)
         embedding = self._embed(cells, torch.device("cpu"))
-        labels = self._label(embedding, cells, adata.obs_names, min_confidence=min_confidence)
+        labels = self._label(embedding, cells, min_confidence=min_confidence)
         assert labels is not None
         return labels.set_axis(pd.Index(adata.obs_names), axis=0)
 
@@ -242,19 +242,17 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         cells = self.cells(adata, layer=layer, min_covered=min_covered)
         embedding = self._embed(cells, torch.device("cpu"))
         probability = np.zeros((cells.n_cells, len(classes)))
-        for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix, adata.obs_names)):
+        for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix)):
             columns = np.array([classes.index(name) for name in classifier.classes])
             probability[np.ix_(rows, columns)] = classifier.predict_proba(points, ids=ids)
         return pd.DataFrame(probability, index=pd.Index(adata.obs_names), columns=classes)
 
-    def _label(
-        self, embedding: Array, cells: CellMatrix, names: Sequence[Any], *, min_confidence: float
-    ) -> pd.DataFrame | None:
+    def _label(self, embedding: Array, cells: CellMatrix, *, min_confidence: float) -> pd.DataFrame | None:
         if self._fitted.classifier is None:
             return None
         parts = [
             classifier.predict(points, min_confidence=min_confidence, ids=ids).set_axis(rows, axis=0)
-            for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix, names))
+            for classifier, rows, points, ids in self._voters(embedding, digests(cells.matrix))
         ]
         return pd.concat(parts).sort_index()
 

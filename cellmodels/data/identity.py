@@ -1,23 +1,20 @@
-"""Cells known again by what they hold: a number for the name and the expression of each."""
+"""Cells known again by what they hold: a number for the expression of each, whatever its name."""
 
-from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 
-def digests(matrix: sparse.csr_matrix, names: Sequence[Any] | None = None) -> NDArray[np.int64]:
+def digests(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
     """Return a number for each row, the same for the same values; two others agree by chance in one of 2^64 cases.
 
     Parameters
     ----------
     matrix
         `(n_cells, n_genes)`, compared as float32; stored zeros and the order of entries do not matter.
-    names
-        Names of the cells, which then have to be the same too.
     """
     rows = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
     rows.sum_duplicates()
@@ -25,11 +22,9 @@ def digests(matrix: sparse.csr_matrix, names: Sequence[Any] | None = None) -> ND
     rows.sort_indices()
     indices = rows.indices.astype(np.int32)
     numbers = np.empty(rows.shape[0], np.int64)
-    for row, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+    for row, (start, stop) in enumerate(pairwise(rows.indptr)):
         digest = blake2b(indices[start:stop].tobytes(), digest_size=8)
         digest.update(rows.data[start:stop].tobytes())
-        if names is not None:
-            digest.update(str(names[row]).encode())
         numbers[row] = int.from_bytes(digest.digest(), "little", signed=True)
     return numbers
 
