@@ -113,7 +113,10 @@ def strings(values: Iterable[Any]) -> list[str]:
     """Return names as stripped strings: bytes decoded, whole numbers without a decimal point, null as `""`."""
     array = values if isinstance(values, pd.Series | pd.Index) else pd.Series(list(values), dtype=object)
     null = np.asarray(array.isna())
-    return ["" if empty else _string(value) for value, empty in zip(array, null, strict=True)]
+    return [
+        "" if empty else value.strip() if isinstance(value, str) and value.isascii() else _string(value)
+        for value, empty in zip(array, null, strict=True)
+    ]
 
 
 def read(path: Path) -> Any:

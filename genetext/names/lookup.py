@@ -23,6 +23,7 @@ from genetext.names.tables import (
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 _PLAIN = NameOptions()
+_NO_GENE = frozenset({AMBIGUOUS, UNKNOWN})
 
 
 class Answer(NamedTuple):
@@ -36,7 +37,7 @@ class Answer(NamedTuple):
     @property
     def is_gene(self) -> bool:
         """Whether the name means one gene."""
-        return self.status not in {AMBIGUOUS, UNKNOWN}
+        return self.status not in _NO_GENE
 
 
 class Lookup:
@@ -65,23 +66,18 @@ class Lookup:
             return exactly
         if rules.is_missing(name):
             return Answer(UNKNOWN, (), "missing", "a missing value, as text" if name else "empty or null")
-        for other in rules.rewritten(name):
-            if other.genome and other.genome != self.tables.species.name:
-                note = f"the prefix says a gene of {other.genome}, in a reference of several genomes"
-                return Answer(UNKNOWN, (), "other species", note)
-            if other.genome and any(again.genome for again in rules.rewritten(other.name)):
-                break
-            answer = self.read(other.name, options) if other.genome else self._exactly(other.name)
-            if answer is not None and answer.status != UNKNOWN:
-                if name.startswith("LOC") and answer.status == GENE_ID:
-                    answer = answer._replace(status=PREVIOUS)
-                return answer._replace(note=answer.note or other.note)
+        other = rules.rewritten(name)
+        if other is not None and other.genome and other.genome != self.tables.species.name:
+            note = f"the prefix says a gene of {other.genome}, in a reference of several genomes"
+            return Answer(UNKNOWN, (), "other species", note)
+        if other is not None and (answer := self._rewritten(name, other, options)) is not None:
+            return answer
         return (
             self._several(name, options)
             or self._symbol_and_id(name)
             or self._as_r_writes(name, only_say=True)
             or self._made_unique(name, options)
-            or self._diagnosed(name)
+            or self._diagnosed(name, name if other is None else other.name)
         )
 
     def find(self, names: Iterable[str]) -> tuple[dict[str, int], dict[str, str]]:
@@ -137,6 +133,20 @@ class Lookup:
         note = self.tables.contested.get(name, "")
         return Answer(STATUSES[status], (place,), CONTESTED if note else "", note)
 
+    def _rewritten(self, name: str, other: rules.Rewritten, options: NameOptions) -> Answer | None:
+        """Read a name as it is written otherwise; None where that is unknown too."""
+        if not other.genome:
+            answer = self._exactly(other.name)
+            if answer is not None and answer.status == GENE_ID and name.startswith("LOC"):
+                answer = answer._replace(status=PREVIOUS)
+        elif (again := rules.rewritten(other.name)) is not None and again.genome:
+            return None
+        else:
+            answer = self.read(other.name, options)
+        if answer is None or answer.status == UNKNOWN:
+            return None
+        return answer if answer.note or not other.note else answer._replace(note=other.note)
+
     def _several(self, name: str, options: NameOptions) -> Answer | None:
         """Read a field that holds several names: one gene, or all of them as candidates."""
         parts = rules.parts(name)
@@ -156,8 +166,9 @@ class Lookup:
             return None
         answers = []
         for half in halves:
-            written = (half, *(other.name for other in rules.rewritten(half) if not other.genome))
-            answers.append(next(filter(None, map(self._exactly, written)), Answer(UNKNOWN)))
+            other = rules.rewritten(half)
+            answer = self._exactly(half) or (self._exactly(other.name) if other and not other.genome else None)
+            answers.append(answer or Answer(UNKNOWN))
         places = tuple(dict.fromkeys(place for answer in answers for place in answer.places))
         if len(places) == 1 and all(answer.is_gene for answer in answers):
             surest = min((answer.status for answer in answers), key=STATUSES.index)
@@ -196,47 +207,45 @@ class Lookup:
         places = tuple(dict.fromkeys(place for other in known for place in tables.places(other)))
         return Answer(tables.kind(known[0]) if len(places) == 1 else AMBIGUOUS, places, "", written)
 
-    def _diagnosed(self, name: str) -> Answer:
-        """Say why a name has no gene."""
-
-        def because(reason: str, note: str, places: tuple[int, ...] = ()) -> Answer:
-            return Answer(UNKNOWN, places, reason, note)
-
+    def _diagnosed(self, name: str, bare: str) -> Answer:
+        """Say why a name, `bare` without what was written around it, has no gene."""
         species = self.tables.species.name
-        bare = next((other.name for other in rules.rewritten(name)), name)
         if bare in self.tables.withdrawn:
-            return because("withdrawn", f"GeneID {bare} was withdrawn, and no gene took its place")
-        if bare.isdigit():
+            return Answer(UNKNOWN, (), "withdrawn", f"GeneID {bare} was withdrawn, and no gene took its place")
+        is_number = bare.isdigit()
+        if is_number:
             for glance in self._others:
                 if bare in glance.gene_ids:
                     other = glance.species.name
                     note = f"a GeneID of {other} ({glance.gene_ids[bare]}); did you mean species {other}?"
-                    return because("other species", note)
+                    return Answer(UNKNOWN, (), "other species", note)
         dates = rules.date_of(name)
         if dates and ((places := self._genes_of_date(dates)) or not name.isdigit()):
             likely = " or ".join(self.tables.symbols[list(places)]) or "a gene with a name like a date"
-            return because("spreadsheet date", f"a date that a spreadsheet made of a name: likely {likely}", places)
-        if bare.isdigit():
-            return because("unknown GeneID", f"no gene of {species} has the GeneID {bare}")
+            return Answer(
+                UNKNOWN, places, "spreadsheet date", f"a date that a spreadsheet made of a name: likely {likely}"
+            )
+        if is_number:
+            return Answer(UNKNOWN, (), "unknown GeneID", f"no gene of {species} has the GeneID {bare}")
         ensembl = rules.ensembl_species(name)
         if ensembl is not None and ensembl != species and species in rules.ENSEMBL_PREFIXES.values():
             note = f"an Ensembl id of {ensembl}; did you mean species {ensembl}?" if ensembl else "of another species"
-            return because("other species", note)
+            return Answer(UNKNOWN, (), "other species", note)
         if ensembl is not None:
-            return because("unknown Ensembl id", "retired by Ensembl, or NCBI has no gene for it")
+            return Answer(UNKNOWN, (), "unknown Ensembl id", "retired by Ensembl, or NCBI has no gene for it")
         for glance in self._others:
             if name in glance.symbols:
                 other = glance.species.name
-                return because("other species", f"a {other} symbol; did you mean species {other}?")
+                return Answer(UNKNOWN, (), "other species", f"a {other} symbol; did you mean species {other}?")
         # By letter case alone: what only looks alike without its punctuation is for `nearest` to show.
         lower = name.casefold()
-        if cased := [known for known in self.tables.folded.get(fold(name), ()) if known.casefold() == lower]:
-            return because("letter case", f"differs in letter case from {' and '.join(cased[:3])}")
-        for written in filter(None, (name, rules.without_suffix(name))):
-            reason, note = rules.form(written)
-            if reason:
-                return because(reason, note)
-        return because("not in the snapshot", "")
+        alike = self.tables.folded.get(fold(name), ())
+        if alike and (cased := [known for known in alike if known.casefold() == lower]):
+            return Answer(UNKNOWN, (), "letter case", f"differs in letter case from {' and '.join(cased[:3])}")
+        reason, note = rules.form(name)
+        if not reason and (base := rules.without_suffix(name)):
+            reason, note = rules.form(base)
+        return Answer(UNKNOWN, (), reason or "not in the snapshot", note)
 
     def _genes_of_date(self, dates: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
         """Return the genes with a name that a spreadsheet takes for one of these dates (`1-Mar`: MARCH1)."""

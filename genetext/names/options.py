@@ -1,9 +1,9 @@
 """What decides which gene a name means: one frozen set of options for every verb that takes names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from genetext.errors import ResolveError
 from genetext.names import snapshots
@@ -84,6 +84,10 @@ class NameOptions:
                 f"the snapshot {self.snapshot.path} is of {self.snapshot.species.name}, and species={self.species!r} "
                 f"was asked for"
             )
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what is not the default, as keywords for verbs such as `match` and `GenePriors.align`."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
 
     @cached_property
     def source_species(self) -> Species | None:

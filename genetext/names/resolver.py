@@ -18,7 +18,17 @@ from genetext.names.options import NameOptions, ReadKeywords
 from genetext.names.orthologs import Orthologs
 from genetext.names.report import NO_GENE, MatchReport
 from genetext.names.species_guess import species_of
-from genetext.names.tables import AMBIGUOUS, CONTESTED, ORTHOLOG, STATUSES, SYNONYM, UNKNOWN, Glance, Tables
+from genetext.names.tables import (
+    AMBIGUOUS,
+    CONTESTABLE,
+    CONTESTED,
+    ORTHOLOG,
+    STATUSES,
+    SYNONYM,
+    UNKNOWN,
+    Glance,
+    Tables,
+)
 from genetext.species import Species
 from genetext.text.snapshot import Snapshot
 
@@ -127,15 +137,19 @@ class Resolver:
     def _columns(self, names: NDArray[np.object_], options: NameOptions) -> dict[str, NDArray[Any]]:
         """Return the columns of a report on distinct names."""
         tables = self._lookup.tables
-        codes = np.fromiter((tables.exact.get(name, -1) for name in names), np.int64, len(names))
+        codes = np.fromiter((tables.exact.get(name, -1) for name in names.tolist()), np.int64, len(names))
         candidates = np.empty(len(names), dtype=object)
         candidates[:] = [()] * len(names)
         reason, note = (np.full(len(names), "", dtype=object) for _ in range(2))
         failed = {}
+        kinds = codes % len(STATUSES)
         # With R's names a synonym may give way to the symbol that R writes like it; else what is in the tables stands.
         special = codes < 0
         if options.r_names:
-            special |= codes % len(STATUSES) == STATUSES.index(SYNONYM)
+            special |= kinds == STATUSES.index(SYNONYM)
+        for row in np.flatnonzero(~special & np.isin(kinds, CONTESTABLE)).tolist():
+            if (others := tables.contested.get(names[row])) is not None:
+                reason[row], note[row] = CONTESTED, others
         for row in np.flatnonzero(special).tolist():
             answer = self._lookup.read(names[row], options)
             reason[row], note[row] = answer.reason, answer.note
@@ -147,9 +161,6 @@ class Resolver:
         places = np.where(codes < 0, -1, codes // len(STATUSES))
         status = _STATUSES[codes % len(STATUSES)]
         status[list(failed)] = list(failed.values())
-        for row, name in enumerate(names):
-            if name in tables.contested:
-                reason[row], note[row] = CONTESTED, tables.contested[name]
         for row in np.flatnonzero(np.append(tables.borrowed, False)[places]).tolist():
             note[row] = "; ".join(
                 filter(None, (note[row], "the GeneID is that of the human ortholog, for want of its own"))

@@ -5,7 +5,6 @@ Everything here goes by the letters of a name alone; what needs the names of a s
 
 import datetime
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 #: Ensembl's prefixes of gene ids, by species (Ensembl's list of species, and FlyBase's and WormBase's ids).
@@ -35,14 +34,18 @@ _GENOME = re.compile(
     r"(?:\.\d+|\.?p\d+)?)[-_]+(?P<rest>.+)",
     re.IGNORECASE,
 )
-_LABELLED_ID = re.compile(r"(?:gene_?id|entrez(?:_?id)?|ncbi_?gene|ncbi)[:_ ]\s*(\d+)", re.I)
-_DECIMAL_ID = re.compile(r"(\d+)\.0+")
-_LOC = re.compile(r"LOC(\d+)")
 _ENSEMBL_ID = r"(?:ENS[A-Z]{0,6}?G|FBgn|WBGene)\d{5,}"
-_ENSEMBL = re.compile(r"(?P<prefix>ENS[A-Z]{0,6}?G|FBgn|WBGene)(?P<digits>\d{5,})(?P<version>\.\d+)?(?P<par>_PAR_Y)?")
-_ENSEMBL_ON_Y = re.compile(r"ENSGR(\d{10})(?:\.\d+)?")
-_SUFFIX = re.compile(r"(?P<base>.+?)[-.](?P<number>\d{1,2})")
-_SEPARATOR = re.compile(r"\s*(?:///|[|;,])\s*")
+_ENSEMBL = re.compile(r"(ENS[A-Z]{0,6}?G|FBgn|WBGene)\d{5,}(?:\.\d+)?(?:_PAR_Y)?")
+# Other ways of writing an id; the name of the group says which one, and what is in it is left.
+_REWRITTEN = re.compile(
+    r"(?i:gene_?id|entrez(?:_?id)?|ncbi_?gene|ncbi)[:_ ]\s*0*(?P<label>\d+)"
+    r"|(?P<decimal>\d+)\.0+"
+    rf"|(?P<ensembl>{_ENSEMBL_ID})(?:\.\d+(?:_PAR_Y)?|_PAR_Y)"
+    r"|ENSGR(?P<on_y>\d{10})(?:\.\d+)?"
+    # By NCBI's convention such a placeholder is LOC and the GeneID.
+    r"|LOC(?P<placeholder>\d+)"
+)
+_SEPARATOR = re.compile(r"///|[|;,]")
 _SYMBOL_AND_ID = tuple(
     re.compile(pattern)
     for pattern in (
@@ -59,58 +62,58 @@ _MISSING = re.compile(
     r"[-._]*(?:[-._]\d+)*",
     re.IGNORECASE,
 )
-_MISSING_BEGIN, _MISSING_LENGTH = frozenset("nNmM-._?#<"), 20
+MISSING_BEGIN = frozenset("nNmM-._?#<")
+"""The first characters of missing values as text."""
+_MISSING_LENGTH = 20
 
 # Names that are no genes by their form: the reason, the form, and what it is in a sentence. The first one counts.
-_FORMS = tuple(
-    (reason, re.compile(pattern, flags), note)
-    for reason, pattern, flags, note in (
-        (
-            "clone or placeholder",
-            r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
-            r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+"
-            r"|(?:BC|AI|AK)\d{6}|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+",
-            0,
-            "the name of a clone or prediction; Ensembl ids last longer",
-        ),
-        ("spike-in", r"ERCC[-_.]\d{5}", 0, "an ERCC spike-in control, no gene"),
-        ("spreadsheet number", r"\d(?:\.\d+)?E\+\d+", re.I, "a number that a spreadsheet made of the name of a clone"),
-        (
-            "no gene id",
-            r"ENS[A-Z]{0,6}?[TPE]R?\d{10,11}(?:\.\d+)?",
-            0,
-            "an Ensembl id of a transcript, protein or exon: give ids of genes",
-        ),
-        (
-            "no gene id",
-            r"[NX][MRP]_\d{6,9}(?:\.\d+)?",
-            0,
-            "a RefSeq id of a transcript or protein: give symbols or ids of genes",
-        ),
-        (
-            "other database",
-            r"(?:HGNC|MGI|RGD|OMIM|MIM|VGNC|Xenbase|FlyBase|UniProt(?:KB)?)[:_].+|ZDB-GENE-[\d-]+|ILMN_\d+"
-            r"|\d+_(?:[a-z]_)?at|[OPQ]\d[A-Z\d]{3}\d(?:-\d+)?|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2}",
-            0,
-            "an id of another database or a microarray: give symbols, Ensembl ids or NCBI GeneIDs",
-        ),
-        (
-            "control probe",
-            r"neg(?:ative)?[-_ .]?(?:prb|probe|control|ctrl).*|negative[-_ .]?\d+|antisense[-_].+"
-            r"|(?:blank|falsecode|system[-_ .]?control|unassignedcodeword|deprecatedcodeword|intergenic[-_ .]?region)"
-            r"(?:[-_ .\d].*)?",
-            re.I,
-            "a control of a spatial assay, no gene",
-        ),
-        (
-            "antibody or hashtag",
-            r".+[-_ .]total[-_ ]?seq[-_ ]?[a-d]?\d*|(?:adt|hto|ab|prot|protein|antibody|anti)[-_:.].+"
-            r"|.+[-_.:](?:adt|hto|prot|protein|antibody)|hash(?:tag)?(?:[-_ .\d].*)?|cmo\d{3}",
-            re.I,
-            "a tag of an antibody or a sample, no transcript",
-        ),
-    )
+_FORMS = (
+    (
+        "clone or placeholder",
+        r"(?:RP|CT|XX|GS|LA|KB|WI|LL|CH|ABC|bA|dJ|hC)\w*-\w+\.\d+|(?:RP\d+|CT[ABCD]|KB|XXbac|LLNL\w*)-\w[\w-]*(?:\.\d+)?"
+        r"|[A-Z]{1,3}\d{5,8}\.\d+|Gm\d+|\d{7}[A-Z]\d{2}Rik|[A-Z]+\d+[A-Z]\d+Rik|LOC\d+|MGC\d+|KIAA\d+|FLJ\d+"
+        r"|(?:BC|AI|AK)\d{6}|DKFZ[Pp]\d+\w+|C(?:ITF|MP)\d+-\w+\.\d+",
+        "the name of a clone or prediction; Ensembl ids last longer",
+    ),
+    ("spike-in", r"ERCC[-_.]\d{5}", "an ERCC spike-in control, no gene"),
+    ("spreadsheet number", r"\d(?:\.\d+)?[Ee]\+\d+", "a number that a spreadsheet made of the name of a clone"),
+    (
+        "no gene id",
+        r"ENS[A-Z]{0,6}?[TPE]R?\d{10,11}(?:\.\d+)?",
+        "an Ensembl id of a transcript, protein or exon: give ids of genes",
+    ),
+    (
+        "no gene id",
+        r"[NX][MRP]_\d{6,9}(?:\.\d+)?",
+        "a RefSeq id of a transcript or protein: give symbols or ids of genes",
+    ),
+    (
+        "other database",
+        r"(?:HGNC|MGI|RGD|OMIM|MIM|VGNC|Xenbase|FlyBase|UniProt(?:KB)?)[:_].+|ZDB-GENE-[\d-]+|ILMN_\d+"
+        r"|\d+_(?:[a-z]_)?at|[OPQ]\d[A-Z\d]{3}\d(?:-\d+)?|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2}",
+        "an id of another database or a microarray: give symbols, Ensembl ids or NCBI GeneIDs",
+    ),
+    (
+        "control probe",
+        r"(?i:neg(?:ative)?[-_ .]?(?:prb|probe|control|ctrl).*|negative[-_ .]?\d+|antisense[-_].+"
+        r"|(?:blank|falsecode|system[-_ .]?control|unassignedcodeword|deprecatedcodeword|intergenic[-_ .]?region)"
+        r"(?:[-_ .\d].*)?)",
+        "a control of a spatial assay, no gene",
+    ),
+    (
+        "antibody or hashtag",
+        r"(?i:.+[-_ .]total[-_ ]?seq[-_ ]?[a-d]?\d*|(?:adt|hto|ab|prot|protein|antibody|anti)[-_:.].+"
+        r"|.+[-_.:](?:adt|hto|prot|protein|antibody)|hash(?:tag)?(?:[-_ .\d].*)?|cmo\d{3})",
+        "a tag of an antibody or a sample, no transcript",
+    ),
 )
+_FORM = re.compile("|".join(f"({pattern})" for _, pattern, _ in _FORMS))
+
+_NOTES = {
+    "decimal": "a GeneID that was read as a number with decimals",
+    "on_y": "the copy on Y of a gene of the pseudoautosomal regions, as Ensembl wrote it",
+    "placeholder": "the placeholder of GeneID {}",
+}
 
 # A month as a spreadsheet shows it, and how gene symbols that it takes for that month begin.
 MONTHS = {
@@ -129,7 +132,7 @@ MONTHS = {
 }
 _MONTH = r"(?P<month>jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)\w{0,6}"
 _DATES = tuple(
-    re.compile(pattern, re.I)
+    re.compile(pattern, re.I | re.A)
     for pattern in (
         rf"(?P<day>\d{{1,2}})[-/ .]{_MONTH}(?:[-/ .]\d{{2,4}})?",
         rf"{_MONTH}[-/ .](?P<day>\d{{1,2}})(?:[-/ .]\d{{4}})?",
@@ -153,45 +156,45 @@ def is_missing(name: str) -> bool:
     """Whether a name is empty or a missing value written as text (`NA`, `nan`, `None`, `#N/A`, `-`, `NA.1`)."""
     if not name:
         return True
-    return name[0] in _MISSING_BEGIN and len(name) <= _MISSING_LENGTH and _MISSING.fullmatch(name) is not None
+    return name[0] in MISSING_BEGIN and len(name) <= _MISSING_LENGTH and _MISSING.fullmatch(name) is not None
 
 
-def rewritten(name: str) -> Iterator[Rewritten]:
-    """Yield the ways of writing a name that say the same without doubt, the nearest first."""
+def rewritten(name: str) -> Rewritten | None:
+    """Return the other way of writing a name that says the same without doubt; None where there is none."""
     if ("_" in name or "-" in name) and (match := _GENOME.fullmatch(name)):
         note = f"the prefix {match['genome']} of a reference of several genomes was left out"
         groups = match.groupdict()
         species = next(group for group in groups if groups[group] and group not in {"genome", "rest"})
-        yield Rewritten(match["rest"], note, species.replace("_", "-"))
-    if match := _LABELLED_ID.fullmatch(name):
-        yield Rewritten(match[1].lstrip("0"), "")
-    if match := _DECIMAL_ID.fullmatch(name):
-        yield Rewritten(match[1], "a GeneID that was read as a number with decimals")
-    if (match := _ENSEMBL.fullmatch(name)) and (match["version"] or match["par"]):
-        yield Rewritten(match["prefix"] + match["digits"], "")
-    if match := _ENSEMBL_ON_Y.fullmatch(name):
-        yield Rewritten(
-            f"ENSG0{match[1]}", "the copy on Y of a gene of the pseudoautosomal regions, as Ensembl wrote it"
-        )
-    if match := _LOC.fullmatch(name):
-        # By NCBI's convention such a placeholder is LOC and the GeneID.
-        yield Rewritten(match[1], f"the placeholder of GeneID {match[1]}")
+        return Rewritten(match["rest"], note, species.replace("_", "-"))
+    match = _REWRITTEN.fullmatch(name)
+    if match is None:
+        return None
+    kind, rest = str(match.lastgroup), match[match.lastindex or 0]
+    if kind == "on_y":
+        rest = f"ENSG0{rest}"
+    return Rewritten(rest, _NOTES.get(kind, "").format(rest))
 
 
 def ensembl_species(name: str) -> str | None:
     """Return the species of an Ensembl gene id, `""` for one of a species without a name here, None for no such id."""
     match = _ENSEMBL.fullmatch(name)
-    return ENSEMBL_PREFIXES.get(match["prefix"], "") if match else None
+    return ENSEMBL_PREFIXES.get(match[1], "") if match else None
 
 
 def form(name: str) -> tuple[str, str]:
     """Return why a name is no gene by its form (`spike-in`, `control probe` ...), and a sentence on it, else `""`."""
-    return next(((reason, note) for reason, pattern, note in _FORMS if pattern.fullmatch(name)), ("", ""))
+    match = _FORM.fullmatch(name)
+    if match is None:
+        return "", ""
+    reason, _, note = _FORMS[(match.lastindex or 0) - 1]
+    return reason, note
 
 
 def parts(name: str) -> list[str]:
     """Return the names in a field that holds several (`7982|93655`), else nothing."""
-    names = list(filter(None, _SEPARATOR.split(name)))
+    if not ("|" in name or "," in name or ";" in name or "///" in name):
+        return []
+    names = list(filter(None, map(str.strip, _SEPARATOR.split(name))))
     return names if len(names) > 1 else []
 
 
@@ -209,12 +212,16 @@ def as_r_writes(name: str) -> str:
 
 def without_suffix(name: str) -> str:
     """Return the name before `-1` or `.1`, which tools append to make names unique; `""` where there is none."""
-    match = _SUFFIX.fullmatch(name)
-    return match["base"] if match else ""
+    for length in (2, 3):
+        if name[-length : 1 - length] in {"-", "."} and name[1 - length :].isdecimal():
+            return name[:-length]
+    return ""
 
 
 def date_of(name: str) -> tuple[tuple[str, int], ...]:
     """Return (month, day) for each way of reading a name as a spreadsheet's date; none where it is no date."""
+    if not (name[:1].isdecimal() or name[:3].lower() in MONTHS):
+        return ()
     for pattern in _DATES:
         if match := pattern.fullmatch(name):
             return _valid((match["month"][:3].lower(), int(match["day"])))

@@ -89,7 +89,7 @@ def _evidence(name: str, glances: Sequence[Glance]) -> tuple[str, str] | None:
         species = {rules.ensembl_species(half) for half in halves} - {None, ""}
         if len(species) == 1:
             return str(species.pop()), "Ensembl ids"
-    for other in rules.rewritten(name):
+    if (other := rules.rewritten(name)) is not None:
         if other.genome:
             return other.genome, "names with the prefix of a genome"
         name = other.name

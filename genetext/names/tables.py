@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,6 +20,9 @@ GENE_ID, SYMBOL, ENSEMBL, PREVIOUS, SYNONYM, ORTHOLOG, AMBIGUOUS, UNKNOWN = STAT
 
 CONTESTED = "name of others too"
 """In a report's `reason`: matched, although other genes have the name too; `note` says which."""
+_WORDS = frozenset(STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM))
+CONTESTABLE = (STATUSES.index(PREVIOUS), STATUSES.index(ENSEMBL))
+"""How such names are matched, as places in `STATUSES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,54 +72,56 @@ class Tables:
         gene_ids = genes["gene_id"].to_numpy()
         borrowed = genes["id_tax_id"].to_numpy() != species.tax_id
         symbols = np.array(genes["symbol"].to_pylist(), dtype=object)
-        places = np.arange(len(gene_ids))
-        place_of_id = dict(zip(gene_ids[~borrowed].tolist(), places[~borrowed].tolist(), strict=True))
-        retired, withdrawn = {}, set()
-        for old, new in zip(history["old_gene_id"].to_pylist(), history["gene_id"].to_pylist(), strict=True):
-            if new in place_of_id:
-                retired[str(old)] = place_of_id[new]
-            else:
-                withdrawn.add(str(old))
+        place_of_id = dict(zip(gene_ids[~borrowed].tolist(), np.flatnonzero(~borrowed).tolist(), strict=True))
+        old, new = history["old_gene_id"].to_pylist(), history["gene_id"].to_pylist()
+        replaced = dict(zip(map(str, old), map(place_of_id.get, new), strict=True))
+        retired = {name: place for name, place in replaced.items() if place is not None}
 
         exact: dict[str, int] = {}
         several: list[tuple[int, ...]] = []
 
-        def add(names: pd.DataFrame) -> None:
-            single, shared = _single_and_shared(names)
-            codes = single["gene"] * len(STATUSES) + single["status"]
-            exact.update(zip(single["name"].tolist(), codes.tolist(), strict=True))
-            for name, genes_of_name in shared.items():
+        def add(names: Iterable[str | None], places: Iterable[int], status: str) -> None:
+            first: dict[str, int] = {}
+            shared: dict[str, set[int]] = {}
+            for name, place in zip(names, places, strict=True):
+                if name and first.setdefault(name, place) != place:
+                    shared.setdefault(name, {first[name]}).add(place)
+            kind = STATUSES.index(status)
+            exact.update({name: place * len(STATUSES) + kind for name, place in first.items()})
+            for name, genes_of_name in sorted(shared.items()):
                 exact[name] = -1 - len(several)
-                several.append(genes_of_name)
+                several.append(tuple(sorted(genes_of_name)))
 
         # What is added later wins: a current symbol over somebody else's former one, a former symbol over synonyms
         # (docs/resolve.md has the evidence), a GeneID over everything. Within a kind nobody wins.
-        add(_flat(genes["synonyms"], SYNONYM))
-        former = _flat(genes["previous"], PREVIOUS)
-        synonyms = {name: _places(exact[name], several) for name in former["name"] if name in exact}
-        add(former)
+        add(*_flat(genes["synonyms"]), SYNONYM)
+        former, places = _flat(genes["previous"])
+        synonyms = {name: _places(exact[name], several) for name in former if name in exact}
+        add(former, places, PREVIOUS)
         contested = {}
         for name, others in synonyms.items():
             if exact[name] >= 0 and (rest := set(others) - set(_places(exact[name], several))):
                 contested[name] = f"a former symbol; also a synonym of {first_ten(sorted(symbols[list(rest)]))}"
-        add(_flat(genes["ensembl_ids"], ENSEMBL))
+        add(*_flat(genes["ensembl_ids"]), ENSEMBL)
         coding = np.array(genes["gene_type"].to_pylist(), dtype=object) == "protein-coding"
         for name, code in exact.items():
             if code < 0 and _is_ensembl(name) and (main := _main_gene(several[-1 - code], symbols, coding)) is not None:
                 exact[name] = main * len(STATUSES) + STATUSES.index(ENSEMBL)
                 rest = set(several[-1 - code]) - {main}
                 contested[name] = f"NCBI gives this Ensembl id to {first_ten(sorted(symbols[list(rest)]))} too"
-        add(_named(symbols.tolist(), places, SYMBOL))
+        add(symbols.tolist(), range(len(symbols)), SYMBOL)
         # XK was called NA, and SCN11A is called NaN, but in data these are missing values.
-        for name in [name for name in exact if rules.is_missing(name)]:
+        for name in [name for name in exact if name[0] in rules.MISSING_BEGIN and rules.is_missing(name)]:
             del exact[name]
-        add(_named(list(retired), np.array(list(retired.values()), dtype=np.int64), PREVIOUS))
-        add(_named(gene_ids[~borrowed].astype(str).tolist(), places[~borrowed], GENE_ID))
-        weak = {STATUSES.index(PREVIOUS), STATUSES.index(ENSEMBL)}
+        add(retired, retired.values(), PREVIOUS)
+        add(map(str, place_of_id), place_of_id.values(), GENE_ID)
         contested = {
-            name: note for name, note in contested.items() if name in exact and exact[name] % len(STATUSES) in weak
+            name: note
+            for name, note in contested.items()
+            if name in exact and exact[name] % len(STATUSES) in CONTESTABLE
         }
-        return cls(species, digest, gene_ids, symbols, borrowed, exact, several, frozenset(withdrawn), contested)
+        withdrawn = frozenset(replaced.keys() - retired.keys())
+        return cls(species, digest, gene_ids, symbols, borrowed, exact, several, withdrawn, contested)
 
     def places(self, name: str) -> tuple[int, ...]:
         """Return the genes that a name means, exactly as it is written: none, one or several."""
@@ -179,7 +182,8 @@ class Glance:
 
 def fold(name: str) -> str:
     """Leave out letter case and everything but letters and digits: for suggestions, never for a match."""
-    return "".join(filter(str.isalnum, name.casefold()))
+    lower = name.casefold()
+    return lower if lower.isalnum() else "".join(filter(str.isalnum, lower))
 
 
 def _places(code: int, several: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -201,26 +205,7 @@ def _main_gene(places: tuple[int, ...], symbols: NDArray[np.object_], coding: ND
     return named[0] if len(named) == 1 else proteins[0] if len(proteins) == 1 else None
 
 
-_WORDS = {STATUSES.index(kind) for kind in (SYMBOL, PREVIOUS, SYNONYM)}
-
-
-def _named(names: Iterable[str], places: NDArray[Any], status: str) -> pd.DataFrame:
-    frame = pd.DataFrame({"name": pd.Series(list(names), dtype=object), "gene": places})
-    frame["status"] = STATUSES.index(status)
-    return frame[frame["name"].notna() & (frame["name"] != "")]
-
-
-def _flat(column: pa.ChunkedArray, status: str) -> pd.DataFrame:
+def _flat(column: pa.ChunkedArray) -> tuple[list[str | None], list[int]]:
+    """Return the names in a column of lists, and the row of each."""
     lists = column.combine_chunks()
-    names, places = pc.list_flatten(lists).to_pylist(), pc.list_parent_indices(lists).to_numpy()
-    return _named(names, places.astype(np.int64), status)
-
-
-def _single_and_shared(names: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, tuple[int, ...]]]:
-    """Part the names of one gene each from those of several, and list the genes of these."""
-    names = names.drop_duplicates(["name", "gene"])
-    twice = names["name"].duplicated(keep=False)
-    shared: dict[str, list[int]] = {}
-    for name, gene in zip(names.loc[twice, "name"], names.loc[twice, "gene"], strict=True):
-        shared.setdefault(name, []).append(int(gene))
-    return names[~twice], {name: tuple(sorted(genes)) for name, genes in sorted(shared.items())}
+    return pc.list_flatten(lists).to_pylist(), pc.list_parent_indices(lists).to_pylist()

@@ -159,6 +159,11 @@ def test_dates_that_a_spreadsheet_made(human: Resolver, name: str, likely: set[s
     assert {symbol for _, symbol in report.candidates[0]} == likely
 
 
+@pytest.mark.parametrize("name", ["2-\u017fep", "\u017fep-02", "\u0662-Sep"])
+def test_letters_that_only_fold_to_those_of_a_month_are_no_date(human: Resolver, name: str) -> None:
+    assert human.resolve([name]).reason[0] == "not in the snapshot"
+
+
 def test_a_serial_number_of_no_gene_like_date_is_an_unknown_gene_id(human: Resolver) -> None:
     assert human.resolve(["43900"]).reason[0] == "unknown GeneID"
 
