@@ -1,13 +1,17 @@
 """`genetext annotate`: from a file of cells to the same file with cell types."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import Column, Expression, Layer, MinMatch, Whose
+from genetext.cli.match import Expression, Layer
+from genetext.cli.names import Orthologs, takes_names
 from genetext.cli.search import choose
+
+if TYPE_CHECKING:
+    from genetext.names import NameOptions
 
 _METHODS = ("markers", "vectors")
 _LAPLACIANS = ("unnormalised", "normalised")
@@ -18,6 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to the application."""
 
     @app.command()
+    @takes_names
     def annotate(
         data: Annotated[Path, typer.Argument(help=".h5ad; it is not changed.")],
         labels: Annotated[
@@ -47,9 +52,9 @@ def register(app: typer.Typer) -> None:
         min_confidence: Annotated[
             float, typer.Option("--min-confidence", min=0, max=1, help="Give no label below it.")
         ] = 0.0,
-        species: Whose = None,
-        column: Column = None,
-        min_match: MinMatch = None,
+        *,
+        names: "NameOptions",
+        orthologs: Orthologs = True,
         expression: Expression = "auto",
         layer: Layer = None,
         seed: Annotated[int, typer.Option("--seed", help="Of the grouping and the shuffles.")] = 0,
@@ -92,9 +97,8 @@ def register(app: typer.Typer) -> None:
                 layer=layer,
                 seed=seed,
                 key_added=key_added,
-                species=species,
-                column=column,
-                min_match=min_match,
+                orthologs=orthologs,
+                **names.keywords(),
             )
             anndata_io.write(adata, output)
         if as_json:

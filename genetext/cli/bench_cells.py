@@ -7,10 +7,12 @@ import typer
 
 from genetext.cli import console
 from genetext.cli.bench import Figure, Jobs, Tsv, write
-from genetext.cli.match import Column, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose
+from genetext.cli.match import Post
+from genetext.cli.names import Orthologs, takes_names
 
 if TYPE_CHECKING:
     from cellmodels.eval.bench.report import CellsBenchmark
+    from genetext.names import NameOptions
 
 _QUICK: dict[str, Any] = {"seeds": 3, "permutations": 3, "m": (1, 5, 20), "max_cells": 1000}
 _FULL: dict[str, Any] = {"seeds": 5, "permutations": 10, "m": (1, 2, 5, 10, 20, 50), "max_cells": None}
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to the group `bench`."""
 
     @app.command("cells")
+    @takes_names
     def cells(
         data: Annotated[Path, typer.Argument(help=".h5ad with labelled cells.")],
         labels: Annotated[str, typer.Option("--labels", "-l", help="The column of obs with the types of the cells.")],
@@ -56,12 +59,9 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A hyper-parameter of a model; again for each."),
         ] = None,
-        species: Whose = None,
-        column: Column = None,
+        *,
+        names: "NameOptions",
         orthologs: Orthologs = True,
-        min_match: MinMatch = None,
-        made_unique: MadeUnique = False,
-        r_names: RNames = False,
         post: Post = "",
         device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "cpu",
         jobs: Jobs = -1,
@@ -111,12 +111,8 @@ def register(app: typer.Typer) -> None:
                 jobs=jobs,
                 progress=progress,
                 name=data.name,
-                species=species,
-                column=column,
                 orthologs=orthologs,
-                min_match=min_match,
-                made_unique=made_unique,
-                r_names=r_names,
+                **names.keywords(),
             )
         write(benchmark, tsv, figure, draw)
         _show(benchmark, as_json=as_json, quiet=quiet)

@@ -1,25 +1,17 @@
 """`genetext embed-cells`: from a file of cells to the same file with cell vectors."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genetext.cli import console
-from genetext.cli.match import (
-    Column,
-    Control,
-    Expression,
-    Layer,
-    MadeUnique,
-    MinMatch,
-    Orthologs,
-    Post,
-    RNames,
-    Whose,
-    parse_control,
-)
+from genetext.cli.match import Control, Expression, Layer, Post, parse_control
+from genetext.cli.names import Orthologs, takes_names
 from genetext.cli.search import Index, choose
+
+if TYPE_CHECKING:
+    from genetext.names import NameOptions
 
 _WEIGHTINGS = ("mean", "top", "contrast", "centred", "zscore", "tfidf")
 _EXPRESSIONS = ("auto", "counts", "linear", "log")
@@ -29,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to the application."""
 
     @app.command("embed-cells")
+    @takes_names
     def embed_cells(
         data: Annotated[Path, typer.Argument(help=".h5ad or .zarr; it is not changed.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="What to write: .h5ad or .zarr.")],
@@ -43,12 +36,9 @@ def register(app: typer.Typer) -> None:
             ),
         ] = "mean",
         top_n: Annotated[int | None, typer.Option("--top-n", min=1, help="Keep so many genes of each cell.")] = None,
-        species: Whose = None,
-        column: Column = None,
+        *,
+        names: "NameOptions",
         orthologs: Orthologs = True,
-        min_match: MinMatch = None,
-        made_unique: MadeUnique = False,
-        r_names: RNames = False,
         expression: Expression = "auto",
         layer: Layer = None,
         target_sum: Annotated[float, typer.Option("--target-sum", help="Counts that cells are scaled to.")] = 1e4,
@@ -94,14 +84,7 @@ def register(app: typer.Typer) -> None:
                 priors,
                 Options(weighting, top_n, expression, layer, target_sum, pca, unit),
                 key_added=key_added,
-                align={
-                    "species": species,
-                    "column": column,
-                    "orthologs": orthologs,
-                    "min_match": min_match,
-                    "made_unique": made_unique,
-                    "r_names": r_names,
-                },
+                align={"orthologs": orthologs, **names.keywords()},
                 block_size=block_size,
                 threads=threads,
                 progress=progress,

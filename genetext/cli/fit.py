@@ -14,11 +14,13 @@ from typer.core import TyperGroup
 from cellmodels import registry
 from genetext import locks
 from genetext.cli import console
-from genetext.cli.match import Column, Layer, MadeUnique, MinMatch, Orthologs, Post, RNames, Whose, parse_control
+from genetext.cli.match import Layer, Post, parse_control
+from genetext.cli.names import Orthologs, takes_names
 
 if TYPE_CHECKING:
     from cellmodels.base import CellModel
     from cellmodels.registry import ModelEntry
+    from genetext.names import NameOptions
 
 _SELECTIONS = ("last", "loss", "oracle")
 
@@ -128,6 +130,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
     """Return the function of a command: the options below, and those of the model."""
     name = entry.name
 
+    @takes_names
     def command(
         data: Data = None,
         output: Output = None,
@@ -140,12 +143,9 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
         clusters: Annotated[
             int | None, typer.Option("--clusters", "-k", min=1, help="How many. Default: told by their stability.")
         ] = None,
-        species: Whose = None,
-        column: Column = None,
+        *,
+        names: "NameOptions",
         orthologs: Orthologs = True,
-        min_match: MinMatch = None,
-        made_unique: MadeUnique = False,
-        r_names: RNames = False,
         layer: Layer = None,
         post: Post = "",
         control: Annotated[
@@ -225,15 +225,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
                 raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
             prior = None
             if priors is not None:
-                prior = _priors(priors, post, seeded).align(
-                    adata,
-                    species=species,
-                    column=column,
-                    orthologs=orthologs,
-                    min_match=min_match,
-                    made_unique=made_unique,
-                    r_names=r_names,
-                )
+                prior = _priors(priors, post, seeded).align(adata, orthologs=orthologs, **names.keywords())
                 prior = prior.without() if without else prior
             with _going_on(state):
                 fitted.fit(

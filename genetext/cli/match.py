@@ -1,31 +1,18 @@
 """`genetext match` and `genetext priors`: what becomes of the genes of a data set, and their vectors."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genetext.cli import console
+from genetext.cli.names import Orthologs, takes_names
 from genetext.cli.search import Index, choose
 
+if TYPE_CHECKING:
+    from genetext.names import NameOptions
+
 Data = Annotated[Path, typer.Argument(help=".h5ad, .zarr, or a text with one gene name per line.")]
-Whose = Annotated[
-    str | None, typer.Option("--species", "-s", help="Species of the data. Default: guessed from the names, and said.")
-]
-Column = Annotated[
-    str | None,
-    typer.Option("--column", help="The column of var that has the names, or var_names. Default: the best one."),
-]
-MinMatch = Annotated[
-    float | None, typer.Option("--min-match", min=0, max=1, help="Fail if a smaller share of the genes is matched.")
-]
-MadeUnique = Annotated[
-    bool, typer.Option("--made-unique", help="Count GENE-1, as AnnData writes a name that stands twice, as GENE.")
-]
-RNames = Annotated[bool, typer.Option("--r-names", help="Count HLA.A, as R writes HLA-A, as that gene.")]
-Orthologs = Annotated[
-    bool, typer.Option("--orthologs/--no-orthologs", help="Let other species go through one-to-one orthologs.")
-]
 Expression = Annotated[
     str,
     typer.Option("--expression", help="What the matrix holds: counts, linear (CPM, TPM), log. auto: counts, else log."),
@@ -42,16 +29,14 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
 
     @app.command()
+    @takes_names
     def match(
         data: Data,
-        species: Whose = None,
-        column: Column = None,
+        *,
+        names: "NameOptions",
         to: Annotated[
             str | None, typer.Option("--to", help="Give genes of this species, through one-to-one orthologs.")
         ] = None,
-        min_match: MinMatch = None,
-        made_unique: MadeUnique = False,
-        r_names: RNames = False,
         as_json: console.Json = False,
         as_tsv: Annotated[bool, typer.Option("--tsv", help="Print one line per name on stdout.")] = False,
         quiet: console.Quiet = False,
@@ -60,24 +45,14 @@ def register(app: typer.Typer) -> None:
         if as_json and as_tsv:
             raise typer.BadParameter("choose one of --json and --tsv")
         from genetext.errors import TooFewMatched
-        from genetext.names import MatchReport
         from genetext.names import match as match_names
         from genetext.names.columns import read
 
         try:
-            report = match_names(
-                read(data),
-                species,
-                column=column,
-                to=to,
-                made_unique=made_unique,
-                r_names=r_names,
-                min_match=min_match,
-            )
+            report = match_names(read(data), to=to, **names.keywords())
         except TooFewMatched as error:
             # What a program asked for comes out all the same: it says which names to look at.
             if as_json or as_tsv:
-                assert isinstance(error.report, MatchReport)
                 _print(error.report, as_json=as_json)
             raise
         if as_json or as_tsv:
@@ -87,6 +62,7 @@ def register(app: typer.Typer) -> None:
             console.line(str(report))
 
     @app.command("priors")
+    @takes_names
     def priors_command(
         data: Data,
         output: Annotated[
@@ -96,8 +72,8 @@ def register(app: typer.Typer) -> None:
             ),
         ],
         index: Index = None,
-        species: Whose = None,
-        column: Column = None,
+        *,
+        names: "NameOptions",
         missing: Annotated[
             str, typer.Option("--missing", help="Rows of genes without a vector: mask, zero, mean; or error.")
         ] = "mask",
@@ -105,9 +81,6 @@ def register(app: typer.Typer) -> None:
         post: Post = "",
         control: Control = None,
         key_added: Annotated[str, typer.Option("--key-added", help="Base of the AnnData keys.")] = "genetext",
-        min_match: MinMatch = None,
-        made_unique: MadeUnique = False,
-        r_names: RNames = False,
         as_json: console.Json = False,
         quiet: console.Quiet = False,
     ) -> None:
@@ -127,11 +100,7 @@ def register(app: typer.Typer) -> None:
             read(data),
             missing=missing,  # type: ignore[arg-type]
             orthologs=orthologs,
-            species=species,
-            column=column,
-            min_match=min_match,
-            made_unique=made_unique,
-            r_names=r_names,
+            **names.keywords(),
         )
         report = priors.report
         assert report is not None
