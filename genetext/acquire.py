@@ -31,7 +31,7 @@ from genetext.fetch.limits import Limits
 from genetext.fetch.web import Patience
 from genetext.names import snapshots
 from genetext.names.lookup import Lookup
-from genetext.names.rules import is_missing
+from genetext.names.rules import is_missing, rewritten
 from genetext.names.tables import AMBIGUOUS, Tables
 from genetext.progress import Progress
 from genetext.provenance import source_digest
@@ -314,7 +314,7 @@ class _Request:
     def _from_eutils(self, genes: Sequence[str]) -> Snapshot:
         """Ask E-utilities, by GeneID for names that are known here: they mean the same with a network and without."""
         by_name, refused = _known_here(self.species, genes, self.root)
-        asked = {by_name.get(name, name): name for name in genes if name not in refused}
+        asked = {by_name.get(name) or self._plain(name): name for name in genes if name not in refused}
         if not asked:
             reasons = [f"{name} ({reason})" for name, reason in refused.items()]
             raise FetchError(f"none of the {len(refused):,} genes asked for is one: {first_ten(reasons)}")
@@ -327,6 +327,11 @@ class _Request:
             "not_found": refused | {asked[name]: reason for name, reason in answer.not_found.items()},
         }
         return _write_some(self.species, parse.tables_of(answer), source, self.root)
+
+    def _plain(self, name: str) -> str:
+        """Return a name as NCBI writes it: without `GeneID:`, a version, or the prefix of a genome of the species."""
+        other = rewritten(name.strip())
+        return name if other is None or other.genome not in {"", self.species.name} else other.name
 
     def _some(self, whole: Snapshot) -> Snapshot:
         return _some(whole, self.genes, self.root)

@@ -100,6 +100,16 @@ def test_nothing_is_guessed(eutils, caplog):
     assert warning.startswith("8 of 9 genes not found at NCBI: 22059 (a gene of taxon 10090")
 
 
+def test_letter_case_is_never_changed(eutils):
+    found = fetch_genes(["Trp53", "tp53", "Opn4", "OPN4"], HUMAN, eutils=eutils)  # human TP53 goes by TRP53 too
+    assert [row["symbol"] for row in rows(found, "genes")] == ["OPN4"]
+    assert found.not_found == {
+        "Trp53": "letter case: differs in letter case from TRP53",
+        "tp53": "letter case: differs in letter case from TP53",
+        "Opn4": "letter case: differs in letter case from OPN4",
+    }
+
+
 def test_replaced_ids_are_followed_and_kept_as_history(eutils):
     found = fetch_genes(["900002", "900001", "900004", "INS"], HUMAN, eutils=eutils)
     assert [row["symbol"] for row in rows(found, "genes")] == ["INS", "SEPTIN2", "OPN4"]

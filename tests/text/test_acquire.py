@@ -22,7 +22,7 @@ from genetext.fetch.web import Patience
 from genetext.species import Species
 from genetext.text import parse
 from genetext.text.snapshot import SCHEMAS, Snapshot, latest, list_snapshots
-from tests.factory import HUMAN_INFO, edit_summaries, write_ncbi
+from tests.factory import EXTRA_FIRST_ID, HUMAN_INFO, edit_summaries, write_ncbi
 from tests.servers.ncbi import Fault, NcbiServer, empty, html
 
 QUICK = Patience(attempts=3, content_attempts=2, base=0.01, cap=0.02, connect=2.0, read=0.3)
@@ -416,6 +416,17 @@ def test_a_handful_agrees_with_the_bulk_files(server, folder):
     for column in ("gene_id", "symbol", "name", "gene_type"):
         assert online.genes[column].tolist() == bulk.genes[column].tolist()
     assert online.summaries["text"].tolist() == bulk.summaries["text"].tolist()
+
+
+def test_names_asked_for_over_the_network_follow_the_same_rules(tmp_path):
+    """No case is changed, whether a table here knows the gene (TP53, by the facts) or NCBI alone does (EXTRA...)."""
+    new = EXTRA_FIRST_ID
+    with NcbiServer(write_ncbi(tmp_path / "ncbi", n_extra=4)) as server:
+        server.rates.without_key = 10_000
+        ways = [f"GeneID:{new}", f"LOC{new + 1}", f"{new + 2}.0", "GRCh38_EXTRA3", "ENSG00000141510.19"]
+        few = fetch("human", genes=[*ways, "Trp53", "tp53", "extra1"], patience=QUICK, eutils_url=server.eutils_url)
+    assert few.genes["symbol"].tolist() == ["TP53", "EXTRA0", "EXTRA1", "EXTRA2", "EXTRA3"]
+    assert few.manifest["source"]["not_found"].keys() == {"Trp53", "tp53", "extra1"}
 
 
 def test_opening_a_snapshot_by_folder_or_digest(folder):
