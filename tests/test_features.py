@@ -44,12 +44,24 @@ def with_antibodies(column="feature_types", kinds=("Gene Expression", "Antibody 
         ("feature_type", ("protein_coding", "lncRNA"), False),  # the kind of gene, as CELLxGENE has it
         ("feature_type", ("protein_coding", "Custom"), True),
         ("feature_types", ("Gene Expression", None), False),
+        ("feature_type", ("gene", "protein_coding"), False),
+        ("feature_type", ("mRNA", "lncRNA"), False),
+        ("feature_types", ("Gene Expression", "NA"), False),
+        ("Type", ("Gene Expression", "Antibody Capture"), True),  # DropletUtils
+        ("feature_types-0", ("Gene Expression", "Antibody Capture"), True),  # anndata.concat
+        ("feature.types", ("Gene.Expression", "Antibody.Capture"), True),  # R's make.names
         ("genome", ("GRCh38", "Antibody Capture"), False),
     ],
 )
 def test_what_is_no_gene(column, kinds, marked):
     wider, _, antibody = with_antibodies(column, kinds)
     assert np.array_equal(not_genes(wider.var), antibody & marked)
+
+
+def test_two_columns_of_one_name_are_both_looked_at():
+    wider, _, antibody = with_antibodies()
+    var = pd.concat([wider.var.assign(feature_types="Gene Expression"), wider.var], axis=1)
+    assert np.array_equal(not_genes(var), antibody)
 
 
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, np.asarray])

@@ -89,6 +89,8 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"cannot tell the form of {output.name}: name it {', '.join(_SUFFIXES)}")
         if output.suffix == ".h5ad" and data.suffix != ".h5ad":
             raise typer.BadParameter(f"an .h5ad is written from an .h5ad, not from {data.name}")
+        if output.exists() and data.exists() and output.samefile(data):
+            raise typer.BadParameter(f"--output {output} is the input: name another file")
         if missing not in ("mask", "zero", "mean", "error"):
             raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
         seeded = parse_control(control)

@@ -134,17 +134,18 @@ class Lookup:
         return Answer(STATUSES[status], (place,), CONTESTED if note else "", note)
 
     def _rewritten(self, name: str, other: rules.Rewritten, options: NameOptions) -> Answer | None:
-        """Read a name as it is written otherwise; None where that is unknown too."""
-        if not other.genome:
-            answer = self._exactly(other.name)
-            if answer is not None and answer.status == GENE_ID and name.startswith("LOC"):
-                answer = answer._replace(status=PREVIOUS)
-        elif (again := rules.rewritten(other.name)) is not None and again.genome:
-            return None
-        else:
+        """Read a name as it is written otherwise; None where that is unknown too, and no prefix says what it is."""
+        again = rules.rewritten(other.name)
+        if other.genome:
+            if again is not None and again.genome:
+                return None
             answer = self.read(other.name, options)
-        if answer is None or answer.status == UNKNOWN:
+            return answer._replace(note="; ".join(filter(None, (other.note, answer.note))))
+        answer = self._exactly(other.name) or (self._exactly(again.name) if again else None)
+        if answer is None:
             return None
+        if answer.status == GENE_ID and name.startswith("LOC"):
+            answer = answer._replace(status=PREVIOUS)
         return answer if answer.note or not other.note else answer._replace(note=other.note)
 
     def _several(self, name: str, options: NameOptions) -> Answer | None:

@@ -22,6 +22,10 @@ NAME, NO_TEXT = "name", "no text"
 _ORDER = (*STATUSES[:6], NAME, NO_TEXT, *STATUSES[6:])
 
 
+def _none_near(_: str) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, eq=False)
 class MatchReport:
     """What each name of a list means, how that is known, and whether the gene has a vector.
@@ -91,10 +95,14 @@ class MatchReport:
     considered: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     left_out: str = ""
-    _nearest: Callable[[str], tuple[str, ...]] = field(default=lambda _: (), repr=False)
+    _nearest: Callable[[str], tuple[str, ...]] = field(default=_none_near, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the tables of the species out of what other processes are sent: a copy knows no near names."""
+        return {**self.__dict__, "_nearest": _none_near}
 
     @property
     def n_matched(self) -> int:

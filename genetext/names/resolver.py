@@ -57,12 +57,9 @@ class Resolver:
         root: Path | None = None,
     ) -> None:
         self._snapshot = snapshot
-
-        def read_others() -> Sequence[Glance]:
-            if others is None:
-                return snapshots.glances(root=root)
-            return others() if callable(others) else [Glance.of(other) for other in others]
-
+        if others is None:
+            others = partial(snapshots.glances, root=root)
+        read_others = others if callable(others) else partial(_glances_of, others)
         self._lookup = Lookup(Tables.of(snapshot), read_others)
         self._orthologs: dict[tuple[int, str], Orthologs] = {}
         self._root = root
@@ -300,6 +297,10 @@ def _strings(names: Iterable[Any]) -> list[str]:
     if hasattr(names, "var_names") or isinstance(names, pd.DataFrame):
         raise ResolveError("give a list of names, for example adata.var_names or adata.var['gene_ids']")
     return strings(names)
+
+
+def _glances_of(others: Sequence[Snapshot]) -> list[Glance]:
+    return [Glance.of(other) for other in others]
 
 
 def _in_words(snapshot: Snapshot) -> str:

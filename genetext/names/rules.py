@@ -29,7 +29,7 @@ ENSEMBL_PREFIXES = {
 }
 # How the names of assemblies begin, by species. Seurat writes a dash for each underscore: `mm10---Trp53`.
 _GENOME = re.compile(
-    r"(?P<genome>(?:(?P<human>GRCh3[78]|hg(?:1[6-9]|38))|(?P<mouse>GRCm3[89]|mm(?:[89]|10|39))"
+    r"(?P<genome>(?:(?P<human>human|GRCh3[78]|hg(?:1[6-9]|38))|(?P<mouse>mouse|GRCm3[89]|mm(?:[89]|10|39))"
     r"|(?P<rat>mRatBN7|Rnor_?6|rn[4-7])|(?P<zebrafish>GRCz1[01]|danRer\d\d?)|(?P<fruit_fly>BDGP\d\d?|dm[36]))"
     r"(?:\.\d+|\.?p\d+)?)[-_]+(?P<rest>.+)",
     re.IGNORECASE,
@@ -44,14 +44,19 @@ _REWRITTEN = re.compile(
     r"|ENSGR(?P<on_y>\d{10})(?:\.\d+)?"
     # By NCBI's convention such a placeholder is LOC and the GeneID.
     r"|LOC(?P<placeholder>\d+)"
+    r"|gene[-:](?P<gff>.+)"
+    r'|"(?P<quoted>[^"]+)"'
 )
+# What cannot be seen, and hyphens that look like the one in symbols.
+_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"), "") | {0x2010: "-", 0x2011: "-"}
 _SEPARATOR = re.compile(r"///|[|;,]")
 _SYMBOL_AND_ID = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?P<first>{_ENSEMBL_ID}(?:\.\d+)?)[-_:/ ]+(?P<second>.+)",
+        rf"(?P<first>{_ENSEMBL_ID}(?:\.\d+)?)[-_:/ ]+\(?(?P<second>[^()]+)\)?",
         rf"(?P<first>.+?)[-_:/ ]+(?P<second>{_ENSEMBL_ID}(?:\.\d+)?)",
         rf"(?P<first>.+?)\s*\((?P<second>{_ENSEMBL_ID}(?:\.\d+)?|(?:[A-Za-z_]+[: ] ?)?\d+)\)",
+        r"(?P<first>\d+) ?\((?P<second>[^()]+)\)",
     )
 )
 _LONGEST = 100  # of a symbol and an id in one name
@@ -113,6 +118,8 @@ _NOTES = {
     "decimal": "a GeneID that was read as a number with decimals",
     "on_y": "the copy on Y of a gene of the pseudoautosomal regions, as Ensembl wrote it",
     "placeholder": "the placeholder of GeneID {}",
+    "gff": "the id of a gene in a GFF file",
+    "quoted": "a name in quotes",
 }
 
 # A month as a spreadsheet shows it, and how gene symbols that it takes for that month begin.
@@ -166,6 +173,8 @@ def rewritten(name: str) -> Rewritten | None:
         groups = match.groupdict()
         species = next(group for group in groups if groups[group] and group not in {"genome", "rest"})
         return Rewritten(match["rest"], note, species.replace("_", "-"))
+    if not name.isascii() and (seen := name.translate(_UNSEEN).strip()) != name:
+        return Rewritten(seen, "characters that cannot be seen were left out, or hyphens of another kind")
     match = _REWRITTEN.fullmatch(name)
     if match is None:
         return None

@@ -10,7 +10,10 @@ from genetext.errors import ResolveError
 
 # How people, R and pandas head the column of names, besides the names of columns in `var`.
 _HEADS = frozenset(
-    {"", "x", "index", "names", "row.names", "rownames", "gene symbol", "gene name", "gene id", "probe", "id"}
+    {
+        *("", "x", "index", "unnamed: 0", "names", "row.names", "rownames", "gene symbol", "gene name", "gene id"),
+        *("probe", "id", "rank", "no.", "entrezid", "hgnc"),
+    }
 )
 
 
@@ -19,8 +22,9 @@ def read(
 ) -> "list[str] | pd.DataFrame":
     """Read the names of a text file.
 
-    A first line that heads columns is recognised (`gene`, `"","x"`, or R's header that is one field shorter). A first
-    column that only counts the rows is skipped in favour of the first one that does not.
+    A first line that heads columns is recognised (`gene`, `"","x"`, R's header that is one field shorter, or a word
+    above nothing but numbers in one of several columns). A first column of numbers that is not called as ids are, or
+    that only counts the rows, is skipped in favour of the first one of words.
 
     Parameters
     ----------
@@ -53,8 +57,9 @@ def read(
     width = max(map(len, body), default=1)
     columns = [[row[at] if at < len(row) else "" for row in body] for at in range(width)]
     usable = [at for at, column in enumerate(columns) if not is_counter(column)] if width > 1 else [0]
-    # Of a table whose first column counts, numbers beside it are rather values than names.
-    usable = [at for at in usable if at == 0 or not _is_numeric(columns[at])] or usable or [0]
+    # Numbers are values or counters rather than names, unless they come first, under a name of ids or none.
+    first_is_named = head is None or head[0].lower() in {"", "id", "entrezid", "gene id"} or is_name_column(head[0])
+    usable = [at for at in usable if (at == 0 and first_is_named) or not _is_numeric(columns[at])] or usable or [0]
     if head is None:
         return columns[usable[0]]
     head += [f"column {at + 1}" for at in range(len(head), width)]
@@ -74,7 +79,9 @@ def _parted(
         return ["", *first], body
     if first[0].lower() in _HEADS or any(map(is_name_column, first)):
         return first, body
-    return None, rows
+    width = min(map(len, rows))
+    above_numbers = (not _is_numeric([first[at]]) and _is_numeric([row[at] for row in body]) for at in range(width))
+    return (first, body) if width > 1 and any(above_numbers) else (None, rows)
 
 
 def _is_numeric(values: Sequence[str]) -> bool:

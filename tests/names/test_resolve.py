@@ -1,8 +1,12 @@
 """Names to genes: what matches, what does not, and what is said about it."""
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -205,6 +209,41 @@ def test_a_field_with_several_names(human: Resolver) -> None:
 def test_prefixes_of_genomes_and_symbols_joined_with_ids(human: Resolver, name: str, gene: int) -> None:
     report = human.resolve([name])
     assert (int(report.gene_id[0]), report.mask[0]) == (gene, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ENSG00000141510 (TP53)", "7157 (TP53)", "gene-TP53", "gene:ENSG00000141510.3", "HUMAN_TP53", "human-P53"),
+        *('"TP53"', "TP53\u200b", "\ufeffTP53", "gene-7157"),
+    ],
+)
+def test_names_as_the_files_of_the_field_write_them(human: Resolver, name: str) -> None:
+    assert human.resolve([name]).gene_id.tolist() == [7157]
+
+
+def test_hyphens_of_another_kind_are_hyphens(human: Resolver) -> None:
+    assert human.resolve(["MT\u2011CO1", "MT\u2010CO1"]).gene_id.tolist() == [4512, 4512]
+
+
+@pytest.mark.parametrize("prefix", ["GRCh38_", "hg19-", "HUMAN_"])
+@pytest.mark.parametrize(
+    "name", ["tp53", "Opn4", "ERCC-00002", "1-Mar", "TP53-1", "NegPrb1", "NA", "900004", "ENST00000269305.9", "Zzz"]
+)
+def test_a_prefix_of_the_genome_hides_no_reason(human: Resolver, prefix: str, name: str) -> None:
+    bare, prefixed = human.resolve([name]), human.resolve([prefix + name])
+    assert prefixed.reason.tolist() == bare.reason.tolist()
+    assert prefixed.note[0].endswith(bare.note[0])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_reports_can_be_sent_to_other_processes(human: Resolver, copied: Callable[[Any], Any]) -> None:
+    report = human.resolve(["TP53", "NOPE1", "Opn4"])
+    back = copied(report)
+    pd.testing.assert_frame_equal(back.to_frame(nearest=False), report.to_frame(nearest=False))
+    assert str(back).startswith("3 names of human")
+    assert len(pickle.dumps(report)) < 5_000
+    assert copied(human).resolve(["TP53", "Opn4"]).reason.tolist() == ["", "other species"]
 
 
 @pytest.mark.parametrize(
