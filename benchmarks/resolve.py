@@ -110,10 +110,10 @@ def main() -> None:
     print(f"{len(names):,} names ({series.nunique():,} different), {len(genes):,} genes, median of {arguments.repeats}")
     print(f"opening the tables: {opening:.2f} s")
     print(f"{'':10}{'seconds':>9}{'names/s':>12}{'right':>8}{'wrong':>8}{'ambiguous or unknown':>22}")
-    several = np.array([len(one) > 1 for one in meant])
-    for label, seconds, found in rows:
-        hit = found != 0
-        right = np.array([gene in one for gene, one in zip(found.tolist(), meant, strict=True)]) & ~several
+    several = np.array([len(may) > 1 for may in meant])
+    for label, seconds, gene_ids in rows:
+        hit = gene_ids != 0
+        right = np.array([gene in may for gene, may in zip(gene_ids.tolist(), meant, strict=True)]) & ~several
         print(
             f"{label:10}{seconds:9.3f}{len(names) / seconds:12,.0f}{right.mean():8.1%}{(hit & ~right).mean():8.1%}"
             f"{(~hit).mean():22.1%}"

@@ -85,17 +85,17 @@ class Lookup:
 
         Returns
         -------
-        found, not_found
+        genes, not_found
             GeneID per name; in a few words why not, per other name.
         """
-        found, not_found = {}, {}
+        genes, not_found = {}, {}
         for name in dict.fromkeys(names):
             answer = self.read(name.strip())
             if answer.is_gene:
-                found[name] = int(self.tables.gene_ids[answer.places[0]])
+                genes[name] = int(self.tables.gene_ids[answer.places[0]])
             else:
                 not_found[name] = self.refusal(answer)
-        return found, not_found
+        return genes, not_found
 
     def refusal(self, answer: Answer) -> str:
         """Say in a few words why a name has no gene."""

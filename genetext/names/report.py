@@ -231,8 +231,8 @@ class MatchReport:
     def __str__(self) -> str:
         n, share = len(self), f"{100 * self.matched:.1f} %"
         if self.source:
-            whose = f"{self.species} genes" if self.species else "genes"
-            lines = [f"{self.n_matched:,} of {n:,} {whose} ({share}) have a vector in {self.source}"]
+            kind = f"{self.species} genes" if self.species else "genes"
+            lines = [f"{self.n_matched:,} of {n:,} {kind} ({share}) have a vector in {self.source}"]
         else:
             to = f", as genes of {self.target}" if self.target != self.species else ""
             genes = f"{self.n_genes:,} {'gene' if self.n_genes == 1 else 'genes'}"

@@ -129,9 +129,13 @@ def test_priors_into_a_copy_of_the_h5ad(h5ad, tmp_path):
     assert after.uns["kept"] == "as it was"
     assert np.array_equal(after.varm["other"], before.varm["other"])
     assert after.var["gene_ids"].tolist() == before.var["gene_ids"].tolist()
-    # Once more, onto itself.
-    assert run("priors", output, "-i", "human/test", "-s", "human", "-o", output)[0] == 0
-    assert GenePriors.from_anndata(anndata.read_h5ad(output)).control == ""
+    again, link = tmp_path / "again.h5ad", tmp_path / "link.h5ad"
+    assert run("priors", output, "-i", "human/test", "-s", "human", "-o", again)[0] == 0
+    assert GenePriors.from_anndata(anndata.read_h5ad(again)).control == ""
+    link.symlink_to(output)
+    for same in (output, link):
+        status, _, err = run("priors", output, "-i", "human/test", "-s", "human", "-o", same)
+        assert (status, "is the input" in " ".join(err.split())) == (2, True)
 
 
 def test_an_h5ad_that_never_had_a_varm(h5ad, tmp_path):

@@ -19,16 +19,16 @@ def data(index, **var):
     )
 
 
-def labels(found):
-    return [one.label for one in found]
+def labels(columns):
+    return [column.label for column in columns]
 
 
 def test_var_names_come_first_then_known_columns_in_their_order():
     adata = data(["a", "b"], gene_ids=["1", "2"], n_cells=[3, 4], feature_name=["x", "y"])
-    found = names.candidates(adata)
-    assert labels(found) == ["var_names", "var['feature_name']", "var['gene_ids']"]
-    assert found[1].names == ["x", "y"]
-    assert labels(names.candidates(adata.var)) == labels(found)
+    columns = names.candidates(adata)
+    assert labels(columns) == ["var_names", "var['feature_name']", "var['gene_ids']"]
+    assert columns[1].names == ["x", "y"]
+    assert labels(names.candidates(adata.var)) == labels(columns)
 
 
 def test_counters_are_no_names():
@@ -42,10 +42,10 @@ def test_what_a_subset_leaves_of_a_counter_is_no_name_either():
     rng = np.random.default_rng(0)
     whole = data([str(number) for number in range(4_000)])
     chosen = rng.choice(4_000, 1_000, replace=False)
-    for some in (whole[:, np.sort(chosen)], whole[:, chosen], whole[:, 1:], whole[:, [7, 19]]):
+    for subset in (whole[:, np.sort(chosen)], whole[:, chosen], whole[:, 1:], whole[:, [7, 19]]):
         with pytest.raises(ResolveError, match=r"may only count the genes.*column='var_names' if these are"):
-            names.candidates(some)
-        assert len(names.candidates(some, column="var_names")[0].names) == some.n_vars
+            names.candidates(subset)
+        assert len(names.candidates(subset, column="var_names")[0].names) == subset.n_vars
     with_names = data(["3", "7", "900"], symbol=["TP53", "RHO", "OPN4"])
     assert labels(names.candidates(with_names)) == ["var['symbol']"]
 
@@ -62,7 +62,7 @@ def test_a_counter_in_a_column_is_left_out_unless_it_is_named():
     assert len(names.candidates(adata, column="gene_ids")[0].names) == n
     # Small GeneIDs with gaps, under a name that says what they are.
     adata.var["entrez_id"] = [str(i) for i in range(3, 3 + 2 * n, 2)]
-    assert [one.gene_ids for one in names.candidates(adata)] == [False, True]
+    assert [column.gene_ids for column in names.candidates(adata)] == [False, True]
 
 
 @pytest.mark.parametrize("index", [["7157", "672", "94233"], ["1", "100506658"], ["7157.5", "8000.5"], ["1", "2", "x"]])
@@ -79,18 +79,18 @@ def test_a_list_that_counts_is_refused():
 
 def test_raw_adds_only_what_var_has_lost_in_the_order_of_var():
     whole = data(["a", "b", "c"], gene_ids=["1", "2", "3"], symbol=["A", "B", "C"])
-    some = whole[:, ["c", "a"]].copy()
-    some.raw = whole
-    del some.var["gene_ids"]
-    found = names.candidates(some)
-    assert labels(found) == ["var_names", "var['symbol']", "raw.var['gene_ids']"]
-    assert found[2].names == ["3", "1"]
+    subset = whole[:, ["c", "a"]].copy()
+    subset.raw = whole
+    del subset.var["gene_ids"]
+    columns = names.candidates(subset)
+    assert labels(columns) == ["var_names", "var['symbol']", "raw.var['gene_ids']"]
+    assert columns[2].names == ["3", "1"]
 
 
 def test_raw_of_other_genes_is_left_alone():
-    some = data(["a", "b"])
-    some.raw = data(["a", "x"], gene_ids=["1", "2"])
-    assert labels(names.candidates(some)) == ["var_names"]
+    subset = data(["a", "b"])
+    subset.raw = data(["a", "x"], gene_ids=["1", "2"])
+    assert labels(names.candidates(subset)) == ["var_names"]
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_strings_of_all_that_pandas_makes_of_names(values, expected):
 
 @given(st.lists(st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.binary())))
 def test_strings_of_anything(values):
-    found = names.strings(values)
-    assert len(found) == len(values)
-    assert all(isinstance(name, str) and name == name.strip() for name in found)
+    texts = names.strings(values)
+    assert len(texts) == len(values)
+    assert all(isinstance(name, str) and name == name.strip() for name in texts)
 
 
 def test_one_column_by_name():
@@ -137,12 +137,12 @@ def test_a_list_is_a_list_and_a_string_is_not():
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
 def test_files_are_read_without_their_expression(tmp_path, form):
     whole = data(["a", "b", "c"], gene_ids=pd.Categorical(["1", "2", "3"]))
-    some = whole[:, ["c", "a"]].copy()
-    some.raw = whole
-    del some.var["gene_ids"]
+    subset = whole[:, ["c", "a"]].copy()
+    subset.raw = whole
+    del subset.var["gene_ids"]
     path = tmp_path / f"x.{form}"
-    getattr(some, f"write_{form}")(path)
-    assert names.candidates(names.read(path)) == names.candidates(some)
+    getattr(subset, f"write_{form}")(path)
+    assert names.candidates(names.read(path)) == names.candidates(subset)
 
 
 def test_text_files(tmp_path):

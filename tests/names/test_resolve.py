@@ -578,8 +578,8 @@ def test_shuffling_duplicating_and_junk_change_nothing_for_the_others(human: Res
 @given(names=st.lists(JUNK, max_size=30))
 def test_only_genes_of_the_species_are_ever_given(snapshots: Snapshots, human: Resolver, names: list[object]) -> None:
     everything = [*names, *snapshots["mouse"].genes["symbol"], *snapshots["mouse"].genes["gene_id"]]
-    found = set(human.resolve(everything).gene_id.tolist()) - {0}
-    assert found <= set(snapshots["human"].genes["gene_id"])
+    ids = set(human.resolve(everything).gene_id.tolist()) - {0}
+    assert ids <= set(snapshots["human"].genes["gene_id"])
 
 
 # -- which species ----------------------------------------------------------------------------------------------------
@@ -587,7 +587,7 @@ def test_only_genes_of_the_species_are_ever_given(snapshots: Snapshots, human: R
 
 def test_the_species_is_guessed_and_said(snapshots: Snapshots) -> None:
     choice = [Glance.of(snapshots[of]) for of in ("human", "mouse", "zebrafish")]
-    for names, species, told in (
+    for names, species, sentence in (
         (["TP53", "OPN4", "RHO", "junk"], "human", "3 of 4 names are evidence (human: 3 symbols"),
         (["Trp53", "Opn4", "Rho"], "mouse", "many symbols of rat look the same"),
         (["pax6a", "pax6b"], "zebrafish", "2 symbols"),
@@ -597,9 +597,9 @@ def test_the_species_is_guessed_and_said(snapshots: Snapshots) -> None:
         (["mm10_Actb", "mm10_Zzz"], "mouse", "2 names with the prefix of a genome"),
         (["ENSG00000141510", "ENSG00000111640", "TP53"], "human", "2 Ensembl ids, 1 symbols"),
     ):
-        found, evidence = species_of(names, choice)
-        assert found.name == species
-        assert told in evidence
+        guessed, evidence = species_of(names, choice)
+        assert guessed.name == species
+        assert sentence in evidence
 
 
 def test_bare_numbers_decide_no_species_unless_their_column_says_what_they_are(snapshots: Snapshots) -> None:
@@ -608,8 +608,8 @@ def test_bare_numbers_decide_no_species_unless_their_column_says_what_they_are(s
         species_of(["22059", "30044.0"], choice)
     with pytest.raises(ResolveError, match=r"only 1 of 4 names tell the species \(human: 1 symbols\)"):
         species_of(["22059", "30044", "30045", "TP53"], choice)
-    found, evidence = species_of(["22059", "30044"], choice, gene_ids=True)
-    assert found.name == "mouse"
+    guessed, evidence = species_of(["22059", "30044"], choice, gene_ids=True)
+    assert guessed.name == "mouse"
     assert "2 GeneIDs" in evidence
 
 
