@@ -139,8 +139,8 @@ class Lookup:
         if other.genome:
             if again is not None and again.genome:
                 return None
-            answer = self.read(other.name, options)
-            return answer._replace(note="; ".join(filter(None, (other.note, answer.note))))
+            bare = self.read(other.name, options)
+            return bare._replace(note="; ".join(filter(None, (other.note, bare.note))))
         answer = self._exactly(other.name) or (self._exactly(again.name) if again else None)
         if answer is None:
             return None
