@@ -20,6 +20,7 @@ import pandas as pd
 from cellmodels.data.genes import Genes
 from genetext.acquire import fetch
 from genetext.encoders.base import EncoderSpec
+from genetext.encoders.lexical import LexicalEncoder
 from genetext.errors import GeneIndexError
 from genetext.explanation import explain
 from genetext.index import GeneIndex
@@ -45,12 +46,15 @@ def write_index(path: Path, snapshot: Snapshot) -> GeneIndex:
     genes = snapshot.genes[["gene_id", "symbol", "name", "synonyms"]].assign(ensembl_id="", source="test", text="text")
     genes["row"] = np.arange(len(genes), dtype=np.int32)
     vectors = np.random.default_rng(0).normal(size=(len(genes), 4)).astype(np.float32)
+    encoder = LexicalEncoder(EncoderSpec(kind="lexical", model="test", options={"min_df": 1}))
+    encoder.fit(["text of genes", "text of others", "genes and others"])
+    embedding = TextEmbedding(EmbeddingSpec((encoder.spec,)), [encoder])
     species = snapshot.species
     return GeneIndex.write(
         path,
         genes=genes,
-        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-        embedding=TextEmbedding(EmbeddingSpec((EncoderSpec(kind="lexical", model="test"),)), []),
+        vectors=embedding.join([vectors]),
+        embedding=embedding,
         content={
             "species": {"tax_id": species.tax_id, "name": species.name, "latin": species.latin},
             "snapshot": {"digest": snapshot.digest, "source": dict(snapshot.manifest["source"])},

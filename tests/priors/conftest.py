@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from genetext.encoders.base import EncoderSpec
+from genetext.encoders.lexical import LexicalEncoder
 from genetext.index import GeneIndex
 from genetext.text.snapshot import Snapshot
 from genetext.vectors import EmbeddingSpec, TextEmbedding
@@ -20,12 +21,16 @@ def write_index(path, snapshot: Snapshot, *, seed: int) -> GeneIndex:
     genes["row"] = np.where(has, has.cumsum() - 1, -1).astype(np.int32)
     vectors = np.random.default_rng(seed).normal(1, 1, size=(has.sum(), DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    encoder = LexicalEncoder(EncoderSpec(kind="lexical", model="test", options={"min_df": 1}))
+    encoder.fit(["text of genes", "text of others", "genes and others"])
+    embedding = TextEmbedding(EmbeddingSpec((encoder.spec,)), [encoder])
+    embedding.join([vectors])
     known = snapshot.species
     return GeneIndex.write(
         path,
         genes=genes,
         vectors=vectors,
-        embedding=TextEmbedding(EmbeddingSpec((EncoderSpec(kind="lexical", model="test"),)), []),
+        embedding=embedding,
         content={
             "species": {"tax_id": known.tax_id, "name": known.name, "latin": known.latin},
             "snapshot": {"digest": snapshot.digest, "source": dict(snapshot.manifest["source"])},
