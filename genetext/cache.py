@@ -1,13 +1,13 @@
 """What the cache holds, and removing what nothing needs any more."""
 
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from genetext import disk, locks
 from genetext.encoders import registry
 from genetext.encoding.store import Holding, VectorStore
-from genetext.errors import EncoderError, GeneIndexError, SnapshotError
+from genetext.errors import DiskError, EncoderError, GeneIndexError, SnapshotError, first_ten
 from genetext.index import GeneIndex
 from genetext.indices import list_indices
 from genetext.names import snapshots
@@ -115,17 +115,32 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
 def clear(*, root: Path | None = None) -> None:
     """Remove everything genetext keeps in the cache; other files in that folder stay.
 
+    A folder that is a link to another place stays one, and is emptied.
+
     Raises
     ------
     DiskError
-        A build or a fetch is using the cache.
+        A build or a fetch is using the cache, or something cannot be removed: all else is.
     """
     root = root or disk.cache_dir()
     with locks.cache_alone(root):
-        for folder in FOLDERS:
-            if (root / folder).exists():
-                shutil.rmtree(root / folder)
+        left = [path for folder in FOLDERS for path in _contents(root / folder) if not _removed(path)]
         locks.remove_unheld(root)
+    if left:
+        raise DiskError(f"{len(left):,} things cannot be removed: {first_ten(list(map(str, left)))}. Who owns them can")
+
+
+def _contents(folder: Path) -> list[Path]:
+    """Return what is to be removed of a folder: what is in it where it is a link, else the folder."""
+    if folder.is_symlink() and folder.is_dir():
+        return sorted(folder.iterdir())
+    return [folder] if folder.exists() or folder.is_symlink() else []
+
+
+def _removed(path: Path) -> bool:
+    with suppress(OSError):
+        disk.remove(path)
+    return not (path.exists() or path.is_symlink())
 
 
 def _prune_vectors(root: Path, used: set[str], *, dry_run: bool) -> list[str]:

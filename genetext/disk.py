@@ -101,6 +101,18 @@ def writing(path: Path, *, temporary: Path | None = None) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _in_place(path: Path) -> Iterator[None]:
+    """Say what it means where a folder cannot be made, or the temporary is not there."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DiskError(
+            f"cannot write {path}: {error.filename} is not there and cannot be made, or another process removed it. "
+            f"Name another place (GENETEXT_CACHE, or --output), or run the same command again."
+        ) from error
+
+
 def _errno(error: BaseException) -> int:
     """Return the operating system's number of an error, which libraries may tell in the message alone; 0 for none."""
     if isinstance(error, OSError) and error.errno:
@@ -147,7 +159,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        temporary.replace(path)
+        with _in_place(path):
+            temporary.replace(path)
         sync_directory(path.parent)
 
 
@@ -175,10 +188,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             else:
                 sync_directory(child)
         sync_directory(temporary)
-        if path.exists():
-            _exchange(temporary, path)
-        else:
-            temporary.rename(path)
+        with _in_place(path):
+            if path.exists():
+                _exchange(temporary, path)
+            else:
+                temporary.rename(path)
         sync_directory(path.parent)
 
 
@@ -240,16 +254,19 @@ def is_temporary(path: Path) -> bool:
 def is_abandoned(path: Path) -> bool:
     """Whether `path` is the unfinished work of a writer that runs no more.
 
-    A temporary bears its writer's host and process id. One of another host, whose processes are not seen from here,
-    counts as abandoned a day after it was last changed.
+    A temporary bears what its writer is known by: the machine as it sees it, the process id, and when that began. One
+    of another machine or container, whose processes are not seen from here, counts as abandoned a day after it was
+    last changed.
     """
     if not is_temporary(path):
         return False
     _, _, tail = path.name.rpartition(_TEMPORARY if _TEMPORARY in path.name else _ASIDE)
-    host, _, rest = tail.partition("-")
-    process, _, unique = rest.partition("-")
-    if host == _host() and process.isdecimal() and unique:
-        return path.name not in _LIVE if int(process) == os.getpid() else not _runs(int(process))
+    parts = tail.split("-")
+    if len(parts) == 4 and parts[0] == _host() and parts[1].isdecimal():
+        process, began = int(parts[1]), parts[2]
+        if process == os.getpid() and began == _began(process):
+            return path.name not in _LIVE
+        return not _runs(process, began)
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:
@@ -283,7 +300,7 @@ def remove(path: Path) -> None:
 def _temporary(path: Path) -> Iterator[Path]:
     """Yield a name for a temporary sibling of `path`, removed in the end; those of killed writers are swept away."""
     temporary = path.with_name(f"{path.name}{_TEMPORARY}{_signature()}")
-    with writing(path):
+    with writing(path), _in_place(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
     _LIVE.add(temporary.name)
@@ -295,21 +312,34 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    """Return what tells apart the places that see the same processes: containers may share the name of their host."""
+    known = [socket.gethostname()]
+    with suppress(OSError):
+        known += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text()]
+    return hashlib.sha256("\0".join(known).encode()).hexdigest()[:8]
+
+
+def _began(process: int) -> str:
+    """Return when a process began, in ticks since the machine did; empty where that is not told."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _signature() -> str:
-    return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{_host()}-{os.getpid()}-{_began(os.getpid())}-{secrets.token_hex(4)}"
 
 
-def _runs(process: int) -> bool:
+def _runs(process: int, began: str) -> bool:
+    """Whether a process that began then still runs: its number may be that of another one by now."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
         pass
-    return True
+    return _began(process) in (began, "")
 
 
 # -- digests ---------------------------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ def _acquired(guard: FileLock, *, timeout: float) -> bool:
                 raise
             continue
         return True
+    if not folder.parent.is_dir():
+        raise DiskError(f"{folder} cannot be made: name another place (GENETEXT_CACHE, or --output)")
     raise DiskError(f"{folder} is removed again and again: wait for the process that cleans the cache up")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genetext import disk
+from genetext import disk, locks
 from genetext.errors import DamagedFile, DiskError
 
 
@@ -74,8 +74,8 @@ def dead_signature():
     """What a writer that was killed has in the names of its temporaries."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    host, _, unique = disk._signature().split("-")
-    return f"{host}-{ended.pid}-{unique}"
+    host, _, began, unique = disk._signature().split("-")
+    return f"{host}-{ended.pid}-{began}-{unique}"
 
 
 def test_a_directory_set_aside_by_a_killed_writer_is_put_back(tmp_path):
@@ -105,7 +105,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
 def test_the_next_writer_removes_a_killed_ones_file_and_no_file_of_a_living_one(tmp_path):
     path = tmp_path / "cells[1].h5ad"
     code = (
-        "import os, signal, sys; from pathlib import Path; from genetext import disk, locks\n"
+        "import os, signal, sys; from pathlib import Path; from genetext import disk\n"
         "with disk.atomic_file(Path(sys.argv[1])) as handle:\n"
         " handle.write(bytes(1000)); handle.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -124,6 +124,46 @@ def test_the_next_writer_removes_a_killed_ones_file_and_no_file_of_a_living_one(
         assert Path(handle.name).exists()
     assert path.read_bytes() == b"first"
     assert sorted(tmp_path.iterdir()) == sorted([path, elsewhere])
+
+
+def test_a_number_that_another_process_has_by_now_is_not_the_writer_s(tmp_path):
+    host, _, began, unique = disk._signature().split("-")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        earlier = tmp_path / f"a.tmp-{host}-{other.pid}-{int(began) - 1}-{unique}"
+        same = tmp_path / f"a.tmp-{host}-{other.pid}-{disk._began(other.pid)}-{unique}"
+        assert (disk.is_abandoned(earlier), disk.is_abandoned(same)) == (True, False)
+        other.communicate(b"\n")
+    assert disk.is_abandoned(same)
+
+
+def test_a_writer_in_a_container_with_the_name_of_this_host_is_left_alone(tmp_path):
+    """Its process id means another process here, or none."""
+    path = tmp_path / "out.h5ad"
+    code = (
+        "import sys; from pathlib import Path; from genetext import disk\n"
+        "with disk.atomic_file(Path(sys.argv[1])) as handle:\n print('writing', flush=True); sys.stdin.read()"
+    )
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", code, str(path)]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, **streams) as other:
+        if other.stdout.readline() != "writing\n":
+            pytest.skip("no right to make a namespace of processes here")
+        with disk.atomic_file(path) as handle:
+            handle.write(b"of this one")
+        assert len(list(tmp_path.iterdir())) == 2, "the other is at work"
+        other.communicate()
+    assert other.returncode == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.h5ad"]
+
+
+def test_a_temporary_that_is_gone_and_a_folder_that_cannot_be_made_are_one_sentence(tmp_path):
+    with pytest.raises(DiskError, match=r"cannot write .*a: .*\.tmp-.* another process removed it"):
+        with disk.atomic_file(tmp_path / "a") as handle:
+            Path(handle.name).unlink()
+    with pytest.raises(DiskError, match="cannot write /proc/none/a"), disk.atomic_file(Path("/proc/none/a")):
+        pass
+    with pytest.raises(DiskError, match="locks cannot be made"), locks.lock("x", root=Path("/proc/none")):
+        pass
 
 
 def test_damaged_json_is_named(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.run import genetext
 from tests.factory import edit_summaries, write_ncbi
+from tests.small_disk import small_disk
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,23 @@ def test_prune_keeps_what_indices_were_made_from_and_what_names_are_resolved_by(
     assert snapshots.default(HUMAN, root=place / "cache").path == fetched[1]
     assert genetext(place, "cache", "prune").stdout == ""
     assert genetext(place, "verify").returncode == 0
+
+
+def test_clear_empties_what_a_link_leads_to_and_says_what_it_cannot_remove(tmp_path):
+    elsewhere = tmp_path / "scratch"
+    (elsewhere / "abc").mkdir(parents=True)
+    (elsewhere / "abc" / "cache.db").write_bytes(b"x")
+    for folder in ("downloads", "indices"):
+        (tmp_path / "cache" / folder).mkdir(parents=True)
+    (tmp_path / "cache" / "vectors").symlink_to(elsewhere)
+    with small_disk(tmp_path / "cache" / "downloads" / "mounted", kilobytes=16):
+        refused = genetext(tmp_path, "cache", "clear", "--yes")
+    assert refused.returncode == 1
+    assert "1 things cannot be removed" in refused.stderr
+    assert str(tmp_path / "cache" / "downloads") in refused.stderr
+    assert (tmp_path / "cache" / "vectors").is_symlink()
+    assert list(elsewhere.iterdir()) == []
+    assert not (tmp_path / "cache" / "indices").exists()
 
 
 def test_clear_asks_and_removes_only_its_own(tmp_path):
