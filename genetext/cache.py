@@ -12,7 +12,7 @@ from genetext.index import GeneIndex
 from genetext.indices import list_indices
 from genetext.names import snapshots
 from genetext.text.snapshot import Snapshot
-from genetext.verify import list_snapshots
+from genetext.verify import snapshot_folders
 
 FOLDERS = ("downloads", "entrez", "snapshots", "vectors", "indices", "journals", "batches", "bench", "runtimes")
 
@@ -61,7 +61,7 @@ def entries(*, root: Path | None = None) -> list[Entry]:
             by_encoder.setdefault(encoder.fingerprint, []).append(name)
     folders = [path for path in sorted((root / "downloads").glob("*")) if path.is_dir()]
     listed = [Entry("download", path.name, _size(path), path) for path in folders]
-    for path in list_snapshots(root=root):
+    for path in snapshot_folders(root=root):
         name = f"{path.parent.name}/{path.name}"
         try:
             used_by = tuple(by_snapshot.get(Snapshot.open(path).digest, ()))

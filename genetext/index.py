@@ -98,7 +98,7 @@ class GeneIndex:
         try:
             if not index.species or index.embedding_spec.fingerprint != recorded["embedding_fingerprint"]:
                 raise ValueError("its embedding and the fingerprint of that differ")
-            if lacking := {"genes.parquet", "index.faiss", "embedding/block0/post.json"} - set(recorded.files):
+            if lacking := {"genes.parquet", "index.faiss"} - set(recorded.files):
                 raise ValueError(f"it names no {first_ten(sorted(lacking))}")
         except (GenetextError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise GeneIndexError(f"{path / manifest.FILE} holds what genetext never writes ({error})") from error
@@ -420,11 +420,9 @@ class GeneIndex:
             raise GeneIndexError(f"{self.path} holds no vectors")
         scores, rows = self._searcher.search(np.ascontiguousarray(vector[None], np.float32), min(k, len(self)))
         hits = rows[0] >= 0
-        if not (np.abs(scores[0][hits]) < 1.01).all():
-            raise GeneIndexError(
-                f"{self.path} is damaged (a cosine of {np.abs(scores[0]).max():g}): genetext verify says where; "
-                "build it again"
-            )
+        if not hits.any() or not (np.abs(scores[0][hits]) < 1.01).all():
+            worst = f"a cosine of {np.abs(scores[0][hits]).max():g}" if hits.any() else "no vector can be compared"
+            raise GeneIndexError(f"{self.path} is damaged ({worst}): genetext verify says where; build it again")
         position = self._position_of_row[rows[0][hits]]
         frame = self.genes[["gene_id", "symbol", "name", "source", "text"]].take(position).assign(score=scores[0][hits])
         # Equal scores (genes that share a text) come in the order of their GeneIDs.

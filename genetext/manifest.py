@@ -168,14 +168,14 @@ def _check_file(
         raise error(
             f"{directory / FILE} names the file {name!r} in a way that genetext never writes: do not use this {format}"
         )
-    size = file.stat().st_size if file.is_file() else None
-    if size != entry["size"]:
-        state = "is missing" if size is None else f"has {size:,} bytes"
-        raise error(f"{file} {state}, the manifest says {entry['size']:,} bytes: {_damaged(format)}")
     try:
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["size"]:
+            state = "is missing" if size is None else f"has {size:,} bytes"
+            raise error(f"{file} {state}, the manifest says {entry['size']:,} bytes: {_damaged(format)}")
         changed = sampled and "sample" in entry and _sample(file) != entry["sample"]
     except OSError as cause:
-        raise error(f"{file} cannot be read: {cause.strerror or cause}") from cause
+        raise error(f"{file!s:.300} cannot be read: {cause.strerror or cause}") from cause
     if changed:
         raise error(f"{file} is not the file that the manifest was written for: {_damaged(format)}")
 
@@ -248,6 +248,11 @@ def verify(directory: Path, manifest: Manifest) -> list[str]:
     """Return one sentence for each file whose bytes differ from the manifest's sha256 (empty: all is well)."""
     problems = (changed(directory, manifest, name) for name in manifest.files)
     return [problem for problem in problems if problem]
+
+
+def unlisted(directory: Path, manifest: Manifest) -> list[str]:
+    """Return the names of files below a directory that its manifest does not name, sorted."""
+    return sorted(set(_files(directory)) - set(manifest.files) - {FILE})
 
 
 def changed(directory: Path, manifest: Manifest, name: str) -> str:

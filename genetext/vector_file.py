@@ -38,14 +38,17 @@ def read(path: Path) -> Any:
     Raises
     ------
     GeneIndexError
-        FAISS cannot read it.
+        FAISS cannot read it, or it is of a kind that genetext does not write.
     """
     import faiss
 
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        searcher = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
         raise GeneIndexError(f"{path} cannot be read: {error}") from error
+    if not isinstance(searcher, faiss.IndexFlat | faiss.IndexHNSWFlat) or searcher.ntotal != shape(path)[0]:
+        raise GeneIndexError(f"{path} is a {type(searcher).__name__}, which genetext never writes: build it again")
+    return searcher
 
 
 def matrix(searcher: Any) -> NDArray[np.float32]:

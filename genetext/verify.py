@@ -1,6 +1,6 @@
 """Compare what is in the cache with its manifests, byte by byte."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genetext import disk, index, manifest
@@ -17,6 +17,11 @@ VERSIONS = {
     "genetext-checkpoint": 2,
 }
 """The formats of folders that genetext writes, and the version of each that it reads."""
+
+_OPENED_BY: dict[str, Callable[[Path], object]] = {
+    index.FORMAT: index.GeneIndex.open,
+    snapshot.FORMAT: snapshot.Snapshot.open,
+}
 
 
 def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -> tuple[int, list[str]]:
@@ -37,7 +42,7 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     root = root or disk.cache_dir()
     if targets is not None:
         return len(targets), [problem for target in targets for problem in verify_one(target)]
-    places = [*list_indices(root=root), *list_snapshots(root=root)]
+    places = [*list_indices(root=root), *snapshot_folders(root=root)]
     problems = [problem for place in places for problem in verify_one(place)]
     checked = len(places)
     downloads = sorted((root / "downloads").rglob("*.gz"))
@@ -62,12 +67,16 @@ def verify_one(path: Path) -> list[str]:
         if kind not in VERSIONS:
             return [f"{path} is a {kind}; genetext verifies {', '.join(VERSIONS)} and files of priors"]
         recorded = manifest.read(path, format=kind, format_version=VERSIONS[kind], error=GenetextError, sampled=False)
+        problems = manifest.verify(path, recorded)
+        problems += [f"{path / name} is in no manifest" for name in manifest.unlisted(path, recorded)]
+        if not problems and kind in _OPENED_BY:
+            _OPENED_BY[kind](path)
     except GenetextError as error:
         return [str(error)]
-    return manifest.verify(path, recorded)
+    return problems
 
 
-def list_snapshots(*, root: Path | None = None) -> list[Path]:
+def snapshot_folders(*, root: Path | None = None) -> list[Path]:
     """Return the directories of all snapshots in the cache, sorted."""
     base = (root or disk.cache_dir()) / "snapshots"
     paths = (path.parent for path in base.glob(f"*/*/{manifest.FILE}"))

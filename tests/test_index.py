@@ -360,6 +360,23 @@ def parquet(frame):
     return buffer.getvalue()
 
 
+def with_ids(path):
+    import faiss
+
+    flat = faiss.read_index(str(path))
+    numbered = faiss.IndexIDMap(faiss.IndexFlatIP(flat.d))
+    numbered.add_with_ids(flat.reconstruct_n(0, flat.ntotal), np.arange(flat.ntotal) + 10**6)
+    return faiss.serialize_index(numbered).tobytes()
+
+
+def with_nan(path):
+    import faiss
+
+    flat = faiss.IndexFlatIP(faiss.read_index(str(path)).d)
+    flat.add(np.full((faiss.read_index(str(path)).ntotal, flat.d), np.nan, np.float32))
+    return faiss.serialize_index(flat).tobytes()
+
+
 FORGED = {
     "no files": lambda path: {"files": {}},
     "no encoders": lambda path: {"embedding": {"encoders": [], "post": ""}},
@@ -376,6 +393,8 @@ FORGED = {
     "no symbols": lambda path: rewritten(
         path, "genes.parquet", parquet(pd.read_parquet(path / "genes.parquet").drop(columns="symbol"))
     ),
+    "ids of their own": lambda path: rewritten(path, "index.faiss", with_ids(path / "index.faiss")),
+    "not a number": lambda path: rewritten(path, "index.faiss", with_nan(path / "index.faiss")),
     "empty components": lambda path: rewritten(path, "embedding/block0/components.npy", b""),
     "no vocabulary": lambda path: rewritten(path, "embedding/block0/vocabulary.json", b"null"),
 }

@@ -199,6 +199,8 @@ def weights_files(folder: Path) -> list[Path]:
             return [path]
         try:
             shards = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+            if outside := [shard for shard in shards if Path(shard).name != shard]:
+                raise ValueError(f"it names {first_ten(outside)}, which is not in the folder")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise EncoderError(f"{path} is damaged ({error!r}): fetch or save the model again") from error
         files = [folder / shard for shard in shards]

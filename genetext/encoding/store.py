@@ -1,4 +1,4 @@
-"""The vector store: *(encoder fingerprint, text digest) -> vector*, kept for ever, so that no text is encoded twice.
+"""The vector store: *(encoder fingerprint, text digest) -> vector*, kept for ever: what is in it is not encoded again.
 
 Each encoder has a database of its own, `<root>/vectors/<fingerprint>/cache.db`, see `database`. One write
 costs some milliseconds however small it is: write a few hundred vectors at a time where they come quickly.

@@ -593,7 +593,12 @@ DAMAGE = {
         lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500]),
         "cannot be loaded as a transformer",
     ),
-    "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "the tokenizer in .* (knows|cannot be loaded)"),
+    "a hidden size of letters": (_config(hidden_size="32"), "cannot be (loaded|read)|does not say"),
+    "negative layers": (_config(num_hidden_layers=-1), "cannot be loaded|have no place"),
+    "another kind of model": (_config(model_type="t5"), "cannot be loaded|are missing|tokenizer"),
+    "an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter: merge it"),
+    "a token too many": (_config(vocab_size=20), "do not fit|cannot be loaded|tokens, the model 20"),
+    "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "the tokenizer in .* (has 5 tokens|cannot be loaded)"),
 }
 
 
@@ -609,10 +614,20 @@ def test_a_model_of_parts_that_do_not_fit_is_refused(damage, dense, tmp_path):
         load(folder).encode(SENTENCES)
 
 
-@pytest.mark.parametrize("content", ["garbage", "{}", '{"weight_map": [1]}'])
+ODD_SHARDS = ["garbage", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": "../shard.safetensors"}}']
+
+
+@pytest.mark.parametrize("content", ODD_SHARDS)
 def test_a_damaged_index_of_shards_is_one_sentence(content, tmp_path):
     folder = models.write_bert(tmp_path / "model")
     (folder / "model.safetensors").rename(folder / "shard.safetensors")
     (folder / "model.safetensors.index.json").write_text(content)
     with pytest.raises(EncoderError, match=r"model.safetensors.index.json is damaged"):
         encoders.spec(str(folder))
+
+
+def test_outputs_that_nobody_reads_are_not_asked_of_the_model(tmp_path):
+    folder = models.write_bert(tmp_path / "model")
+    plain = load(folder).encode(SENTENCES).vectors
+    _config(output_hidden_states="yes", output_attentions=True)(folder)
+    assert (load(folder).encode(SENTENCES).vectors == plain).all()

@@ -23,6 +23,7 @@ _LEGACY = {
 # Classes of torch, by name. Not every release of sentence-transformers looks at what a Dense module names before it
 # imports and calls it.
 _ACTIVATION = re.compile(r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z]\w*")
+_MODULE = re.compile(r"sentence_transformers\.(\w+\.)*\w+")
 _SEVERAL_ROUTES = ("Router", "Asym")
 _AFTER = ("Pooling", "Dense", "Normalize", "LayerNorm", "Dropout", "CNN")
 _DOCUMENT, _QUERY = ("document", "passage", "corpus"), ("query",)
@@ -77,7 +78,7 @@ def _recipe(folder: Path) -> Recipe:
     kinds = []
     for module in listed:
         kind = str(module["type"])
-        if not kind.startswith("sentence_transformers."):
+        if not _MODULE.fullmatch(kind):
             raise EncoderError(f"{folder} wants the module {kind}, which is code of its own; it will not be run")
         kinds.append(kind.rpartition(".")[2])
     if kinds[0] != "Transformer":

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -327,8 +327,10 @@ class TransformerEncoder(Encoder):
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-        kind = np.uint16 if len(self._tokenizer) < 1 << 16 else np.int32
-        return [np.array(ids, dtype=kind) for ids in token_ids]
+        highest = max((max(ids, default=0) for ids in token_ids), default=0)
+        if self._n_known is not None and highest >= self._n_known:
+            self._refuse_tokenizer(highest + 1)
+        return [np.array(ids, dtype=np.uint16 if highest < 1 << 16 else np.int32) for ids in token_ids]
 
     def _refuse_long(self, texts: Sequence[str], lengths: NDArray[np.integer[Any]]) -> None:
         if self.spec.long_texts != "error" or self._capacity is None:
@@ -350,15 +352,24 @@ class TransformerEncoder(Encoder):
             tokenizer = AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **configuration.casing(folder)
             )
-        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-            raise EncoderError(f"the tokenizer in {folder} cannot be loaded: {str(error).strip()}") from error
-        rows = configuration.read_json(folder / "config.json").get("vocab_size", 0)
-        if len(tokenizer) < rows / 2:  # transformers makes an empty tokenizer where a folder has none
-            raise EncoderError(
-                f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, the model {rows:,}: put the files of the "
-                "model's own tokenizer into the folder (tokenizer.save_pretrained)"
-            )
+        except Exception as error:  # whatever damaged files make any of the libraries below raise
+            reason = f"{type(error).__name__}: {str(error).strip()}"
+            raise EncoderError(f"the tokenizer in {folder} cannot be loaded ({reason})") from error
+        if len(tokenizer) < (self._n_known or 0) / 2:  # transformers makes an empty one where a folder has none
+            self._refuse_tokenizer(len(tokenizer))
         return tokenizer
+
+    @cached_property
+    def _n_known(self) -> int | None:
+        """Tokens that the model knows; None where its configuration does not say."""
+        number = configuration.read_json(self._weights.folder / "config.json").get("vocab_size")
+        return number if isinstance(number, int) else None
+
+    def _refuse_tokenizer(self, n_tokens: int) -> NoReturn:
+        raise EncoderError(
+            f"the tokenizer in {self._weights.folder} has {n_tokens:,} tokens, the model {self._n_known:,}: put the "
+            "files of the model's own tokenizer there (tokenizer.save_pretrained)"
+        )
 
     @cached_property
     def _special(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:

@@ -1,6 +1,5 @@
 """The loaded model of a transformer encoder. Needs torch: import it inside functions only."""
 
-import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -110,17 +109,18 @@ def _quietly() -> Iterator[None]:
 
 
 def _transformer(folder: Path) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoModel
 
-    damage = (pickle.UnpicklingError, SafetensorError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
+    if (folder / "adapter_config.json").is_file():
+        raise EncoderError(f"{folder} holds an adapter: merge it into its model (merge_and_unload) and save that")
     try:
         with _quietly():
             model, report = AutoModel.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
             )
-    except (OSError, *damage) as error:
-        raise EncoderError(f"{folder} cannot be loaded as a transformer: {str(error).strip()}") from error
+    except Exception as error:  # whatever damaged files make any of the libraries below raise
+        reason = f"{type(error).__name__}: {str(error).strip()}"
+        raise EncoderError(f"{folder} cannot be loaded as a transformer ({reason})") from error
     # transformers fills what is missing with random numbers, and leaves out layers that the configuration lacks.
     missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
     if unread := missing or sorted(name for name in report["unexpected_keys"] if _LAYER.search(name)):
@@ -132,6 +132,7 @@ def _transformer(folder: Path) -> Any:
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # its output is not used by any pooling here
+    model.config.output_hidden_states = model.config.output_attentions = False  # whatever config.json says: not used
     return model.float()
 
 
