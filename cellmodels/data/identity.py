@@ -1,9 +1,12 @@
-"""Cells known again by what they hold: a number for the expression of each, whatever its name."""
+"""Cells known again by what they hold: a number for the expression of each, whatever its name; data sets likewise."""
 
-from hashlib import blake2b
+from collections.abc import Mapping
+from hashlib import blake2b, sha256
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -35,3 +38,34 @@ def positions(asked: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
     place = order[np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)]
     matches: NDArray[np.int64] = np.where(known[place] == asked, place, -1)
     return matches
+
+
+def data_digest(adata: Any) -> str:
+    """Return the sha256 of all that an AnnData holds, the same for equal contents, in memory or read anew."""
+    digest = sha256()
+    named = [getattr(adata, name) for name in ("layers", "obsm", "varm", "obsp", "varp", "uns")]
+    raw = None if adata.raw is None else [adata.raw.X, adata.raw.var]
+    _add(digest, [adata.X, adata.obs, adata.var, *named, raw])
+    return digest.hexdigest()
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Add a value to a digest: numbers by their bytes, all else by what is written in it."""
+    if sparse.issparse(value):
+        rows = value.tocsr()
+        value = [rows.shape, rows.indptr, rows.indices, rows.data]
+    elif isinstance(value, Mapping):
+        value = sorted(([str(name), value[name]] for name in value), key=lambda item: str(item[0]))
+    elif isinstance(value, pd.DataFrame):
+        value = [list(map(str, value.columns)), pd.util.hash_pandas_object(value.astype(str)).to_numpy()]
+    elif isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
+        value = [value.shape, value.tolist()]
+    if isinstance(value, np.ndarray):
+        digest.update(repr((value.shape, value.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, list | tuple):
+        digest.update(f"{len(value)}[".encode())
+        for item in value:
+            _add(digest, item)
+    else:
+        digest.update(f"{value!r};".encode())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from cellmodels.data.identity import data_digest
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.embeddings import (
     WITHOUT_MODEL,
@@ -102,9 +102,11 @@ def bench_cells(
     aligned = _aligned(adata, priors, **align)  # before cells are drawn: the report is of the data as they are
     adata = _drawn(adata, labels, protocol.max_cells)
     truth = _truth(adata, labels, groups)
+    read_cells(adata, needs="log")  # refuses what is no expression
     models_used = {model: fingerprint(make) for model, make in makers.items()}
     conditions = {
-        "data": _digest(adata, truth),
+        "data": data_digest(adata),
+        "truth": disk.sha256_json([truth.labels.tolist(), None if truth.groups is None else truth.groups.tolist()]),
         "priors": None if aligned is None else _digest_of_priors(aligned),
         "protocol": protocol.scoring(),
         "device": device,
@@ -246,27 +248,6 @@ def _truth(adata: Any, labels: str, groups: str | None) -> Truth:
     if groups not in adata.obs:
         raise BenchError(f"there is no column {groups!r} in obs: there are {first_ten(list(adata.obs))}")
     return Truth(names, complete_labels(adata.obs[groups], what=groups, error=BenchError))
-
-
-def _digest(adata: Any, truth: Truth) -> str:
-    """Return the sha256 of everything in the data that a model, or a user's own one, may look at."""
-    read_cells(adata, needs="log")  # refuses what is no expression
-    matrices = [adata.X, *(adata.layers[name] for name in sorted(adata.layers))]
-    matrices += [adata.obsm[name] for name in sorted(adata.obsm)]
-    matrices += [] if adata.raw is None else [adata.raw.X]
-    digest = hashlib.sha256(disk.sha256_json([sorted(adata.layers), sorted(adata.obsm)]).encode())
-    for matrix in matrices:
-        parts = (matrix.indptr, matrix.indices, matrix.data) if sparse.issparse(matrix) else (matrix,)
-        for part in parts:
-            array = np.ascontiguousarray(part)
-            digest.update(repr((array.shape, array.dtype.str)).encode())
-            digest.update(array.tobytes())
-    for frame in (adata.obs, adata.var):
-        digest.update(repr(list(frame.columns)).encode())
-        digest.update(pd.util.hash_pandas_object(frame.astype(str)).to_numpy().tobytes())
-    groups = None if truth.groups is None else truth.groups.tolist()
-    digest.update(disk.sha256_json([truth.labels.tolist(), groups]).encode())
-    return digest.hexdigest()
 
 
 def _digest_of_priors(priors: "GenePriors") -> str:
