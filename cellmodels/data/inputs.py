@@ -107,7 +107,11 @@ def read_cells(adata: Any, *, needs: Needs, expression: str = "auto", layer: str
         given = expressions.find(adata, expression="counts" if needs == "counts" else expression, layer=layer)
     except CellsError as error:
         what = "counts" if needs == "counts" else "counts or log-normalised values"
-        raise CellsError(f"this model needs {what}: {error}") from error
+        places = str(error).partition(". Pass layer=")[0]
+        raise CellsError(
+            f"this model needs {what}: {places}. Name a layer that has them; of amounts that are not whole, such as "
+            f"TPM, make log1p(10000 * x / total) first"
+        ) from error
     block = given.rows.read(0, adata.n_obs)
     given.check(block, cells=adata.obs_names)
     matrix = sparse.csr_matrix(block, dtype=np.float32)

@@ -23,6 +23,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1, both included."""
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+_LARGEST = 2**32 - 1
+"""Larger whole numbers are no sizes or seeds that torch could take."""
 _CHECKED: dict[Any, dict[str, tuple[Any, TypeAdapter[Any]]]] = {}
 _LIMITS = {
     "ge": "of at least",
@@ -90,6 +92,8 @@ class TrainConfig:
                 checked = adapter.validate_python(plain, strict=True)
             except ValidationError:
                 raise ModelError(f"{name}={value!r}: it has to be {in_words(hint)}") from None
+            if isinstance(checked, int) and checked > _LARGEST:
+                raise ModelError(f"{name}={value!r}: it has to be {in_words(hint)}, and of at most {_LARGEST:,}")
             object.__setattr__(self, name, checked)
 
     def plain(self) -> dict[str, Any]:

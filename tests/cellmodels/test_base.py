@@ -257,6 +257,7 @@ def test_a_fit_that_fails_leaves_a_model_that_is_not_fitted(tmp_path):
         ({"seed": "x"}, "seed='x': it has to be a whole number"),
         ({"lr": "fast"}, "lr='fast': it has to be a number above 0"),
         ({"max_grad_norm": "no"}, "max_grad_norm='no': it has to be a number above 0 or none"),
+        ({"n_latent": 10**20}, "it has to be a whole number of at least 1, and of at most 4,294,967,295"),
         ({"epochs": True}, "epochs=True: it has to be a whole number"),
     ],
 )

@@ -8,6 +8,7 @@ from genetext.errors import BenchError
 
 EXPRESSION, PRIORS = "expression", "priors"
 """Methods without a model: principal components of expression, and averaged gene vectors."""
+_MOST = 1_000_000
 PRIOR, PERMUTED, RANDOM, NONE = "prior", "permuted", "random", "none"
 
 
@@ -66,8 +67,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        if not self.m or min(self.m) < 1 or len(set(self.m)) < len(self.m):
-            raise BenchError(f"m={self.m}: give numbers of cells per type, each once, 1 at least")
+        if not self.m or min(self.m) < 1 or max(self.m) > _MOST or len(set(self.m)) < len(self.m):
+            raise BenchError(f"m={self.m}: give numbers of cells per type, each once, 1 at least and {_MOST:,} at most")
         if self.seeds < 1 or self.permutations < 1 or self.neighbors < 1:
             raise BenchError(
                 f"seeds={self.seeds}, permutations={self.permutations}, neighbors={self.neighbors}: each has to be a "

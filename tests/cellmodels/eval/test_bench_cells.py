@@ -419,6 +419,7 @@ def test_numbers_that_mean_nothing_are_refused():
         {"m": ()},
         {"m": (0, 5)},
         {"m": (5, 5)},
+        {"m": (10**20,)},
         {"seeds": 0},
         {"permutations": 0},
         {"neighbors": 0},
