@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ log = logging.getLogger("genetext")
 COLUMNS = ("feature types", "feature type", "modality", "type")
 """Columns of `var` that tell what is measured: Cell Ranger's, its singular, what merged modalities are given, and
 DropletUtils' (`Type`). Letter case, `_`, `.` and what a concatenation appends (`feature_types-0`) do not matter."""
-_EXPRESSION = frozenset({"gene expression", "gex", "rna", "transcriptome"})
+_EXPRESSION = frozenset({"gene expression", "gex", "transcriptome"})
 _OTHERS = frozenset(
     {
         *("antibody capture", "crispr guide capture", "multiplexing capture", "antigen capture", "custom", "peaks"),
@@ -23,7 +24,8 @@ _OTHERS = frozenset(
         *("airr", "lipid"),
     }
 )
-_GENES = frozenset({"gene", "genes", "mrna"})
+# Of a modality, genes as against other things; elsewhere one kind of genes among others.
+_GENES = frozenset({"gene", "genes", "mrna", "rna"})
 _NULL = frozenset({"", "na", "nan", "none", "null"})
 
 
@@ -43,26 +45,38 @@ def not_genes(var: pd.DataFrame) -> NDArray[np.bool_]:
     `(n_vars,) bool`; no entry is True where nothing is said.
     """
     marked = np.zeros(len(var), bool)
-    for column in _columns(var):
-        texts = column.astype(str)
-        values = texts.map({text: _plain(text) for text in texts.unique()})
-        genes = values.isin(_EXPRESSION)
-        others = ~genes & ~values.isin(_GENES | _NULL) & column.notna() if genes.any() else values.isin(_OTHERS)
-        marked |= others.to_numpy(bool)
+    for _, others in _marks(var):
+        marked |= others
     return marked
 
 
 def describe(var: pd.DataFrame, marked: NDArray[np.bool_]) -> str:
     """Say how many columns are marked as no genes, and what they are: `3 Antibody Capture, 2 Custom`."""
-    counts = next(_columns(var))[marked].astype(str).value_counts()
-    return ", ".join(f"{n:,} {kind}" for kind, n in counts.items())
+    counts: Counter[str] = Counter()
+    left = marked
+    for column, others in _marks(var):
+        counts.update(column[left & others].astype(str))
+        left = left & ~others
+    return ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common())
 
 
-def _columns(var: pd.DataFrame) -> Iterator[pd.Series]:
-    """Yield what the columns of `var` say that tell what is measured, in the order of `COLUMNS`."""
+def are_kinds(values: Iterable[str]) -> bool:
+    """Whether values are known kinds of what is measured, with gene expression among them, and nothing else."""
+    kinds = set(map(_plain, set(values)))
+    return bool(kinds & _EXPRESSION) and kinds <= _EXPRESSION | _GENES | _OTHERS
+
+
+def _marks(var: pd.DataFrame) -> Iterator[tuple[pd.Series, NDArray[np.bool_]]]:
+    """Yield each column of `var` that tells what is measured, in the order of `COLUMNS`, and what is no gene by it."""
     plain = [_plain(re.sub(r"-\w+$", "", str(name))) for name in var.columns]
     for name in COLUMNS:
-        yield from (var.iloc[:, place] for place, other in enumerate(plain) if other == name)
+        for place in (place for place, other in enumerate(plain) if other == name):
+            column = var.iloc[:, place]
+            texts = column.astype(str)
+            values = texts.map({text: _plain(text) for text in texts.unique()})
+            genes = values.isin(_EXPRESSION | _GENES if name == "modality" else _EXPRESSION)
+            others = ~genes & ~values.isin(_GENES | _NULL) & column.notna() if genes.any() else values.isin(_OTHERS)
+            yield column, others.to_numpy(bool)
 
 
 def _plain(text: str) -> str:

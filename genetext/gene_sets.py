@@ -2,16 +2,14 @@
 
 =====================  =================================================================================================
 GMT                    `term <tab> description <tab> gene <tab> gene ...`
-table                  columns `term` and `gene` (others are ignored), or two columns without a header
+table                  columns `term` and `gene`, or as msigdbr calls them (others are ignored), or two columns without
+                       a header
 table with splits      columns `term`, `split`, `gene`, `result`: negatives (`result` 0) and folds are given; the split
                        called `holdout` is the one that no choice sees
 =====================  =================================================================================================
 """
 
 import csv
-import gzip
-import io
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -19,17 +17,18 @@ import numpy as np
 import pandas as pd
 
 from genetext.errors import BenchError, GenetextError, first_ten
+from genetext.lines import MAX_BYTES, read_lines
 
 GeneSets = Mapping[str, Collection[str]] | str | Path
 """Gene sets by name, or a file of them."""
 
 HOLDOUT = -1
 """In the column `split`: held out."""
-MAX_BYTES = 2**30
-"""Of a file, unpacked. All of MSigDB has a twentieth."""
 
 _HOLDOUT_NAMES = ("holdout", "test")
-_MAGIC = b"\x1f\x8b"
+# How tables call these columns, the surest first: ours, msigdbr's, and others.
+_TERM = ("term", "gs_name", "gene_set", "geneset", "set", "pathway", "term_name")
+_GENE = ("gene", "gene_symbol", "genes", "symbol", "gene_name", "gene_id", "entrez_gene", "ncbi_gene", "ensembl_gene")
 
 
 def read_gene_sets(source: GeneSets, *, error: type[GenetextError] = BenchError) -> dict[str, tuple[str, ...]]:
@@ -77,38 +76,19 @@ def read_terms(
     error
         The file is absent, damaged or too large, or has none of the three forms.
     """
+    refusal = f"no gene sets can be read from {path}"
+    lines = read_lines(path, error=error, refusal=refusal, max_bytes=max_bytes)
     try:
-        rows, given_splits = _parsed(_lines(path, max_bytes), path)
+        rows, given_splits = _parsed(lines, path)
         if rows.empty:
             raise _Refused("it has a header and no rows")
     except _Refused as refused:
-        raise error(f"no gene sets can be read from {path}: {refused}") from refused.__cause__
+        raise error(f"{refusal}: {refused}") from refused.__cause__
     return rows, given_splits
 
 
 class _Refused(Exception):
     """Why a file is not read, and the line."""
-
-
-def _lines(path: Path, max_bytes: int) -> list[str]:
-    """Return the lines that are not blank, without their ends."""
-    try:
-        with path.open("rb") as packed:
-            gzipped = packed.read(2) == _MAGIC
-            packed.seek(0)
-            with gzip.open(packed) if gzipped else packed as unpacked:
-                content = unpacked.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise _Refused(
-                f"it has more than {max_bytes:,} bytes when unpacked; take the sets that are needed out of it"
-            )
-        text = content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as cause:
-        raise _Refused(str(getattr(cause, "strerror", None) or cause)) from cause
-    except UnicodeDecodeError as cause:
-        line = content.count(b"\n", 0, cause.start) + 1
-        raise _Refused(f"line {line:,} is not UTF-8: save the file as UTF-8") from cause
-    return [line for line in io.StringIO(text, newline=None).read().split("\n") if line.strip()]
 
 
 def _parsed(lines: list[str], path: Path) -> tuple[pd.DataFrame, bool]:
@@ -123,7 +103,8 @@ def _parsed(lines: list[str], path: Path) -> tuple[pd.DataFrame, bool]:
     except csv.Error as cause:
         raise _Refused(f"it is no table: {cause}") from cause
     header = [name.lower().lstrip("#") for name in fields[0]]
-    if {"term", "gene"} <= set(header):
+    term, gene = (next((name for name in names if name in header), None) for names in (_TERM, _GENE))
+    if term and gene:
         if wrong := [number for number, row in enumerate(fields, 1) if len(row) != len(header)]:
             raise _Refused(
                 f"it has {len(header)} columns, and another number of them in line {first_ten(wrong)}; mend the table"
@@ -132,8 +113,8 @@ def _parsed(lines: list[str], path: Path) -> tuple[pd.DataFrame, bool]:
             raise _Refused(f"it has columns of one name: {first_ten(repeated)}")
         table = pd.DataFrame(fields[1:], columns=header, dtype=object)
         if {"split", "result"} <= set(header):
-            return _with_splits(table), True
-        return _members(table["term"], table["gene"]), False
+            return _with_splits(table.rename(columns={term: "term", gene: "gene"})), True
+        return _members(table[term], table[gene]), False
     if all(len(row) == 2 for row in fields):
         return _members(*zip(*fields, strict=True)), False
     if not comma and all(len(row) >= 3 for row in fields):

@@ -394,7 +394,7 @@ class GeneIndex:
     def _find(self, gene: str | int) -> tuple[int | None, str]:
         """Return the position of a gene in `genes`, or None and why there is none."""
         refusal = ""
-        if isinstance(gene, int | np.integer):
+        if isinstance(gene, int | np.integer) and not isinstance(gene, bool):
             gene_id = int(gene)
         else:
             name = gene.strip() if isinstance(gene, str) else strings([gene])[0]

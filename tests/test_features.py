@@ -46,6 +46,7 @@ def with_antibodies(column="feature_types", kinds=("Gene Expression", "Antibody 
         ("feature_types", ("Gene Expression", None), False),
         ("feature_type", ("gene", "protein_coding"), False),
         ("feature_type", ("mRNA", "lncRNA"), False),
+        ("feature_type", ("RNA", "protein_coding"), False),
         ("feature_types", ("Gene Expression", "NA"), False),
         ("Type", ("Gene Expression", "Antibody Capture"), True),  # DropletUtils
         ("feature_types-0", ("Gene Expression", "Antibody Capture"), True),  # anndata.concat

@@ -21,6 +21,8 @@ SETS = {"LIGHT": ("RHO", "OPN4"), "EYE": ("PAX6", "RHO")}
         ("zipped_and_not_named_so.gmt", gzip.compress(GMT, mtime=0)),
         ("a.gmt", GMT.replace(b"\n", b"\r\n")),
         ("a.csv", b'"term","gene"\n"LIGHT","RHO"\n"LIGHT","OPN4"\n"EYE","PAX6"\n"EYE","RHO"\n'),
+        ("a.csv", b"gs_name,gene_symbol\nLIGHT,RHO\nLIGHT,OPN4\nEYE,PAX6\nEYE,RHO\n"),
+        ("a.csv", b"gs_cat,gene_symbol,gs_name\nH,RHO,LIGHT\nH,OPN4,LIGHT\nH,PAX6,EYE\nH,RHO,EYE\n"),
         ("a.tsv", b"gene\tterm\nRHO\tLIGHT\nOPN4\tLIGHT\nPAX6\tEYE\nRHO\tEYE\n"),
     ],
 )

@@ -106,7 +106,12 @@ class Lookup:
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return up to three names of the species that are one letter, or letter case and punctuation, away."""
-        if len(name) < 3 or rules.is_missing(name) or rules.form(name)[0] or rules.ensembl_species(name) is not None:
+        if (
+            len(name) < 3
+            or rules.is_missing(name)
+            or not rules.may_be_a_symbol(name)
+            or rules.ensembl_species(name) is not None
+        ):
             return ()
         tables = self.tables
         if same := tables.folded.get(fold(name)):
@@ -246,6 +251,8 @@ class Lookup:
         reason, note = rules.form(name)
         if not reason and (base := rules.without_suffix(name)):
             reason, note = rules.form(base)
+        if reason and rules.may_be_a_symbol(name) and self.nearest(name):
+            reason, note = "", ""  # a symbol written nearly so is nearer than an accession of UniProt
         return Answer(UNKNOWN, (), reason or "not in the snapshot", note)
 
     def _genes_of_date(self, dates: tuple[tuple[str, int], ...]) -> tuple[int, ...]:

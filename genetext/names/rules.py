@@ -53,8 +53,8 @@ _SEPARATOR = re.compile(r"///|[|;,]")
 _SYMBOL_AND_ID = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?P<first>{_ENSEMBL_ID}(?:\.\d+)?)[-_:/ ]+\(?(?P<second>[^()]+)\)?",
-        rf"(?P<first>.+?)[-_:/ ]+(?P<second>{_ENSEMBL_ID}(?:\.\d+)?)",
+        rf"(?P<first>{_ENSEMBL_ID}(?:\.\d+)?)(?:[-_:/ ]+|\.{{3}})\(?(?P<second>[^()]+)\)?",
+        rf"(?P<first>.+?)(?:[-_:/ ]+|\.{{3}})(?P<second>{_ENSEMBL_ID}(?:\.\d+)?)",
         rf"(?P<first>.+?)\s*\((?P<second>{_ENSEMBL_ID}(?:\.\d+)?|(?:[A-Za-z_]+[: ] ?)?\d+)\)",
         r"(?P<first>\d+) ?\((?P<second>[^()]+)\)",
     )
@@ -70,6 +70,10 @@ _MISSING = re.compile(
 MISSING_BEGIN = frozenset("nNmM-._?#<")
 """The first characters of missing values as text."""
 _MISSING_LENGTH = 20
+
+# Of UniProt; many a symbol has the same form (P2RY11, H2AC13).
+_ACCESSION = r"(?:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})"
+_LIKE_A_SYMBOL = re.compile(_ACCESSION)
 
 # Names that are no genes by their form: the reason, the form, and what it is in a sentence. The first one counts.
 _FORMS = (
@@ -89,13 +93,13 @@ _FORMS = (
     ),
     (
         "no gene id",
-        r"[NX][MRP]_\d{6,9}(?:\.\d+)?",
+        r"(?i:[NX][MRP]_\d{3,12}(?:\.\d+)?)",
         "a RefSeq id of a transcript or protein: give symbols or ids of genes",
     ),
     (
         "other database",
-        r"(?:HGNC|MGI|RGD|OMIM|MIM|VGNC|Xenbase|FlyBase|UniProt(?:KB)?)[:_].+|ZDB-GENE-[\d-]+|ILMN_\d+"
-        r"|\d+_(?:[a-z]_)?at|[OPQ]\d[A-Z\d]{3}\d(?:-\d+)?|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2}",
+        r"(?i:(?:HGNC|MGI|RGD|OMIM|MIM|VGNC|Xenbase|FlyBase|UniProt(?:KB)?)[:_].+)|ZDB-GENE-[\d-]+|ILMN_\d+"
+        rf"|\d+_(?:[a-z]_)?at|{_ACCESSION}(?:-\d+)?",
         "an id of another database or a microarray: give symbols, Ensembl ids or NCBI GeneIDs",
     ),
     (
@@ -199,6 +203,11 @@ def form(name: str) -> tuple[str, str]:
     return reason, note
 
 
+def may_be_a_symbol(name: str) -> bool:
+    """Whether a name has no form of what is no gene, or one that many symbols have too."""
+    return not form(name)[0] or _LIKE_A_SYMBOL.fullmatch(name) is not None
+
+
 def parts(name: str) -> list[str]:
     """Return the names in a field that holds several (`7982|93655`), else nothing."""
     if not ("|" in name or "," in name or ";" in name or "///" in name):
@@ -220,9 +229,9 @@ def as_r_writes(name: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """Return the name before `-1` or `.1`, which tools append to make names unique; `""` where there is none."""
+    """Return the name before `-1`, `.1` or `_1`, which tools append to make names unique; `""` where there is none."""
     for length in (2, 3):
-        if name[-length : 1 - length] in {"-", "."} and name[1 - length :].isdecimal():
+        if name[-length : 1 - length] in {"-", ".", "_"} and name[1 - length :].isdecimal():
             return name[:-length]
     return ""
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from genetext.errors import ResolveError
+from genetext.features import are_kinds
+from genetext.lines import read_lines
 
 # How people, R and pandas head the column of names, besides the names of columns in `var`.
 _HEADS = frozenset(
@@ -42,20 +44,21 @@ def read(
     Raises
     ------
     ResolveError
-        The file is no text.
+        The file is no text, or too large (`genetext.lines`).
     """
+    refusal = f"{path} is neither h5ad nor zarr nor a text of gene names"
+    lines = read_lines(path, error=ResolveError, refusal=refusal)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
         # A line at a time, since a stray quote may open any.
-        rows = [next(csv.reader([line], delimiter="\t" if "\t" in line else ",")) for line in lines if line.strip()]
-    except (UnicodeDecodeError, OSError) as error:
-        raise ResolveError(f"{path} is neither h5ad nor zarr nor a text of gene names: {error}") from error
+        rows = [next(csv.reader([line], delimiter="\t" if "\t" in line else ",")) for line in lines]
     except csv.Error as error:
-        raise ResolveError(f"{path} is no text of gene names: {error}") from error
+        raise ResolveError(f"{refusal}: {error}") from error
     rows = [[field.strip() for field in row] for row in rows]
     head, body = _parted(rows, is_name_column, is_counter)
     width = max(map(len, body), default=1)
     columns = [[row[at] if at < len(row) else "" for row in body] for at in range(width)]
+    if head is None and width == 3 and are_kinds(columns[2]):
+        head = ["", "gene_symbols", "feature_types"]  # Cell Ranger's features.tsv
     usable = [at for at, column in enumerate(columns) if not is_counter(column)] if width > 1 else [0]
     # Numbers are values or counters rather than names, unless they come first, under a name of ids or none.
     first_is_named = head is None or head[0].lower() in {"", "id", "entrezid", "gene id"} or is_name_column(head[0])

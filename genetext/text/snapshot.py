@@ -11,7 +11,7 @@ such) is read as one whose table has no rows, and keeps its digest.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,14 @@ def list_snapshots(
         try:
             listed.append(((path / manifest.FILE).stat().st_mtime_ns, path.name, Snapshot.open(path)))
         except (SnapshotError, OSError) as error:
-            _log.info("left out: %s", error)
+            _say_left_out(str(error))
     return [snapshot for *_, snapshot in sorted(listed, key=lambda entry: entry[:2], reverse=True)]
+
+
+@cache
+def _say_left_out(reason: str) -> None:
+    """Warn once of each snapshot that is not read."""
+    _log.warning("a snapshot is left out, and names mean what the others say: %s", reason)
 
 
 def latest(species: str | int | Species, *, kind: str | None = None, root: Path | None = None) -> Snapshot | None:

@@ -155,12 +155,12 @@ def test_text_files(tmp_path):
     path.write_text('"TP53"\t"a, b"\nRHO\t"open\nPAX6\t3\n')
     assert names.read(path) == ["TP53", "RHO", "PAX6"]
     path.write_text("x" * 200_000)
-    with pytest.raises(ResolveError, match="no text of gene names"):
+    with pytest.raises(ResolveError, match="nor a text of gene names"):
         names.read(path)
     with pytest.raises(ResolveError, match="there is no"):
         names.read(tmp_path / "absent.txt")
-    path.write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ResolveError, match="neither h5ad nor zarr"):
+    path.write_bytes("TP53\n".encode("utf-16"))
+    with pytest.raises(ResolveError, match="neither h5ad nor zarr.* line 1 is not UTF-8: save the file as UTF-8"):
         names.read(path)
 
 
@@ -183,7 +183,13 @@ def test_text_files(tmp_path):
         ("TP53\n7157\n6010\n", ["TP53", "7157", "6010"], "names"),
         ("TP53,7157\nRHO,6010\n", ["TP53", "RHO"], "names"),
         ("TP53\nNA\nRHO\n", ["TP53", "NA", "RHO"], "names"),
-        ("ENSG00000141510\tTP53\tGene Expression\n", ["ENSG00000141510"], "names"),
+        ("ENSG00000141510\tTP53\tGene Expression\n", ["ENSG00000141510"], "var_names"),
+        (
+            "ENSG00000141510\tTP53\tGene Expression\nCD4\tCD4\tAntibody Capture\n",
+            ["ENSG00000141510", ""],
+            "var_names",
+        ),
+        ("ENSG00000141510\tTP53\tx\n", ["ENSG00000141510"], "names"),
     ],
 )
 def test_headers_and_columns_that_count_rows_of_text_files(tmp_path, text, expected, column):

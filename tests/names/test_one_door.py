@@ -130,4 +130,4 @@ def test_an_index_without_any_snapshot_goes_by_its_own_genes(tmp_path: Path, fac
 def test_letter_case_and_missing_values_are_no_genes_of_any_door(index: GeneIndex, own_cache: Path) -> None:
     names = ["NA", "nan", "NaN", "None", "tP53"]
     assert not resolve(names, index.species.name).mask.any()
-    assert [index._find(name)[0] for name in names] == [None] * 5
+    assert [index._find(name)[0] for name in [*names, True]] == [None] * 6

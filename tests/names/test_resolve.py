@@ -215,6 +215,7 @@ def test_prefixes_of_genomes_and_symbols_joined_with_ids(human: Resolver, name: 
     "name",
     [
         *("ENSG00000141510 (TP53)", "7157 (TP53)", "gene-TP53", "gene:ENSG00000141510.3", "HUMAN_TP53", "human-P53"),
+        *("TP53...ENSG00000141510", "ENSG00000141510...TP53"),
         *('"TP53"', "TP53\u200b", "\ufeffTP53", "gene-7157"),
     ],
 )
@@ -260,6 +261,9 @@ def test_a_symbol_and_an_id_that_disagree_have_a_reason_of_their_own(human: Reso
     [
         ("other species", ["mm10---Trp53", "GRCm39-Trp53"]),
         ("other database", ["HGNC:11998", "MGI:98834", "UniProtKB:P04637", "P04637", "1007_s_at", "ILMN_1779356"]),
+        ("other database", ["hgnc:11998", "mgi:98834"]),
+        ("no gene id", ["nm_000546.6", "XR_001.1"]),
+        ("made unique", ["TP53_1", "P53_12"]),
         ("no gene id", ["NM_000546.6", "NP_000537", "XR_001234567.1", "ENST00000269305", "ENSP00000269305.4"]),
         (
             "control probe",
@@ -277,6 +281,13 @@ def test_names_that_are_no_genes_by_their_form_have_a_reason(human: Resolver, re
     report = human.resolve(names)
     assert report.reason.tolist() == [reason] * len(names)
     assert all(report.note)
+
+
+def test_a_symbol_nearly_so_is_nearer_than_an_accession_of_the_same_form(tmp_path: Path) -> None:
+    resolver = Resolver(_snapshot(tmp_path / "s", [_gene(1, "P2RY11"), _gene(2, "H2AC13")]), others=())
+    report = resolver.resolve(["P2RY15", "H2AC18", "P04637"])
+    assert report.reason.tolist() == ["not in the snapshot", "not in the snapshot", "other database"]
+    assert [report.nearest(name) for name in report.names] == [("P2RY11",), ("H2AC13",), ()]
 
 
 NULLS = st.sampled_from(

@@ -7,7 +7,7 @@ import pytest
 
 from genetext import disk, manifest, species
 from genetext.errors import SnapshotError
-from genetext.text.snapshot import FORMAT, SCHEMAS, Snapshot
+from genetext.text.snapshot import FORMAT, SCHEMAS, Snapshot, list_snapshots
 from tests.factory import edit_summaries, write_ncbi, write_snapshot
 
 CONTENT = {"species": {"tax_id": 9606, "name": "human", "latin": "Homo sapiens"}, "source": {"kind": "test"}}
@@ -125,3 +125,12 @@ def test_what_is_no_snapshot_is_refused(source, tmp_path):
         disk.write_json(snapshot.path / "manifest.json", {**raw, key: value})
         with pytest.raises(SnapshotError, match=FORMAT if key == "format" else "version 99"):
             Snapshot.open(snapshot.path)
+
+
+def test_a_damaged_snapshot_is_named_once(source, tmp_path, caplog):
+    damaged = write_snapshot(tmp_path / "snapshots" / "human" / "ncbi-1", source=source)
+    (damaged.path / "manifest.json").write_text("{")
+    assert list_snapshots("human", root=tmp_path) == list_snapshots(root=tmp_path) == []
+    (warning,) = caplog.messages
+    assert warning.startswith("a snapshot is left out, and names mean what the others say: ")
+    assert str(damaged.path) in warning
