@@ -172,7 +172,7 @@ def annotate(
     seed
         Of the grouping and of the shuffles that confidence is measured by.
     key_added
-        Base of the keys that are written.
+        Base of the keys that are written; a column of `obs` that annotate did not write is never replaced.
     copy
         Write into a copy, which is `.adata` of the result.
     root
@@ -202,6 +202,8 @@ def annotate(
         raise CellsError(f"shuffles is {shuffles}: give a number of 0 (no shuffles) or more")
     if not adata.n_obs:
         raise CellsError("there are no cells")
+    if keys.base in adata.obs and not keys.recorded(adata, "annotate"):
+        raise CellsError(f"obs[{keys.base!r}] is a column that annotate did not write: choose another key_added")
     if ontology is not None:
         cell_types = cell_types.with_ontology(ontology)
     matrix = None

@@ -9,6 +9,7 @@ from genetext.cli import console
 from genetext.cli.match import Expression, Layer
 from genetext.cli.names import Orthologs, takes_names
 from genetext.cli.search import choose
+from genetext.escape import printable
 
 if TYPE_CHECKING:
     from genetext.names import NameOptions
@@ -107,7 +108,8 @@ def register(app: typer.Typer) -> None:
             console.emit({"path": str(output), "n_cells": adata.n_obs, **summary, "facts": dict(done.facts)})
             return
         for name, count in done.counts.items():
-            spoke = f"  ({', '.join(done.top(name, 6))})" if count and done.top(name) else ""
+            genes_of = ", ".join(printable(gene, keep="") for gene in done.top(name, 6)) if count else ""
+            spoke = f"  ({genes_of})" if genes_of else ""
             console.note(f"{count:>9,} {name}{spoke}", quiet=quiet)
         without = f"{done.n_abstained:,} without a label, " if done.n_abstained else ""
         console.note(f"{adata.n_obs:,} cells, {without}in obs[{key_added}]", quiet=quiet)

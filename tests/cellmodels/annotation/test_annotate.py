@@ -380,6 +380,15 @@ def test_names_that_mean_no_type_are_left_out_and_it_is_said(word, caplog):
         CellTypes.of([word])
 
 
+def test_a_column_of_the_users_is_not_replaced(cells, index):
+    before = cells.obs["kind"].copy()
+    with pytest.raises(CellsError, match=r"obs\['kind'\] is a column that annotate did not write"):
+        annotate(cells, TYPES, index, key_added="kind")
+    assert cells.obs["kind"].equals(before)
+    for _ in range(2):  # its own it writes anew
+        annotate(cells, TYPES, index, shuffles=0)
+
+
 def test_groups_that_mean_no_group_are_missing(cells, index):
     groups = cells.obs["kind"].astype(str).to_numpy(object)
     groups[:3] = "Unknown"
