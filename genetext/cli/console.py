@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,26 @@ if TYPE_CHECKING:
 
     from genetext.encoders import Cost
 
+log = logging.getLogger("genetext")
+
+
+class _Shown(logging.Handler):
+    """Shows what the library logs as lines of its own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.getMessage())
+
+
+def _hush(quiet: bool) -> bool:
+    if quiet:
+        for handler in log.handlers:
+            if isinstance(handler, _Shown):
+                handler.setLevel(logging.ERROR)
+    return quiet
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.", callback=_hush)]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paid calls.")]
 MaxCost = Annotated[
@@ -50,7 +69,9 @@ _WRONG_USAGE = ("SpeciesError", "TextError")
 
 def run(app: typer.Typer, *, debug: bool) -> int:
     """Run `app`; return its exit status: 0, or 1 after an error, or 2 after wrong usage, each told in one sentence."""
-    status = _run(app, debug=debug)
+    with warnings.catch_warnings(), _shown(logging.WARNING):
+        warnings.showwarning = _note_warning
+        status = _run(app, debug=debug)
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -171,7 +192,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
     Warnings of the library are shown meanwhile as lines of their own, and what it notes of a stage (a log record with
     `extra={"stage": ...}`, such as the loss of an epoch) beside the stage's bar.
     """
-    with _listening(lambda record: _say(record.getMessage()), logging.ERROR if quiet else logging.INFO):
+    with _shown(logging.ERROR if quiet else logging.INFO):
         if quiet:
             yield None
             return
@@ -198,11 +219,12 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
                 speed = bars.tasks[tasks[name]].speed or 0.0
                 bars.update(tasks[name], rate=_rate(name, done, total, speed))
 
-            def show_beside(record: logging.LogRecord) -> None:
-                if (stage := getattr(record, "stage", None)) in tasks:
-                    bars.update(tasks[stage], description=printable(f"{stage}, {record.getMessage()}"))
+            class Beside(logging.Handler):
+                def emit(self, record: logging.LogRecord) -> None:
+                    if (stage := getattr(record, "stage", None)) in tasks:
+                        bars.update(tasks[stage], description=printable(f"{stage}, {record.getMessage()}"))
 
-            with _listening(show_beside, logging.DEBUG):
+            with _listening(Beside(), logging.DEBUG):
                 yield report
 
 
@@ -231,15 +253,25 @@ def _rate(name: str, done: int, total: int | None, speed: float) -> str:
 
 
 @contextmanager
-def _listening(show: Callable[[logging.LogRecord], None], level: int) -> Iterator[None]:
-    """Show what the library logs, from a level on."""
+def _shown(level: int) -> Iterator[None]:
+    """Show what the library logs, from a level on; within another such block this level counts."""
+    outer = [handler for handler in log.handlers if isinstance(handler, _Shown)]
+    levels = [handler.level for handler in outer]
+    for handler in outer:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        with _listening(_Shown(), level):
+            yield
+    finally:
+        for handler, before in zip(outer, levels, strict=True):
+            handler.setLevel(before)
 
-    class Shown(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            show(record)
 
-    log = logging.getLogger("genetext")
-    handler, before = Shown(level), log.level
+@contextmanager
+def _listening(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Give a handler what the library logs, from a level on."""
+    before = log.level
+    handler.setLevel(level)
     log.setLevel(level)
     log.addHandler(handler)
     try:
@@ -247,6 +279,12 @@ def _listening(show: Callable[[logging.LogRecord], None], level: int) -> Iterato
     finally:
         log.removeHandler(handler)
         log.setLevel(before)
+
+
+def _note_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Log a warning of another library as one line; what it says to programmers is no news to users."""
+    level = logging.WARNING if category is UserWarning or category is RuntimeWarning else logging.DEBUG
+    log.log(level, "%s", str(message).strip().partition("\n")[0])
 
 
 def _say(text: str) -> None:

@@ -8,8 +8,11 @@ import re
 import subprocess
 import sys
 import unicodedata
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
+import anndata
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -158,3 +161,33 @@ def test_names_that_the_encoding_of_the_terminal_lacks_are_written_out():
     assert ran.returncode == 1
     assert b"Traceback" not in ran.stderr
     assert b"\\u03bb" in ran.stderr
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+@pytest.mark.parametrize("command", ["match", "priors"])
+def test_words_of_a_file_in_warnings_are_escaped_or_kept_quiet(tmp_path, command, quiet):
+    adata = anndata.AnnData(np.ones((2, 3), np.float32), var=pd.DataFrame(index=["PAX6", "TP53", "hto"]))
+    adata.var["feature_types"] = ["Gene Expression"] * 2 + ["\x1b[31mEVIL\x1b]0;title\x07"]
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    more = ["-o", tmp_path / "out.h5ad", "-i", "human/test"] if command == "priors" else []
+    status, _, err = run_alone(match.register, command, tmp_path / "in.h5ad", "-s", "human", *more, *quiet)
+    assert status == 0, err
+    assert ("EVIL" in err) is not bool(quiet)
+    assert is_safe(err)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_warnings_of_other_libraries_are_one_line_each(quiet):
+    def register(app):
+        @app.command()
+        def warn(quiet: console.Quiet = False) -> None:
+            warnings.warn("names \x1b[2J stand twice\nand more", UserWarning, stacklevel=1)
+            warnings.warn("soon gone", FutureWarning, stacklevel=1)
+            with console.progress(quiet=quiet):
+                logging.getLogger("genetext").warning("of the library")
+
+    status, _, err = run_alone(register, *quiet)
+    assert status == 0
+    assert err == ("" if quiet else "names \\x1b[2J stand twice\nof the library\n")
+    assert logging.getLogger("genetext").handlers == []
