@@ -19,6 +19,7 @@ from genetext import disk, hdf5
 from genetext.anndata_io import check_written
 from genetext.cell_formats import H5AD, ZARR, attribute
 from genetext.keys import Keys
+from genetext.matrices import real_numbers
 from genetext.progress import Progress
 
 log = logging.getLogger("genetext")
@@ -79,13 +80,40 @@ def convert(group: Any, target: Any, progress: Progress | None = None) -> None:
     _copy_group(group, target, Copied(_size(group), progress))
 
 
+def is_plain(group: Any) -> bool:
+    """Whether anndata reads all of an open file: no half precision, foreign byte order or unknown encoding."""
+    from anndata.io import read_elem
+
+    for name in group:
+        child = group[name]
+        if hasattr(child, "dtype"):
+            dtype = np.dtype(child.dtype)
+            if dtype.kind in "biuf" and real_numbers(np.empty(0, dtype)).dtype != dtype:
+                return False
+        elif _encoding(child) in _WALKED:
+            if not is_plain(child):
+                return False
+        else:
+            try:
+                read_elem(child)
+            except Exception as error:
+                if type(error).__name__ != "IORegistryError":  # anndata keeps this class to itself
+                    raise
+                return False
+    return True
+
+
+def _encoding(node: Any) -> tuple[Any, Any]:
+    return attribute(node, "encoding-type"), attribute(node, "encoding-version")
+
+
 def _copy_group(source: Any, target: Any, copied: Copied) -> None:
     from anndata.io import read_elem, write_elem
 
     _copy_attributes(source, target)
     for name in list(source):
         child = source[name]
-        encoding = attribute(child, "encoding-type"), attribute(child, "encoding-version")
+        encoding = _encoding(child)
         if not hasattr(child, "dtype"):
             # A group without an encoding is AnnData's oldest dict.
             if encoding in _WALKED:
@@ -114,7 +142,8 @@ def _copy_array(source: Any, target: Any, name: str, copied: Copied) -> None:
     # Nothing cannot be cut into chunks.
     chunks = {} if 0 in source.shape else {"chunks": (max(min(step // 4, source.shape[0]), 1), *source.shape[1:])}
     create = getattr(target, "create_array", None) or target.create_dataset
-    array = create(name, shape=source.shape, dtype=source.dtype, **chunks)
+    dtype = real_numbers(np.empty(0, source.dtype)).dtype
+    array = create(name, shape=source.shape, dtype=dtype, **chunks)
     _copy_attributes(source, array)
     for rows in _slices(source, step):
         array[rows] = source[rows]
@@ -168,14 +197,15 @@ def copied(source: Path, group: Any, output: Path, progress: Progress | None = N
     source, group
         The file, and what `genetext.anndata_io.opened` gives for it.
     output
-        `.h5ad` or `.zarr`. Of one format with the source it is copied byte by byte, else slice by slice.
+        `.h5ad` or `.zarr`. Of one format with the source it is copied byte by byte, else, and where that would
+        leave what anndata cannot read (`is_plain`), slice by slice.
     progress
         Told of the stage `copy`, in bytes.
     """
     if output.suffix == H5AD:
         with disk.atomic_file(output) as handle:
             path = Path(handle.name)
-            if source.suffix == H5AD:
+            if source.suffix == H5AD and is_plain(group):
                 _copy_bytes(source, handle, progress)
             else:
                 with hdf5.file(handle, "w") as made:
@@ -187,7 +217,7 @@ def copied(source: Path, group: Any, output: Path, progress: Progress | None = N
         import zarr
 
         with disk.atomic_directory(output) as path:
-            if source.suffix == ZARR:
+            if source.suffix == ZARR and is_plain(group):
                 _copy_tree(source, path, progress)
             else:
                 convert(group, zarr.open_group(path, mode="w"), progress)

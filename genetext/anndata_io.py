@@ -196,6 +196,9 @@ def _check_frames(group: Any, path: Path) -> None:
         columns = [attribute(frame, "_index"), *attribute(frame, "column-order")]
         if absent := [column for column in columns if column not in frame]:
             raise CellsError(f"{path}: {name} lacks columns that it lists: {first_ten(absent)}")
+        if not hasattr(index_of(frame), "dtype"):
+            kind = attribute(index_of(frame), "encoding-type")
+            raise CellsError(f"{path}: the names of {name} are stored as {kind}: store them as strings")
         n_rows = index_of(frame).shape[0]
         lengths = {column: _length(frame[column]) for column in columns}
         for column in columns:
@@ -207,6 +210,8 @@ def _check_frames(group: Any, path: Path) -> None:
 def _check_parts(group: Any, path: Path) -> None:
     """Raise an error where what is beside `obs` and `var` does not fit them or cannot be read; no matrix is read."""
     n_rows = {name: int(index_of(group[name]).shape[0]) for name in ("obs", "var")}
+    if wrong := [name for name in ("uns", *_AXES) if name != "X" and hasattr(group.get(name), "dtype")]:
+        raise CellsError(f"{path}: an array stands where a group of elements should be: {first_ten(wrong)}")
     for name in set(group) & set(_AXES):  # of a link that leads nowhere, `in group` knows nothing
         nodes = {name: group[name]} if name == "X" else {f"{name}/{key}": group[name][key] for key in group[name]}
         expected = tuple(n_rows[axis] for axis in _AXES[name])
@@ -216,6 +221,12 @@ def _check_parts(group: Any, path: Path) -> None:
                 shape[: len(expected)] != expected or (len(shape) > 2 and name in ("X", "layers"))
             ):
                 raise CellsError(f"{path}: {label} has the shape {shape}, and {name} needs {expected} first")
+            if attribute(node, "encoding-type") in ("csr_matrix", "csc_matrix"):
+                matrix = StoredMatrix(node, path)
+                if matrix.dtype.kind not in "biufc":
+                    raise CellsError(f"{path}: {label} holds {matrix.dtype}, no numbers")
+                if name != "X":  # which is checked by whoever reads it
+                    matrix.check()
     for name in ("obs", "var"):
         for column in group[name]:
             _check_strings(group[name][column], f"{name}[{column!r}] of {path}")
@@ -226,6 +237,8 @@ def _check_parts(group: Any, path: Path) -> None:
 def _shape(node: Any, path: Path) -> tuple[int, ...] | None:
     """Return the shape of a stored array, sparse matrix or data frame; None where anndata has others of its own."""
     kind = attribute(node, "encoding-type")
+    if not hasattr(node, "dtype") and kind in (None, "dict"):
+        return StoredMatrix(node, path).shape  # says what is wrong
     if kind == "dataframe":
         return (int(index_of(node).shape[0]),)
     if hasattr(node, "dtype") or kind in ("csr_matrix", "csc_matrix"):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genetext.errors import CellsError, GenetextError
+from genetext.errors import CellsError, GenetextError, first_ten
 
 H5AD, ZARR = ".h5ad", ".zarr"
 _OLD, _TENX = "old", "10x"
@@ -19,6 +19,15 @@ _CONVERT = {
     _OLD: ("was written by anndata before 0.7", "anndata.read_h5ad({name!r}).write_h5ad({new!r})"),
 }
 """What files of cells are that are no AnnData files, and the line that converts one."""
+
+
+_ANNDATA = frozenset(
+    {
+        *("zarr.json", ".zgroup", ".zattrs", ".zmetadata", "X", "obs", "var", "layers", "obsm", "varm", "obsp", "varp"),
+        *("uns", "raw"),
+    }
+)
+"""What lies in a Zarr store that anndata wrote."""
 
 
 def other_format(path: Path) -> str:
@@ -72,9 +81,11 @@ def require_output(output: Path, source: Path, *, suffixes: tuple[str, ...] = (H
         raise CellsError(f"output {output} is a folder: name a file")
     if output.exists() and source.exists() and output.samefile(source):
         raise CellsError(f"input and output are both {source}: the input is never changed, name another output")
-    marks = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
-    if output.suffix == ZARR and output.exists() and not any((output / mark).exists() for mark in marks):
-        raise CellsError(f"{output} exists and is no Zarr store: name another output, or remove it")
+    if output.suffix == ZARR and output.exists():
+        names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+        if not {"obs", "var"} <= names or (others := sorted(names - _ANNDATA)):
+            what = f"holds {first_ten(others)}, which are no parts of one" if {"obs", "var"} <= names else "is none"
+            raise CellsError(f"{output} exists, and as a store of AnnData it {what}: name another output, or remove it")
 
 
 @contextmanager

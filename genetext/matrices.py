@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from genetext.cell_formats import attribute, saying_what
 from genetext.errors import CellsError, first_ten
 
+_ENTRIES = 1 << 22
+"""Positions that are checked at once."""
+
 
 def real_numbers(values: NDArray[Any]) -> NDArray[Any]:
     """Return numbers as SciPy can hold them: half precision as float32, longer than double as float64, native bytes."""
@@ -18,6 +21,13 @@ def real_numbers(values: NDArray[Any]) -> NDArray[Any]:
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         return values.astype(np.float32 if dtype.itemsize < 4 else np.float64)
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return positions that were written as floating-point numbers, as R does, as integers; others as they are."""
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        return values.astype(np.int64)
+    return values
 
 
 def check_indptr(indptr: NDArray[Any], n_rows: int, n_stored: int, where: str) -> None:
@@ -89,11 +99,13 @@ class StoredMatrix:
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         if self.format == "dense":
+            if self.node.shape is None:
+                raise CellsError(f"{self.where} holds nothing: a matrix is needed")
             return tuple(self.node.shape)
         shape = attribute(self.node, "shape") or attribute(self.node, "h5sparse_shape")
-        if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(n, int) and n >= 0 for n in shape):
+        if not isinstance(shape, list) or len(shape) != 2 or not all(n >= 0 and n == int(n) for n in shape):
             raise CellsError(f"{self.where} is a sparse matrix that does not say its shape ({shape})")
-        return tuple(shape)
+        return tuple(map(int, shape))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -107,7 +119,7 @@ class StoredMatrix:
         n_stored = int(self.node["data"].shape[0])
         if self.node["indices"].shape != (n_stored,):
             raise CellsError(f"{self.where} is a damaged sparse matrix: as many indices as values are needed")
-        indptr: NDArray[Any] = np.asarray(self.node["indptr"][...])
+        indptr = whole_numbers(np.asarray(self.node["indptr"][...]))
         check_indptr(indptr, self.shape[self.format == "csc"], n_stored, self.where)
         return indptr.astype(np.int64)
 
@@ -122,11 +134,20 @@ class StoredMatrix:
                 return real_numbers(np.asarray(self.node[rows]))
             start, stop, _ = rows.indices(self.shape[0])
             entries = slice(int(self.indptr[start]), int(self.indptr[stop]))
-            indices = np.asarray(self.node["indices"][entries])
+            indices = whole_numbers(np.asarray(self.node["indices"][entries]))
             check_indices(indices, self.shape[1], self.where)
             data = real_numbers(np.asarray(self.node["data"][entries]))
             indptr = self.indptr[start : stop + 1] - entries.start
             return sparse.csr_matrix((data, indices, indptr), shape=(stop - start, self.shape[1]))
+
+    def check(self) -> None:
+        """Raise `CellsError` where a sparse matrix points outside itself; its values are not read."""
+        if self.format == "dense":
+            return
+        n_columns = self.shape[self.format == "csr"]
+        for start in range(0, int(self.indptr[-1]), _ENTRIES):
+            entries = self.node["indices"][start : min(start + _ENTRIES, int(self.indptr[-1]))]
+            check_indices(whole_numbers(np.asarray(entries)), n_columns, self.where)
 
     def read(self) -> Any:
         """Read all of it: an array, a CSR or a CSC matrix."""
@@ -135,7 +156,7 @@ class StoredMatrix:
         if self.format != "csc":
             return self[:]
         with saying_what(self.path):
-            indices = np.asarray(self.node["indices"][...])
+            indices = whole_numbers(np.asarray(self.node["indices"][...]))
             check_indices(indices, self.shape[0], self.where)
             return sparse.csc_matrix(
                 (real_numbers(np.asarray(self.node["data"][...])), indices, self.indptr), shape=self.shape

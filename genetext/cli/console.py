@@ -281,7 +281,7 @@ def _listening(handler: logging.Handler, level: int) -> Iterator[None]:
         log.setLevel(before)
 
 
-def _note_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _note_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Log a warning of another library as one line; what it says to programmers is no news to users."""
     level = logging.WARNING if category is UserWarning or category is RuntimeWarning else logging.DEBUG
     log.log(level, "%s", str(message).strip().partition("\n")[0])

@@ -182,7 +182,11 @@ def test_wrong_paths(tmp_path, priors):
         embed_file(tmp_path / "other.h5ad", tmp_path / "out.h5ad", priors)
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")
-    with pytest.raises(CellsError, match="is no Zarr store"):
+    with pytest.raises(CellsError, match="as a store of AnnData it is none"):
+        embed_file(given, tmp_path / "mine.zarr", priors)
+    for name in ("obs", "var"):
+        (tmp_path / "mine.zarr" / name).mkdir()
+    with pytest.raises(CellsError, match=r"it holds thesis.txt, which are no parts of one"):
         embed_file(given, tmp_path / "mine.zarr", priors)
     assert (tmp_path / "mine.zarr" / "thesis.txt").exists()
 

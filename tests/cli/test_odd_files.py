@@ -5,14 +5,15 @@ It works, or it is exit 1 with one sentence, and nothing is left.
 
 import shutil
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from anndata.io import write_elem
+from scipy import sparse
 
 from cellmodels import ContrastiveModel, Trainer
-from genetext import anndata_io
 from genetext.cli import annotate, bench_cells, embed_cells, fit, match
 from tests import test_anndata_io as odd
 from tests.cellmodels.toy import cells
@@ -70,9 +71,60 @@ def old_codes(file):
     file["obs"].create_dataset("t", data=np.full(odd.N_CELLS, 9, "i1")).attrs["categories"] = categories.ref
 
 
-RIGHT = {change.__name__: change for change in odd.RIGHT if change is not odd.twice}
+def empty(file):
+    del file["X"]
+    file["X"] = h5py.Empty("f4")
+
+
+def array_for_uns(file):
+    del file["uns"]
+    file["uns"] = np.zeros(3)
+
+
+def layer_of_nothing(file):
+    file.create_group("layers/nothing")
+
+
+def codes_of_floats(file):
+    odd.replaced(file["obs/t"], "codes", np.full(odd.N_CELLS, np.nan))
+
+
+def circle(file):
+    file["uns/circle"] = file["uns"]
+
+
+def link_to_elsewhere(file):
+    file["uns/x"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def graph_that_points_outside(file):
+    write_elem(file["obsp"], "graph", sparse.eye(odd.N_CELLS, format="csr"))
+    file["obsp/graph/indices"][3] = 10**8
+
+
+def names_in_categories(file):
+    names = pd.Categorical([f"EXTRA{gene}" for gene in range(odd.N_GENES)])
+    del file["var/_index"]
+    write_elem(file["var"], "_index", names)
+
+
+def doubles(file):
+    """Write positions and the shape as R does."""
+    for name in ("indptr", "indices"):
+        odd.replaced(file["X"], name, file["X"][name][:].astype("f8"))
+    file["X"].attrs["shape"] = np.array([odd.N_CELLS, odd.N_GENES], float)
+
+
+def record_of_another(file):
+    group = file["uns"].create_group("genetext")
+    group["cells"], group["priors"] = "mine", [1, 2]
+
+
+OWN = [dangling, latin, twice, short, old_codes, empty, array_for_uns, layer_of_nothing, codes_of_floats, circle]
+OWN += [link_to_elsewhere, graph_that_points_outside, names_in_categories]
+RIGHT = {change.__name__: change for change in [*odd.RIGHT, record_of_another] if change is not odd.twice}
 OTHERS = {make.__name__: make for make, _, _ in odd.OTHERS}
-BROKEN = {change.__name__: change for change in [*odd.DAMAGED, *odd.IN_OBS, dangling, latin, twice, short, old_codes]}
+BROKEN = {change.__name__: change for change in [*odd.DAMAGED, *odd.IN_OBS, *OWN]}
 BROKEN = {name: change for name, change in BROKEN.items() if "X/ind" not in name or "1" in name}
 
 
@@ -113,8 +165,8 @@ def run(made, tmp_path, monkeypatch, capsys):
             assert sorted(tmp_path.iterdir()) == before
         elif (output := tmp_path / arguments[arguments.index("-o") + 1] if "-o" in arguments else None) is not None:
             assert output.exists()
-            if output.suffix != ".parquet" and verb not in READ_NO_MATRIX:
-                anndata_io.read(output)
+            if output.suffix != ".parquet":
+                {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}[output.suffix](output)
         return status, err
 
     return ran
@@ -146,6 +198,17 @@ def test_a_damaged_file_is_one_sentence(made, tmp_path, run, verb, change):
     status, err = run(verb)
     assert status == 1 or verb in READ_NO_MATRIX
     assert "in.h5ad" in err or "X " in err or status == 0
+
+
+def test_positions_that_r_wrote_as_doubles(made, tmp_path, run):
+    changed(made, tmp_path, doubles)
+    run("embed-cells to Zarr")
+    shutil.copy(made / "in.h5ad", tmp_path / "in.h5ad")
+    expected = tmp_path / "expected.zarr"
+    (tmp_path / "out.zarr").rename(expected)
+    run("embed-cells to Zarr")
+    first, second = anndata.read_zarr(expected), anndata.read_zarr(tmp_path / "out.zarr")
+    assert np.array_equal(first.obsm["X_genetext"], second.obsm["X_genetext"], equal_nan=True)
 
 
 @pytest.mark.parametrize("make", OTHERS)
