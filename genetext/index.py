@@ -11,7 +11,7 @@ It is written in one step, opened read-only and memory-mapped, and never holds a
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from genetext import disk, manifest, species, vector_file
-from genetext.errors import GeneIndexError, GenetextError, IndexMismatch, ResolveError, first_ten
+from genetext.errors import GeneIndexError, GenetextError, IndexMismatch, first_ten
+from genetext.index_names import IndexNames
 from genetext.indices import locate
 from genetext.manifest import Manifest
-from genetext.names import snapshots
-from genetext.names.columns import strings
-from genetext.names.lookup import Lookup
-from genetext.names.tables import Tables
-from genetext.text.snapshot import SCHEMAS
 from genetext.vectors import EmbeddingSpec, TextEmbedding
 
 FORMAT = "genetext-index"
@@ -224,7 +220,12 @@ class GeneIndex:
             The encoder's weights on this machine are not those that the index was built with.
         """
         embedding = TextEmbedding.load(self.embedding_spec)
-        embedding.refuse_other(self.embedding_spec, what=f"index {self.path}")
+        recorded, spec = self.embedding_spec, embedding.spec
+        if spec != recorded:
+            raise IndexMismatch(
+                f"index {self.path} was built with {recorded} ({recorded.fingerprint[:12]}), the encoder at hand is "
+                f"{spec} ({spec.fingerprint[:12]}): use the one it was built with, or build an index with the other"
+            )
         self._refuse_changed(*(name for name in self.manifest.files if name.startswith("embedding/")))
         embedding.restore(self.path / "embedding")
         return embedding
@@ -270,7 +271,7 @@ class GeneIndex:
         k
             How many genes.
         """
-        position = self._position(gene)
+        position = self._names.position(gene)
         row = int(self.genes["row"].iloc[position])
         if row < 0:
             raise GeneIndexError(
@@ -289,16 +290,15 @@ class GeneIndex:
         GeneIndexError
             A name is unknown or its gene has no vector. For names that may be missing, align priors instead.
         """
-        positions = [self._find(gene)[0] for gene in genes]
+        positions = [self._names.find(gene)[0] for gene in genes]
         rows = [-1 if position is None else int(self.genes["row"].iloc[position]) for position in positions]
-        unknown = [gene for gene, position in zip(genes, positions, strict=True) if position is None]
-        silent = [gene for gene, at, row in zip(genes, positions, rows, strict=True) if at is not None and row < 0]
-        if unknown or silent:
-            parts = [f"not among its genes: {first_ten(unknown)}"] if unknown else []
-            parts += [f"nothing is written about: {first_ten(silent)}"] if silent else []
-            raise GeneIndexError(
-                f"no vector in {self.path} for {len(unknown) + len(silent):,} names; {'; '.join(parts)}"
-            )
+        lacking = [(gene, position) for gene, position, row in zip(genes, positions, rows, strict=True) if row < 0]
+        if lacking:
+            unknown = [gene for gene, position in lacking if position is None]
+            silent = [gene for gene, position in lacking if position is not None]
+            reasons = (("not among its genes", unknown), ("nothing is written about", silent))
+            said = "; ".join(f"{reason}: {first_ten(names)}" for reason, names in reasons if names)
+            raise GeneIndexError(f"no vector in {self.path} for {len(lacking):,} names; {said}")
         return self.matrix[rows]
 
     def gene(self, gene: str | int) -> dict[str, Any]:
@@ -315,12 +315,12 @@ class GeneIndex:
         GeneIndexError
             The name is that of no gene or of several, or the index was built without the gene.
         """
-        columns: dict[str, Any] = json.loads(self.genes.iloc[[self._position(gene)]].to_json(orient="records"))[0]
+        columns: dict[str, Any] = json.loads(self.genes.iloc[[self._names.position(gene)]].to_json(orient="records"))[0]
         return columns
 
     def ids_of(self, name: str) -> NDArray[np.int64]:
         """Return the GeneIDs that a name may mean, `(n,) int64`: of one gene, of several that share it, or of none."""
-        return self._lookup.tables.gene_ids[list(self._lookup.read(name).places)]
+        return self._names.ids_of(name)
 
     def verify(self) -> list[str]:
         """Compare every byte with the manifest; return one sentence for each problem (empty: all is well)."""
@@ -358,60 +358,15 @@ class GeneIndex:
             raise GeneIndexError(f"{path} is damaged ({error}): build the index again") from error
 
     @cached_property
-    def _position_of_row(self) -> NDArray[np.int64]:
-        """Where in `genes` the gene of each vector stands: `(n,) int64`."""
-        rows = self.genes["row"].to_numpy()
-        positions = np.empty(len(self), np.int64)
-        positions[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
-        return positions
+    def _answers(self) -> pd.DataFrame:
+        """What `search` tells of the genes, in the order of the vectors."""
+        genes = self.genes[self.genes["row"] >= 0].sort_values("row")
+        return genes[["gene_id", "symbol", "name", "source", "text"]]
 
     @cached_property
-    def _lookup(self) -> Lookup:
-        """What names mean: by the snapshot that the index was built from, else the newest one, else its own genes."""
-        species = self.species
-        try:
-            built_from = snapshots.with_digest(self.manifest["snapshot"].get("digest"), species, root=self._root)
-            tables = Tables.of(built_from or snapshots.default(species, root=self._root))
-        except ResolveError:
-            n, genes = len(self.genes), self.genes
-            columns: dict[str, Any] = {
-                "gene_id": genes["gene_id"],
-                "id_tax_id": genes.get("id_tax_id", [species.tax_id] * n),
-                "symbol": genes["symbol"],
-                "synonyms": list(map(list, genes.get("synonyms", [[]] * n))),
-                "previous": [[]] * n,
-                "ensembl_ids": [[name] if name else [] for name in genes.get("ensembl_id", [""] * n)],
-                "gene_type": genes.get("gene_type", [""] * n),
-            }
-            schema = pa.schema([SCHEMAS["genes"].field(name) for name in columns])
-            tables = Tables.build(species, "", pa.table(columns, schema=schema), SCHEMAS["history"].empty_table())
-        return Lookup(tables, partial(snapshots.glances, root=self._root))
-
-    @cached_property
-    def _position_of_id(self) -> dict[int, int]:
-        return {int(gene_id): position for position, gene_id in enumerate(self.genes["gene_id"])}
-
-    def _find(self, gene: str | int) -> tuple[int | None, str]:
-        """Return the position of a gene in `genes`, or None and why there is none."""
-        refusal = ""
-        if isinstance(gene, int | np.integer) and not isinstance(gene, bool):
-            gene_id = int(gene)
-        else:
-            name = gene.strip() if isinstance(gene, str) else strings([gene])[0]
-            gene_ids, refusals = self._lookup.find([name])
-            gene_id, refusal = gene_ids.get(name, -1), refusals.get(name, "")
-        position = self._position_of_id.get(gene_id)
-        if position is None and not refusal:
-            refusal = f"GeneID {gene_id} was left out when the index was built, or is of another species"
-        return position, refusal
-
-    def _position(self, gene: str | int) -> int:
-        position, refusal = self._find(gene)
-        if position is None:
-            near = self._lookup.nearest(str(gene))
-            hint = f" (written nearly so: {', '.join(near)})" if near else ""
-            raise GeneIndexError(f"{gene} names no gene of {self.path}: {refusal}{hint}")
-        return position
+    def _names(self) -> IndexNames:
+        built_from = self.manifest["snapshot"].get("digest")
+        return IndexNames(self.genes, self.species, built_from, path=self.path, root=self._root)
 
     def _nearest(self, vector: NDArray[np.float32], k: int) -> pd.DataFrame:
         if k < 1:
@@ -423,8 +378,7 @@ class GeneIndex:
         if not hits.any() or not (np.abs(scores[0][hits]) < 1.01).all():
             worst = f"a cosine of {np.abs(scores[0][hits]).max():g}" if hits.any() else "no vector can be compared"
             raise GeneIndexError(f"{self.path} is damaged ({worst}): genetext verify says where; build it again")
-        position = self._position_of_row[rows[0][hits]]
-        frame = self.genes[["gene_id", "symbol", "name", "source", "text"]].take(position).assign(score=scores[0][hits])
+        frame = self._answers.take(rows[0][hits]).assign(score=scores[0][hits])
         # Equal scores (genes that share a text) come in the order of their GeneIDs.
         frame = frame.sort_values(["score", "gene_id"], ascending=[False, True], kind="stable")
         ordered: pd.DataFrame = frame[["gene_id", "symbol", "name", "score", "source", "text"]]

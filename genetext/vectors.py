@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genetext import disk
 from genetext.encoders.base import Encoder, EncoderSpec
-from genetext.errors import IndexMismatch, NoDirection, first_ten
+from genetext.errors import NoDirection, first_ten
 
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
@@ -188,14 +188,6 @@ class TextEmbedding:
             encoder.restore(block)
             arrays = load_file(block / "post.safetensors") if (block / "post.safetensors").exists() else {}
             self.chains.append(postprocess.Chain.from_arrays(json.loads((block / "post.json").read_text()), arrays))
-
-    def refuse_other(self, recorded: EmbeddingSpec, *, what: str) -> None:
-        """Raise `IndexMismatch` where the encoders at hand are not the ones that `what` was built with."""
-        if self.spec != recorded:
-            raise IndexMismatch(
-                f"{what} was built with {recorded} ({recorded.fingerprint[:12]}), the encoder at hand is {self.spec} "
-                f"({self.spec.fingerprint[:12]}): use the one it was built with, or build an index with the other"
-            )
 
 
 @contextmanager

@@ -243,17 +243,6 @@ class VectorStore:
             with disk.writing(self._path(fingerprint)):
                 shutil.rmtree(self._path(fingerprint))
 
-    def prune(self, keep: set[str]) -> list[str]:
-        """Remove every encoder that is not in `keep`; return the fingerprints of those that were removed."""
-        removed = [fingerprint for fingerprint in self._all() if fingerprint not in keep]
-        for fingerprint in removed:
-            self.remove(fingerprint)
-        return removed
-
-    def clear(self) -> None:
-        """Remove everything."""
-        self.prune(set())
-
     def verify(self) -> list[str]:
         """Check every byte; return one sentence for each thing that is wrong (empty: all is well)."""
         problems: list[str] = []

@@ -48,10 +48,6 @@ def team(runtime: Any, *, threads: int | None) -> Iterator[Team]:
 
     on_cpu = runtime.device.type == "cpu"
     size = (threads or torch.get_num_threads()) if on_cpu else 1
-    if on_cpu and size == 1:
-        with use_threads(1):
-            yield Team(1, 1, lambda ids, mask: _at_once(runtime, ids, mask))
-        return
     before = torch.get_num_threads()
     executor: Executor = ThreadPoolExecutor(size, "genetext", initializer=_one_thread if on_cpu else None)
     try:
@@ -96,12 +92,6 @@ def use_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _at_once(runtime: Any, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> "Future[Result]":
-    future: Future[Result] = Future()
-    future.set_result(runtime.timed(ids, mask))
-    return future
 
 
 def _one_thread() -> None:

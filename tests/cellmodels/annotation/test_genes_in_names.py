@@ -13,7 +13,7 @@ from cellmodels.annotation.genes_in_names import (
     stated_genes,
 )
 from cellmodels.annotation.group_profiles import GroupProfiles
-from genetext.index import GeneIndex
+from genetext.index_names import IndexNames
 from genetext.names.lookup import Lookup
 from genetext.names.tables import Tables
 from genetext.priors import GenePriors
@@ -64,7 +64,7 @@ class _Index:
         table = pa.table(columns, schema=schema)
         self._lookup = Lookup(Tables.build(find("human"), "", table, SCHEMAS["history"].empty_table()))
 
-    ids_of = GeneIndex.ids_of
+    ids_of = IndexNames.ids_of
 
 
 @pytest.fixture
