@@ -74,7 +74,7 @@ def test_a_subset_and_an_index_give_the_gene_that_resolve_gives(
     assert found.keys() | not_found.keys() == set(names)
     ids = index.genes["gene_id"].to_numpy()
     for name in [*ODD, *names[::20]]:
-        position, refusal = index._find(name)
+        position, refusal = index._names.find(name)
         assert (0 if position is None else ids[position]) == expected[name.strip()], name
         assert (position is None) == bool(refusal)
 
@@ -82,7 +82,7 @@ def test_a_subset_and_an_index_give_the_gene_that_resolve_gives(
 def test_refusals_are_the_same(facts: Snapshot, report: MatchReport, index: GeneIndex) -> None:
     rows = np.flatnonzero(~report.mask)
     for row in rows[:: max(1, len(rows) // 200)]:
-        _, refusal = index._find(report.names[row])
+        _, refusal = index._names.find(report.names[row])
         assert refusal.startswith(report.reason[row] if report.status[row] == "unknown" else "ambiguous")
 
 
@@ -130,4 +130,4 @@ def test_an_index_without_any_snapshot_goes_by_its_own_genes(tmp_path: Path, fac
 def test_letter_case_and_missing_values_are_no_genes_of_any_door(index: GeneIndex, own_cache: Path) -> None:
     names = ["NA", "nan", "NaN", "None", "tP53"]
     assert not resolve(names, index.species.name).mask.any()
-    assert [index._find(name)[0] for name in [*names, True]] == [None] * 6
+    assert [index._names.find(name)[0] for name in [*names, True]] == [None] * 6
