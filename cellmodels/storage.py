@@ -53,6 +53,11 @@ class Stored:
     history: pd.DataFrame
 
 
+def check_place(folder: Path) -> None:
+    """Raise `ModelError` where something else than a model stands in the way of one."""
+    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=_NAMES)
+
+
 def write(folder: Path, stored: Stored) -> None:
     """Write a model, in one step: a reader sees the old folder or the new one.
 
@@ -68,7 +73,7 @@ def write(folder: Path, stored: Stored) -> None:
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file as save_tensors
 
-    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=_NAMES)
+    check_place(folder)
     with disk.atomic_directory(folder) as new:
         save_tensors(
             {name: tensor.contiguous() for name, tensor in stored.weights.items()}, new / "weights.safetensors"

@@ -15,6 +15,11 @@ FORMAT_VERSION = 2
 Groups = dict[str, dict[str, Tensor]]
 
 
+def check_place(folder: Path) -> None:
+    """Raise `ModelError` where something else than a checkpoint stands in the way of one."""
+    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=("*.safetensors",))
+
+
 def write(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
     """Write groups of tensors, each to a file of its own, and facts (JSON values); what was there is replaced.
 
@@ -25,7 +30,7 @@ def write(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], facts: Mappi
     """
     from safetensors.torch import save_file
 
-    manifest.refuse_to_replace(folder, format=FORMAT, error=ModelError, names=("*.safetensors",))
+    check_place(folder)
     with disk.atomic_directory(folder) as new:
         for name, tensors in groups.items():
             alone = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}

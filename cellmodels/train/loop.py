@@ -58,8 +58,12 @@ class Trainer:
         if self.devices < 1 or self.checkpoint_every < 1:
             raise ModelError(f"devices={self.devices} and checkpoint_every={self.checkpoint_every}: one at least")
 
-    def fabric(self) -> Any:
-        """Return a launched `lightning_fabric.Fabric`.
+    def check(self) -> None:
+        """Refuse what cannot train here, without beginning to; see `fabric`."""
+        self.fabric(launched=False)
+
+    def fabric(self, *, launched: bool = True) -> Any:
+        """Return a `lightning_fabric.Fabric`, launched.
 
         Raises
         ------
@@ -75,7 +79,8 @@ class Trainer:
             fabric = lightning_fabric.Fabric(
                 accelerator=self.device, devices=self.devices, strategy=self.strategy, precision=self.precision
             )
-            fabric.launch()
+            if launched:
+                fabric.launch()
         except (ValueError, RuntimeError, lightning_fabric.utilities.exceptions.MisconfigurationException) as cause:
             raise ModelError(
                 f"cannot train on device={self.device!r} with devices={self.devices}, strategy={self.strategy!r}, "

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cellmodels import registry
 from genetext import locks
 from genetext.cli import console
 from genetext.cli.match import Layer, Post, parse_control
@@ -63,7 +62,7 @@ def register(app: typer.Typer) -> None:
         quiet: console.Quiet = False,
     ) -> None:
         """Embed cells with a model that was fitted on others; label them, where it has learned labels."""
-        _refuse_paths(data, output)
+        console.require_cells(data, output=output)
         if not model.is_dir():
             raise typer.BadParameter(f"model {model} is no folder")
         if min_covered == 0:
@@ -72,12 +71,13 @@ def register(app: typer.Typer) -> None:
         from genetext import anndata_io
         from genetext.keys import Keys
 
-        with console.progress(quiet=quiet), _sole_writer(output):
+        with console.progress(quiet=quiet), ExitStack() as stack:
             fitted = load_model(model)
             adata = anndata_io.read(data)
             assert fitted.genes is not None
             coverage = fitted.genes.find(adata, min_covered=min_covered)
             name = key_added or fitted.name
+            stack.enter_context(_sole_writer(output))
             labels = fitted.to_anndata(
                 adata,
                 key_added=name,
@@ -108,12 +108,18 @@ def register(app: typer.Typer) -> None:
 
 
 class _Models(TyperGroup):
-    """One command per model; models of other distributions are looked for when somebody asks."""
+    """One command per model; models of other distributions are looked for when somebody asks, and once."""
+
+    _known: dict[str, Any] | None = None
 
     @property
     def commands(self) -> MutableMapping[str, Any]:
         """The commands by the names of the models."""
-        return {name: _command(entry) for name, entry in registry.models().items()}
+        if self._known is None:
+            from cellmodels import registry
+
+            self._known = {name: _command(entry) for name, entry in registry.models().items()}
+        return self._known
 
     @commands.setter
     def commands(self, _: Any) -> None:
@@ -196,7 +202,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
             return
         if data is None or output is None:
             raise typer.BadParameter("give the data (.h5ad) and --output (.h5ad), or --show-config")
-        _refuse_paths(data, output)
+        console.require_cells(data, output=output)
         if selection not in (None, *_SELECTIONS):
             raise typer.BadParameter(f"--selection {selection}: choose {', '.join(_SELECTIONS)}")
         if (selection == "oracle") != (oracle_labels is not None):
@@ -214,12 +220,17 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
         state = checkpoints or output.with_name(f"{output.stem}.{name}.checkpoint")
         folder = model or output.with_name(f"{output.stem}.{name}")
         nullable = {option.name for option in entry.options if option.nullable}
-        extra = {key: None if value == "none" and key in nullable else value for key, value in options.items() if value}
+        of_model = {key: value for key, value in options.items() if value is not None}
+        if empty := [f"--{key.replace('_', '-')}" for key, value in of_model.items() if not value.strip()]:
+            raise typer.BadParameter(f"{', '.join(empty)}: give a value, or leave it out")
+        extra = {key: None if value == "none" and key in nullable else value for key, value in of_model.items()}
+        _check_places(data, output, folder, state)
+        trainer.check()
         from genetext import anndata_io
         from genetext.errors import ModelError
         from genetext.keys import Keys
 
-        with console.progress(quiet=quiet) as progress, _sole_writer(output, folder, state):
+        with console.progress(quiet=quiet) as progress, ExitStack() as stack:
             adata = anndata_io.read(data)
             if clusters is not None and clusters > adata.n_obs:
                 raise ModelError(f"--clusters {clusters:,} for {adata.n_obs:,} cells: ask for as many as cells at most")
@@ -227,6 +238,7 @@ def _fit_command(entry: "ModelEntry") -> Callable[..., None]:
             if priors is not None:
                 prior = _priors(priors, post, seeded).align(adata, orthologs=orthologs, **names.keywords())
                 prior = prior.without() if without else prior
+            stack.enter_context(_sole_writer(output, folder, state))
             with _going_on(state):
                 fitted.fit(
                     adata,
@@ -285,12 +297,20 @@ def _sole_writer(*paths: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_paths(data: Path, output: Path) -> None:
-    if output.suffix != ".h5ad":
-        raise typer.BadParameter(f"--output {output.name} is not .h5ad")
-    console.require_cells(data)
-    if output.exists() and output.samefile(data):
-        raise typer.BadParameter(f"--output {output} is the input: name another file")
+def _check_places(data: Path, output: Path, folder: Path, checkpoints: Path) -> None:
+    """Refuse places that are one, or where something else stands, before any work."""
+    from cellmodels import storage
+    from cellmodels.train import checkpoint
+
+    places = {"the input": data, "--output": output, "--model": folder, "--checkpoints": checkpoints}
+    by_place: dict[Path, list[str]] = {}
+    for name, path in places.items():
+        by_place.setdefault(path.resolve(), []).append(name)
+    for path, names in by_place.items():
+        if len(names) > 1:
+            raise typer.BadParameter(f"{' and '.join(names)} are both {path}: name a place for each")
+    storage.check_place(folder)
+    checkpoint.check_place(checkpoints)
 
 
 def _make(

@@ -170,9 +170,9 @@ def test_oracle_labels_are_said_to_have_chosen(tmp_path, h5ad):
     [
         (["topic"], "give the data (.h5ad) and --output"),
         (["topic", "{in}"], "give the data (.h5ad) and --output"),
-        (["topic", "{in}", "-o", "out.csv"], "--output out.csv is not .h5ad"),
+        (["topic", "{in}", "-o", "out.csv"], "output out.csv is not .h5ad"),
         (["topic", "none.h5ad", "-o", "out.h5ad"], "none.h5ad is no file"),
-        (["topic", "{in}", "-o", "{in}"], "is the input: name another file"),
+        (["topic", "{in}", "-o", "{in}"], "the input is never changed, name another output"),
         (
             ["topic", "{in}", "-o", "out.h5ad", "--set", "n_topic=3"],
             "no hyper-parameter 'n_topic': there are ba",
@@ -193,6 +193,9 @@ def test_oracle_labels_are_said_to_have_chosen(tmp_path, h5ad):
         (["topic", "{in}", "-o", "out.h5ad", "--control", "permuted:1"], "name it with --priors"),
         (["topic", "{in}", "-o", "out.h5ad", *PRIOR, "--control", "odd"], "permuted:SEED or random:SEED"),
         (["topic", "{in}", "-o", "out.h5ad", "--epochs", "0"], "--epochs"),
+        (["topic", "{in}", "-o", "out.h5ad", "--model", "out.h5ad"], "--output and --model are both"),
+        (["topic", "{in}", "-o", "out.h5ad", "--checkpoints", "{in}"], "the input and --checkpoints are both"),
+        (["contrastive", "{in}", "-o", "out.h5ad", "--labels", ""], "--labels: give a value, or leave it out"),
     ],
 )
 def test_wrong_usage_is_found_before_any_work(tmp_path, h5ad, monkeypatch, arguments, words):
@@ -225,8 +228,36 @@ def test_what_fails_later_says_so_in_one_sentence_and_leaves_nothing(tmp_path, h
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--model", "taken"], "taken is there already and is no genetext-cellmodel"),
+        (["--checkpoints", "taken"], "taken is there already and is no genetext-checkpoint"),
+        (["--checkpoints", "note.txt"], "note.txt is a file: name a folder"),
+        (["--device", "abacus"], "cannot train on device='abacus'"),
+        (["--precision", "8"], "precision='8'"),
+    ],
+)
+def test_what_stands_in_the_way_is_refused_before_any_work(tmp_path, h5ad, monkeypatch, arguments, words):
+    monkeypatch.setattr(anndata_io, "read", lambda path: pytest.fail("work had begun"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "taken" / "mine.txt", tmp_path / "note.txt"):
+        path.write_text("mine")
+    status, out, err = run("fit", "topic", h5ad, "-o", "out.h5ad", *QUICK["topic"], *arguments)
+    assert (status, out) == (1, "")
+    assert words in plain(err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "note.txt", "taken"]
+
+
+def test_a_fit_that_fails_before_it_begins_leaves_no_folder(tmp_path, h5ad):
+    status, _, err = run("fit", "topic", h5ad, "-o", tmp_path / "new" / "x.h5ad", "-p", "human/none", *QUICK["topic"])
+    assert (status, "human/none" in err) == (1, True)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["none", "{in}", "-o", "out.h5ad"], "none is no folder"),
-        ([".", "{in}", "-o", "{in}"], "is the input"),
+        ([".", "{in}", "-o", "{in}"], "the input is never changed"),
         ([".", "{in}", "-o", "out.h5ad", "--min-covered", "0"], "give a share above 0"),
     ],
 )
@@ -345,24 +376,6 @@ def test_while_a_fit_runs_others_leave_its_output_alone_and_the_cache_may_go(tmp
         assert path.read_bytes() == (tmp_path / "whole.topic" / path.name).read_bytes()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"in.h5ad", "cache", "out.h5ad", "out.topic", "whole.h5ad", "whole.topic"}
-
-
-@pytest.mark.slow
-def test_of_two_fits_begun_at_once_one_wins_and_nothing_is_lost(tmp_path, h5ad):
-    out = tmp_path / "out.h5ad"
-    asked = command("fit", "topic", h5ad, "-o", out, *QUICK["topic"], "--epochs", 60, "-k", 2, "-q")
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
-    both = [subprocess.Popen(asked, **streams) for _ in range(2)]
-    ended = [(*process.communicate(timeout=300), process.returncode) for process in both]
-    # On a machine that runs them one after the other, the second fits again to the same bytes.
-    assert 0 in [status for _, _, status in ended], ended
-    for printed, err, status in ended:
-        assert (status, printed) in {(0, f"{out}\n"), (1, "")}, err
-        assert status == 0 or "another process is writing to" in plain(err)
-    model = load_model(tmp_path / "out.topic")
-    assert len(model.history) == 60
-    assert np.allclose(anndata.read_h5ad(out).obsm["X_topic"], model.embed(anndata.read_h5ad(out)), atol=1e-6)
-    assert {path.name for path in tmp_path.iterdir()} == {"in.h5ad", "out.h5ad", "out.topic"}
 
 
 @pytest.mark.slow
