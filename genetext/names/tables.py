@@ -1,6 +1,6 @@
 """What a snapshot knows as a name of a gene, as one dictionary from exact strings to genes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,14 +80,15 @@ class Tables:
         exact: dict[str, int] = {}
         several: list[tuple[int, ...]] = []
 
-        def add(names: Iterable[str | None], places: Iterable[int], status: str) -> None:
-            first: dict[str, int] = {}
+        def add(names: Sequence[str | None], places: Sequence[int] | NDArray[np.int64], status: str) -> None:
+            codes = (np.asarray(places, np.int64) * len(STATUSES) + STATUSES.index(status)).tolist()
+            code_of = dict(zip(names, codes, strict=True))
             shared: dict[str, set[int]] = {}
-            for name, place in zip(names, places, strict=True):
-                if name and first.setdefault(name, place) != place:
-                    shared.setdefault(name, {first[name]}).add(place)
-            kind = STATUSES.index(status)
-            exact.update({name: place * len(STATUSES) + kind for name, place in first.items()})
+            if len(code_of) < len(names):
+                for name, code in zip(names, codes, strict=True):
+                    if name and code_of[name] != code:
+                        shared.setdefault(name, {code_of[name] // len(STATUSES)}).add(code // len(STATUSES))
+            exact.update({name: code for name, code in code_of.items() if name})
             for name, genes_of_name in sorted(shared.items()):
                 exact[name] = -1 - len(several)
                 several.append(tuple(sorted(genes_of_name)))
@@ -113,8 +114,8 @@ class Tables:
         # XK was called NA, and SCN11A is called NaN, but in data these are missing values.
         for name in [name for name in exact if name[0] in rules.MISSING_BEGIN and rules.is_missing(name)]:
             del exact[name]
-        add(retired, retired.values(), PREVIOUS)
-        add(map(str, place_of_id), place_of_id.values(), GENE_ID)
+        add(list(retired), list(retired.values()), PREVIOUS)
+        add(list(map(str, place_of_id)), list(place_of_id.values()), GENE_ID)
         contested = {
             name: note
             for name, note in contested.items()
