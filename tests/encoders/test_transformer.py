@@ -78,13 +78,13 @@ def test_a_raw_masked_lm_gets_the_masked_mean_of_its_last_layer(name, tmp_path, 
     folder = models.write_bert(tmp_path / name, vocabulary=words, hidden=48, heads=4, window=512)
     encoder = load(folder)
     for word, pieces in PIECES[name].items():
-        assert encoder._tokenizer.tokenize(word) == pieces
+        assert encoder._tokens.table.tokenize(word) == pieces
     assert (encoder.spec.pooling, encoder.spec.normalize, encoder.spec.max_tokens) == ("mean", False, 512)
 
     place = {word: position for position, word in enumerate(words)}
     vectors = encoder.encode(SENTENCES).vectors
     for text, vector in zip(SENTENCES, vectors, strict=True):
-        ids = [place[piece] for piece in ["[CLS]", *encoder._tokenizer.tokenize(text), "[SEP]"]]
+        ids = [place[piece] for piece in ["[CLS]", *encoder._tokens.table.tokenize(text), "[SEP]"]]
         expected = models.bert_float64(folder, ids).mean(0)
         np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_twelve_layers_of_the_real_size_agree_with_float64(tmp_path, vocabularie
         tmp_path / "base", vocabulary=words, layers=12, hidden=768, heads=12, window=512, spread=0.02
     )
     encoder = load(folder)
-    ids = encoder._tokenizer(SENTENCES[0])["input_ids"]
+    ids = encoder._tokens.table(SENTENCES[0])["input_ids"]
     expected = models.bert_float64(folder, ids).mean(0)
     np.testing.assert_allclose(encoder.encode(SENTENCES[:2]).vectors[0], expected, rtol=0, atol=2e-5)
     fast = load(folder, precision="bfloat16").encode(SENTENCES).vectors
@@ -176,8 +176,9 @@ def test_a_plan_holds_every_position_once_and_depends_on_the_texts_alone(folder)
 
 def test_texts_are_tokenised_once_and_their_ids_are_given_back(folder, monkeypatch):
     encoder, seen = load(folder), []
-    tokenize = encoder._tokenize
-    monkeypatch.setattr(encoder, "_tokenize", lambda texts, prefix: (seen.extend(texts), tokenize(texts, prefix))[1])
+    tokenize = encoder._tokens.ids
+    counting = lambda texts, prefix: (seen.extend(texts), tokenize(texts, prefix))[1]  # noqa: E731
+    monkeypatch.setattr(encoder._tokens, "ids", counting)
     texts = sorted(set(models.texts(50)))
     encode_all(encoder, texts)
     assert sorted(seen) == texts
@@ -308,7 +309,9 @@ def test_queries_go_through_the_query_model(tmp_path):
     encoder = encoders.load(spec, device="cpu")
     assert encoder.spec.revision != encoder.spec.query_revision
     asked = ["visual cycle", LONG]
-    expected = [models.bert_float64(queries, [*encoder._tokenizer(text)["input_ids"][:7], 3])[0] for text in asked[1:]]
+    expected = [
+        models.bert_float64(queries, [*encoder._tokens.table(text)["input_ids"][:7], 3])[0] for text in asked[1:]
+    ]
     found = encoder.encode_queries(asked)
     np.testing.assert_allclose(found[1], expected[0], rtol=0, atol=1e-5)
     assert not np.allclose(found[0], encoder.encode(asked[:1]).vectors[0], atol=1e-2)
@@ -511,7 +514,7 @@ def test_the_true_weights_give_the_masked_mean(name, tmp_path):
         pytest.skip(str(error))
     assert len(encoder.spec.revision) == 40
     for word, pieces in PIECES[name].items():
-        assert encoder._tokenizer.tokenize(word) == pieces
+        assert encoder._tokens.table.tokenize(word) == pieces
     folder = str(encoder._weights.folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=name == "scibert")
     model = AutoModel.from_pretrained(folder).eval()
@@ -553,7 +556,7 @@ def test_other_architectures_give_what_transformers_gives(kind, tmp_path):
     found = encoder.encode(texts).vectors
     bare = model.get_encoder() if kind == "T5" else model
     for text, vector in zip(texts, found, strict=True):
-        ids = torch.tensor([encoder._tokenizer(text)["input_ids"]])
+        ids = torch.tensor([encoder._tokens.table(text)["input_ids"]])
         with torch.inference_mode():
             expected = bare(input_ids=ids, attention_mask=torch.ones_like(ids))[0][0].mean(0).numpy()
         np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)

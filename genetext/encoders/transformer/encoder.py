@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from genetext.encoders import registry, weights
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, Encoded, Encoder, EncoderSpec, Preset
 from genetext.encoders.presets import PRESETS
 from genetext.encoders.transformer import batching, configuration, precision, workers
+from genetext.encoders.transformer.tokenizer import Tokenizer
 from genetext.errors import EncoderError, first_ten
 
 BATCH_TOKENS = 1024
@@ -162,6 +163,7 @@ class TransformerEncoder(Encoder):
             query_revision=query_revision,
             precision=precision.resolve(spec.precision, device=self.devices[0]),
         )
+        self._tokens = Tokenizer(self._weights.folder, self.spec)
         self._ready: dict[str, NDArray[np.integer[Any]]] = {}
 
     @property
@@ -180,14 +182,15 @@ class TransformerEncoder(Encoder):
         lengths = np.empty(len(texts), dtype=np.int64)
         for start in range(0, len(texts), _TOKENIZE_AT_ONCE):
             chunk = texts[start : start + _TOKENIZE_AT_ONCE]
-            tokens = self._tokenize(chunk, self.spec.prefix)
+            tokens = self._tokens.ids(chunk, self.spec.prefix)
             self._ready.update(zip(chunk, tokens, strict=True))
             lengths[start : start + len(chunk)] = [len(ids) for ids in tokens]
-        self._refuse_long(texts, lengths)
-        if self._capacity is not None and self.spec.long_texts == "truncate":
-            lengths = np.minimum(lengths, self._capacity)
-        special = len(self._special[0]) + len(self._special[1])
-        return batching.by_budget(lengths + special, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS)
+        self._tokens.refuse_long(texts, lengths)
+        if self._tokens.capacity is not None and self.spec.long_texts == "truncate":
+            lengths = np.minimum(lengths, self._tokens.capacity)
+        return batching.by_budget(
+            lengths + self._tokens.n_special, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS
+        )
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode one batch of gene texts (non-empty strings)."""
@@ -217,13 +220,13 @@ class TransformerEncoder(Encoder):
         """Encode search queries with the query prefix or the query model: `(n, dim) float32`. Long ones are cut."""
         if self._query_encoder is not None:
             return self._query_encoder.encode_queries(texts)
-        tokens = self._tokenize(texts, self.spec.query_prefix)
-        sequences = [self._framed(ids[: self._capacity]) for ids in tokens]
+        tokens = self._tokens.ids(texts, self.spec.query_prefix)
+        sequences = [self._tokens.framed(ids[: self._tokens.capacity]) for ids in tokens]
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         with workers.use_threads(self.threads):
             for batch in batching.by_budget(lengths, budget=BATCH_TOKENS, padding=PADDING, rows=BATCH_ROWS):
-                ids, mask = batching.pad([sequences[place] for place in batch], self._pad_id)
+                ids, mask = batching.pad([sequences[place] for place in batch], self._tokens.pad_id)
                 raw, seconds = self._runtime.timed(ids, mask)
                 self._count(mask, seconds)
                 vectors[batch] = self._finish(raw)
@@ -233,18 +236,18 @@ class TransformerEncoder(Encoder):
         """Take the waiting token ids (or make them), cut, frame and pad them."""
         tokens: list[Any] = [self._ready.pop(text, None) for text in texts]
         absent = [place for place, ids in enumerate(tokens) if ids is None]
-        fresh = self._tokenize([texts[place] for place in absent], self.spec.prefix)
+        fresh = self._tokens.ids([texts[place] for place in absent], self.spec.prefix)
         for place, ids in zip(absent, fresh, strict=True):
             tokens[place] = ids
         n_tokens = np.array([len(ids) for ids in tokens], dtype=np.int32)
-        self._refuse_long(texts, n_tokens)
-        long = n_tokens > (self._capacity or np.iinfo(np.int32).max)
+        self._tokens.refuse_long(texts, n_tokens)
+        long = n_tokens > (self._tokens.capacity or np.iinfo(np.int32).max)
         windowed = self.spec.long_texts == "window-mean"
         parts = [
-            self._windows(text, ids) if is_long and windowed else [ids[: self._capacity]]
+            self._tokens.windows(text, ids) if is_long and windowed else [ids[: self._tokens.capacity]]
             for text, ids, is_long in zip(texts, tokens, long, strict=True)
         ]
-        ids, mask = batching.pad([self._framed(piece) for part in parts for piece in part], self._pad_id)
+        ids, mask = batching.pad([self._tokens.framed(piece) for part in parts for piece in part], self._tokens.pad_id)
         return _Job(
             ids=ids,
             mask=mask,
@@ -252,20 +255,6 @@ class TransformerEncoder(Encoder):
             n_tokens=n_tokens,
             cut=np.where(long, WINDOWED if windowed else TRUNCATED, WHOLE).astype(np.int8),
         )
-
-    def _windows(self, text: str, ids: NDArray[np.integer[Any]]) -> list[NDArray[np.integer[Any]]]:
-        """Cut a text that is longer than the window into windows, each with the prefix before it."""
-        capacity = self._capacity or len(ids)
-        if not self.spec.prefix.strip():
-            return batching.windows(ids, capacity)
-        before, body = self._tokenize([self.spec.prefix, text], "")
-        room = capacity - len(before)
-        if room < 1:
-            raise EncoderError(
-                f"the prefix of {self.spec.model} has {len(before)} tokens and leaves no room for text in a window "
-                f"of {self.spec.max_tokens}"
-            )
-        return [np.concatenate([before, window]) for window in batching.windows(body, room)]
 
     def _conclude(self, job: _Job, raw: NDArray[np.float32], seconds: float) -> Encoded:
         """Average the windows of each text, scale to unit length where the spec says so, and count."""
@@ -309,90 +298,6 @@ class TransformerEncoder(Encoder):
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
         return vectors.astype(np.float32, copy=False)
-
-    def _framed(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-        return np.concatenate([self._special[0], ids, self._special[1]])
-
-    def _tokenize(self, texts: Sequence[str], prefix: str) -> list[NDArray[np.integer[Any]]]:
-        """Token ids of each text, without special tokens, uncut."""
-        empty = [place for place, text in enumerate(texts) if not text.strip()]
-        if empty:
-            raise EncoderError(f"{len(empty)} of {len(texts)} texts are empty: positions {first_ten(empty)}")
-        if not texts:
-            return []
-        token_ids = self._tokenizer(
-            [prefix + text for text in texts] if prefix else list(texts),
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        highest = max((max(ids, default=0) for ids in token_ids), default=0)
-        if self._n_known is not None and highest >= self._n_known:
-            self._refuse_tokenizer(highest + 1)
-        return [np.array(ids, dtype=np.uint16 if highest < 1 << 16 else np.int32) for ids in token_ids]
-
-    def _refuse_long(self, texts: Sequence[str], lengths: NDArray[np.integer[Any]]) -> None:
-        if self.spec.long_texts != "error" or self._capacity is None:
-            return
-        long = np.flatnonzero(lengths > self._capacity)
-        if len(long):
-            shown = first_ten([f"{texts[place][:40]!r} ({lengths[place]:,} tokens)" for place in long.tolist()])
-            raise EncoderError(
-                f"{len(long)} of {len(texts)} texts are longer than the {self._capacity} tokens of {self.spec.model}: "
-                f"{shown}; choose what to do with them: truncate or window-mean"
-            )
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        folder = self._weights.folder
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False, **configuration.casing(folder)
-            )
-        except Exception as error:  # whatever damaged files make any of the libraries below raise
-            reason = f"{type(error).__name__}: {str(error).strip()}"
-            raise EncoderError(f"the tokenizer in {folder} cannot be loaded ({reason})") from error
-        if len(tokenizer) < (self._n_known or 0) / 2:  # transformers makes an empty one where a folder has none
-            self._refuse_tokenizer(len(tokenizer))
-        return tokenizer
-
-    @cached_property
-    def _n_known(self) -> int | None:
-        """Tokens that the model knows; None where its configuration does not say."""
-        number = configuration.read_json(self._weights.folder / "config.json").get("vocab_size")
-        return number if isinstance(number, int) else None
-
-    def _refuse_tokenizer(self, n_tokens: int) -> NoReturn:
-        raise EncoderError(
-            f"the tokenizer in {self._weights.folder} has {n_tokens:,} tokens, the model {self._n_known:,}: put the "
-            "files of the model's own tokenizer there (tokenizer.save_pretrained)"
-        )
-
-    @cached_property
-    def _special(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-        """Special tokens that the tokenizer puts before and after a single text."""
-        probe = self._tokenizer("a", return_special_tokens_mask=True)
-        ids, special = np.array(probe["input_ids"]), np.array(probe["special_tokens_mask"], dtype=bool)
-        body = np.flatnonzero(~special)
-        first, last = (body[0], body[-1] + 1) if len(body) else (len(ids), len(ids))
-        return ids[:first], ids[last:]
-
-    @cached_property
-    def _capacity(self) -> int | None:
-        """Tokens of a text that fit beside the special ones."""
-        if self.spec.max_tokens is None:
-            return None
-        capacity = self.spec.max_tokens - len(self._special[0]) - len(self._special[1])
-        if capacity < 1:
-            raise EncoderError(f"a window of {self.spec.max_tokens} tokens leaves no room for text")
-        return capacity
-
-    @cached_property
-    def _pad_id(self) -> int:
-        return int(self._tokenizer.pad_token_id or 0)
 
     @cached_property
     def _runtime(self) -> Any:
