@@ -116,8 +116,7 @@ def doubles(file):
 
 
 def record_of_another(file):
-    group = file["uns"].create_group("genetext")
-    group["cells"], group["priors"] = "mine", [1, 2]
+    write_elem(file["uns"], "genetext", {"cells": "mine", "priors": np.array([1, 2])})
 
 
 OWN = [dangling, latin, twice, short, old_codes, empty, array_for_uns, layer_of_nothing, codes_of_floats, circle]
