@@ -29,7 +29,7 @@ from genetext.cells.product import Plan, Weights
 from genetext.cells.weighting import Background, Floats
 from genetext.encoding.paid import Confirm, Payment
 from genetext.errors import CellsError, IndexMismatch, first_ten
-from genetext.labels import labels_of
+from genetext.labels import kinds_of, labels_of
 from genetext.progress import Progress
 
 if TYPE_CHECKING:
@@ -60,11 +60,13 @@ class Explanation:
     directions: Floats = field(repr=False)
     sentences: pd.DataFrame | None = field(default=None, repr=False)
 
-    def top(self, group: str, n: int = 20) -> pd.DataFrame:
+    def top(self, group: Any, n: int = 20) -> pd.DataFrame:
         """Return the `n` genes that contribute most to the place of a group."""
-        if group not in set(self.groups["group"]):
-            raise CellsError(f"there is no group {group!r}: there are {first_ten(list(self.groups['group']))}")
-        return self.genes[self.genes["group"] == group].head(n).reset_index(drop=True)
+        name = str(group)
+        if name not in set(self.groups["group"]):
+            raise CellsError(f"there is no group {name!r}: there are {first_ten(list(self.groups['group']))}")
+        top: pd.DataFrame = self.genes[self.genes["group"] == name].head(n).reset_index(drop=True)
+        return top
 
     def plot(self, groups: Sequence[str] | None = None, *, n: int = 15) -> Any:
         """Draw the contributions of the `n` first genes of each group as bars.
@@ -107,7 +109,7 @@ def explain(
     priors: "GenePriors",
     groupby: str,
     *,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
     index: "GeneIndex | str | Path | None" = None,
     n_genes: int = 20,
     weighting: str = "mean",
@@ -134,7 +136,8 @@ def explain(
     groupby
         Column of `obs`. Cells without a label there (`genetext.labels`), and cells without a vector, are left out.
     groups
-        Explain these groups only. The others remain what they are compared with.
+        Explain these groups only. The others remain what they are compared with. Default: all, in the order of the
+        column.
     index
         The index that the priors come from, to score sentences; its encoder is loaded. Their vectors are kept in the
         vector store, so that no sentence is encoded twice.
@@ -159,8 +162,9 @@ def explain(
         The encoder cannot be loaded, or failed.
     """
     chosen = Options(weighting, top_n, expression, layer, target_sum)
-    labels = pd.Categorical(labels_of(adata, groupby, what="groupby"))
-    asked = list(labels.categories) if groups is None else list(groups)
+    of_cell = labels_of(adata, groupby, what="groupby")
+    labels = pd.Categorical(of_cell, categories=kinds_of(adata.obs[groupby], of_cell))
+    asked = list(labels.categories) if groups is None else list(map(str, groups))
     if unknown := [group for group in asked if group not in labels.categories]:
         raise CellsError(
             f"obs[{groupby!r}] has no group {first_ten(unknown)}: it has {first_ten(list(labels.categories))}"

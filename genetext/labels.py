@@ -123,6 +123,27 @@ def labels_of(adata: Any, labels: Any, *, what: str = "labels") -> NDArray[np.ob
     return known
 
 
+def kinds_of(values: Any, labels: NDArray[np.object_]) -> list[str]:
+    """Return the different labels in the order of what they were read from.
+
+    Parameters
+    ----------
+    values
+        A column or values: categories have their order, numbers that of their size, others that of the alphabet.
+    labels
+        What `labels_of` made of them.
+    """
+    series = pd.Series(values)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        kinds = list(series.cat.categories)
+    else:
+        kinds = list(series.dropna().unique())
+        numeric = pd.api.types.is_numeric_dtype(series.dtype)
+        kinds.sort(key=None if numeric else _text)
+    present = set(labels) - {None}
+    return [text for text in dict.fromkeys(map(_text, kinds)) if text in present]
+
+
 def _by_name(labels: "pd.Series[Any]", cells: pd.Index, name: str) -> "pd.Series[Any]":
     """Return labels in the order of the cells; those that are numbered have it already."""
     if isinstance(labels.index, pd.RangeIndex):

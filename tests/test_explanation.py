@@ -88,6 +88,24 @@ def test_plot_draws_a_panel_per_group(adata, priors, tmp_path):
     assert (tmp_path / "explain.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (pd.Categorical(["x", "b", "a"], categories=["x", "b", "a", "never"]), ["x", "b", "a"]),
+        ([10, 2, 1], ["1", "2", "10"]),
+    ],
+)
+def test_groups_have_the_order_of_their_column(adata, priors, values, order):
+    adata.obs["group"] = pd.Series(values).take(pd.factorize(adata.obs["kind"])[0]).to_numpy()
+    if isinstance(values, pd.Categorical):
+        adata.obs["group"] = pd.Categorical(adata.obs["group"], categories=values.categories)
+    explanation = explain(adata, priors, "group")
+    assert explanation.groups["group"].tolist() == order
+    first = adata.obs["group"].iloc[0]
+    assert explain(adata, priors, "group", groups=[first]).groups["group"].tolist() == [str(first)]
+    assert len(explanation.top(first)) > 0
+
+
 def test_what_cannot_be_explained(adata, priors):
     with pytest.raises(CellsError, match="'cluster' is no column of obs: there are kind"):
         explain(adata, priors, "cluster")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cellmodels.annotation.annotation import _groupings
 from cellmodels.eval import metrics
 from cellmodels.eval.bench import run as bench
 from cellmodels.eval.low_sample import draws
@@ -142,7 +141,6 @@ def refused():
         "topic_association": lambda labels: topic_association(POINTS, labels),
         "groups of draws": lambda labels: list(draws(np.roll(np.repeat(TYPES[:2], 10), 3), groups=labels)),
         "groups of bench cells": benched,
-        "groups of annotate": lambda labels: _groupings(adata, labels, None, resolutions=(), seed=0),
     }
 
 

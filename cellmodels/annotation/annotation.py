@@ -30,7 +30,7 @@ from cellmodels.groups.leiden import Leiden
 from cellmodels.groups.pca import principal_components
 from genetext.errors import CellsError, first_ten
 from genetext.keys import Keys
-from genetext.labels import complete_labels
+from genetext.labels import kinds_of, known_labels
 
 if TYPE_CHECKING:
     from genetext.index import GeneIndex
@@ -149,7 +149,8 @@ def annotate(
         `markers`: groups of cells, by the genes that speak for a type. `vectors`: each cell's own text vector (mean of
         its genes' vectors, weighed by how far they exceed the data set), compared with the type's.
     groups
-        `leiden`, a column of `obs`, or an array `(n_cells,)`: which cells are judged together.
+        `leiden`, a column of `obs`, or an array `(n_cells,)`: which cells are judged together. Cells without a group
+        (null, `Unknown`: `genetext.labels`) get no label, and it is said.
     resolutions
         Of the Leiden method, one grouping each: larger makes more groups.
     rep
@@ -321,12 +322,13 @@ def _groupings(
             for resolution, member in zip(resolutions, members, strict=True)
         ]
     grouping = groups if isinstance(groups, str) else "groups"
-    values = pd.Series(np.asarray(_stored(adata, "obs", groups) if isinstance(groups, str) else groups).ravel())
+    values = pd.Series(_stored(adata, "obs", groups) if isinstance(groups, str) else np.ravel(groups))
     if len(values) != adata.n_obs:
         raise CellsError(f"{adata.n_obs:,} cells need a group each: here are {len(values):,}")
-    complete_labels(values, what=f"group in {grouping}")
-    codes, names = pd.factorize(values, sort=True)
-    return [(grouping, codes.astype(np.int64), list(names))]
+    labels = known_labels(values, what=grouping)
+    if not (names := kinds_of(values, labels)):
+        raise CellsError(f"no cell has a group in {grouping}: name another column, or groups='leiden'")
+    return [(grouping, pd.Categorical(labels, categories=names).codes.astype(np.int64), names)]
 
 
 def _confidence(refined: Floats, null: Sequence[Floats]) -> Floats:

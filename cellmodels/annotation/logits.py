@@ -1,7 +1,7 @@
 """Logits of cells for types before smoothing: by groups' marker genes, or by cells' text vectors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from genetext.errors import CellsError
 from genetext.vectors import unit_rows
 
 Groupings = list[tuple[str, NDArray[np.int64], Sequence[Any]]]
-"""For each grouping its name, the group of each cell, and the names of the groups."""
+"""For each grouping its name, the group of each cell (-1: none), and the names of the groups."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class TypeLogits:
     groups: pd.DataFrame | None = None
     affinity: Affinity | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def among(self, mask: NDArray[np.bool_]) -> "TypeLogits":
+        """Return the logits of more cells: those of the mask have these, of the others nothing is known."""
+        n_types = self.logits.shape[1]
+        logits, silent = np.zeros((len(mask), n_types)), np.ones(len(mask), bool)
+        logits[mask], silent[mask] = self.logits, self.silent
+        block = np.full(len(mask), self.block.max(initial=-1) + 1)
+        block[mask] = self.block
+        shuffled = [np.concatenate([given, np.zeros((1, n_types))]) for given in self.shuffled]
+        return replace(self, logits=logits, silent=silent, block=block, shuffled=shuffled)
 
 
 class MarkerScores:
@@ -136,8 +146,13 @@ def by_markers(
 ) -> TypeLogits:
     """Score groups of cells by the genes that speak for types; the mean over the groupings is a cell's logits.
 
-    With `shuffles`, the same is done for so many permutations of the genes' affinities.
+    With `shuffles`, the same is done for so many permutations of the genes' affinities. Cells without a group (-1) are
+    silent.
     """
+    grouped = groupings[0][1] >= 0
+    if not grouped.all():
+        inside: Groupings = [(name, member[grouped], names) for name, member, names in groupings]
+        return by_markers(types, sources, matrix[grouped], inside, shuffles=shuffles, seed=seed).among(grouped)
     affinity = evidence.affinity(types, sources)
     scores = MarkerScores(affinity, types, sources, matrix, groupings)
     tables = [

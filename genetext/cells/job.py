@@ -53,10 +53,8 @@ class Options:
         weightings.find(self.weighting, self.top_n)
         if self.expression not in expressions.EXPRESSIONS:
             raise CellsError(f"expression is {self.expression!r}: choose {expressions.CHOICES}")
-        if not (np.isfinite(self.target_sum) and self.target_sum > 0):
-            raise CellsError(
-                f"target_sum is {self.target_sum}: scale cells to a positive number of counts, such as 10000"
-            )
+        if not 1e-6 <= self.target_sum <= 1e15:
+            raise CellsError(f"target_sum is {self.target_sum}: scale cells to 1e-6 to 1e15 counts, such as 10000")
 
     @property
     def kind(self) -> Weighting:

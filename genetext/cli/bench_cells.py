@@ -77,6 +77,7 @@ def register(app: typer.Typer) -> None:
         ones, beyond chance. What was scored is kept: a run that was stopped goes on.
         """
         console.require_cells(data)
+        console.require_apart(data, tsv, figure)
         if post and priors is None:
             raise typer.BadParameter("--post changes a prior: name it with --priors")
         default = _QUICK if quick else _FULL

@@ -302,6 +302,19 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
+def require_apart(data: Path, *outputs: Path | None) -> None:
+    """Refuse an output that is a folder, the input by whichever name, or another output: wrong usage."""
+    places = [data.resolve()]
+    for output in outputs:
+        if output is None:
+            continue
+        if output.is_dir():
+            raise typer.BadParameter(f"output {output} is a folder: name a file")
+        if output.resolve() in places or (output.exists() and data.exists() and output.samefile(data)):
+            raise typer.BadParameter(f"output {output} is the input, or another output: name another file")
+        places.append(output.resolve())
+
+
 def require_cells(path: Path, *suffixes: str, output: Path | None = None) -> None:
     """Refuse an input that is no file of cells, saying what it is, and an output that is the input or a folder."""
     from genetext import cell_formats

@@ -89,8 +89,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"cannot tell the form of {output.name}: name it {', '.join(_SUFFIXES)}")
         if output.suffix == ".h5ad" and data.suffix != ".h5ad":
             raise typer.BadParameter(f"an .h5ad is written from an .h5ad, not from {data.name}")
-        if output.exists() and data.exists() and output.samefile(data):
-            raise typer.BadParameter(f"--output {output} is the input: name another file")
+        console.require_apart(data, output)
         if missing not in ("mask", "zero", "mean", "error"):
             raise typer.BadParameter(f"--missing {missing}: mask, zero, mean or error")
         seeded = parse_control(control)
@@ -137,6 +136,6 @@ def parse_control(text: str | None) -> tuple[str, int] | None:
     if text is None:
         return None
     name, _, seed = text.partition(":")
-    if name not in ("permuted", "random") or not (seed or "0").isdecimal():
+    if name not in ("permuted", "random") or not ((seed or "0").isdecimal() and seed.isascii()):
         raise typer.BadParameter(f"--control {text}: permuted:SEED or random:SEED")
     return name, int(seed or 0)

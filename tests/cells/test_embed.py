@@ -202,8 +202,9 @@ def test_order_of_cells_and_genes_and_depth(seed, which):
     weighting, top_n = which
     rng = np.random.default_rng(seed)
     x = reference.counts(30, 18, seed=seed)
-    x += rng.random(x.shape) * (x > 0) * 0.5  # no ties: those go by the order of genes
-    x = np.round(x * 1000).astype(np.float32)
+    x += rng.random(x.shape) * (x > 0) * 0.5
+    # No ties: those go by the order of genes.
+    x = np.where(x > 0, np.round(x * 1000) * 18 + rng.permutation(18), 0).astype(np.float32)
     adata = reference.data(x)
     priors = reference.priors(list(adata.var_names), missing=rng.choice(18, 4, replace=False))
     options = {"weighting": weighting, "top_n": top_n}
@@ -363,6 +364,8 @@ def test_nothing_to_average(x, priors):
         ({"expression": "tpm"}, "choose auto, counts, linear or log"),
         ({"layer": "spliced"}, "no layer 'spliced': there are none"),
         ({"target_sum": 0}, "target_sum is 0"),
+        ({"target_sum": 1e-320}, "target_sum is 1e-320"),
+        ({"target_sum": float("nan")}, "target_sum is nan"),
         ({"block_size": 0}, "block_size is 0"),
     ],
 )

@@ -389,11 +389,19 @@ def test_a_column_of_the_users_is_not_replaced(cells, index):
         annotate(cells, TYPES, index, shuffles=0)
 
 
-def test_groups_that_mean_no_group_are_missing(cells, index):
+def test_cells_without_a_group_get_no_label_and_change_no_other(cells, index, caplog):
     groups = cells.obs["kind"].astype(str).to_numpy(object)
-    groups[:3] = "Unknown"
-    with pytest.raises(CellsError, match="3 cells have no group in groups"):
-        annotate(cells, TYPES, index, groups=groups, copy=True)
+    groups[[0, 7]] = "Unknown", None
+    with caplog.at_level("WARNING", "genetext"):
+        given = annotate(cells, TYPES, index, groups=groups, copy=True, lam=0, shuffles=3)
+    assert "groups: 1 cells are taken as not labelled (1 'Unknown')" in caplog.text
+    inside = np.delete(np.arange(cells.n_obs), [0, 7])
+    alone = annotate(cells[inside].copy(), TYPES, index, groups=groups[inside], lam=0, shuffles=3)
+    assert given.labels[[0, 7]].tolist() == [None, None]
+    assert given.labels[inside].tolist() == alone.labels.tolist()
+    np.testing.assert_array_equal(given.confidence[inside], alone.confidence)
+    with pytest.raises(CellsError, match="no cell has a group in groups"):
+        annotate(cells, TYPES, index, groups=np.full(cells.n_obs, "nan"), copy=True)
 
 
 @pytest.mark.parametrize("name", ["B\x00cell", "T\ncell", "\x1b[31mNK", 7, b"B"])
