@@ -1,6 +1,7 @@
 """`genetext bench cells` as a user runs it."""
 
 import json
+import shutil
 
 import pytest
 
@@ -64,10 +65,12 @@ def test_a_table_a_verdict_a_file_and_a_figure(tmp_path, h5ad):
     assert b"<svg" in figure.read_bytes()
 
 
-def test_json_is_the_same_the_second_time_and_costs_no_fit(h5ad):
+def test_json_is_the_same_by_two_processes_and_the_second_time_costs_no_fit(tmp_path, h5ad):
     asked = [h5ad, "-l", "cell_type", *PRIOR, *TINY, "--json", "-q"]
     status, out, err = run(*asked)
     assert (status, err) == (0, "")
+    shutil.rmtree(tmp_path / "cache" / "bench")
+    assert run(*asked, "-j", 2) == (0, out, "")
     told = json.loads(out)
     assert told["protocol"]["m"] == [2, 5]
     assert told["models"]["topic"]["n_topics"] == 4

@@ -377,15 +377,6 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
     assert told == [6, 7, 8]
 
 
-@pytest.mark.slow
-def test_processes_do_not_change_the_numbers(tmp_path):
-    adata = faint_cells(60)
-    how = {"priors": ignorant(adata), "models": [Known("topic", {"epochs": 2, "n_topics": 4})]}
-    one = bench_cells(adata, "cell_type", protocol=ONE, root=tmp_path / "1", **how)
-    two = bench_cells(adata, "cell_type", protocol=ONE, root=tmp_path / "2", jobs=2, **how)
-    pd.testing.assert_frame_equal(one.scores, two.scores)
-
-
 # -- bad input ------------------------------------------------------------------------------------------------------
 
 
