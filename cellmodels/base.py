@@ -1,6 +1,5 @@
 """CellModel: what every model of cells can do: fit, embed, save, load."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from torch import nn
 
 from cellmodels import storage
 from cellmodels.data.genes import Genes
+from cellmodels.data.identity import digest_of
 from cellmodels.data.inputs import CellMatrix, Needs, read_cells
 from cellmodels.eval.metrics import agreement_with
 from cellmodels.facts import Facts, facts_of
@@ -399,7 +399,9 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         module = self._build()
         trainer = trainer or Trainer()
         labels = None if oracle is None else labels_of(adata, oracle, what="oracle")
-        chosen_by = "" if labels is None else repr(labels.tolist())
+        run = (self._target(), self.config, trainer.precision, trainer.devices, labels, self.facts, *take_apart(state))
+        names = None if self.genes is None else self.genes.names
+        code = class_digest(type(self))  # a run that goes on with other code is another run
 
         def agreement(labels: NDArray[np.object_]) -> float:
             embedding = self._embed(data, next(module.parameters()).device)
@@ -412,7 +414,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
                 self.config,
                 trainer=trainer,
                 checkpoints=None if checkpoints is None else Path(checkpoints),
-                identity=self._identity(data, targets, (trainer.precision, trainer.devices, chosen_by)),
+                identity=digest_of(*run, names, code, data.matrix, targets),
                 oracle=None if labels is None else partial(agreement, labels),
                 progress=progress,
             )
@@ -423,15 +425,3 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
         self.history, self.is_main = trained.history, trained.is_main
         chosen = self.config.selection if labels is None else "oracle: true labels chose the epoch"
         self.facts.update({"selection": chosen, "epoch": trained.epoch, "stopped": trained.stopped})
-
-    def _identity(self, data: CellMatrix, targets: NDArray[Any] | None, circumstances: tuple[Any, ...]) -> str:
-        """Return a digest of everything that decides the result of a fit."""
-        arrays, values = take_apart(self.state)
-        names = [] if self.genes is None else self.genes.names.tolist()
-        code = class_digest(type(self))  # a run that goes on with other code is another run
-        settings = (self._target(), self.config, circumstances, sorted(self.facts.items()), sorted(values.items()))
-        digest = hashlib.sha256(repr((settings, names, code)).encode())
-        read = (data.matrix.indptr, data.matrix.indices, data.matrix.data)
-        for array in (*read, *arrays.values(), *(() if targets is None else (targets,))):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()

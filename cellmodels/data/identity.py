@@ -42,10 +42,15 @@ def positions(asked: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
 
 def data_digest(adata: Any) -> str:
     """Return the sha256 of all that an AnnData holds, the same for equal contents, in memory or read anew."""
-    digest = sha256()
     named = [getattr(adata, name) for name in ("layers", "obsm", "varm", "obsp", "varp", "uns")]
     raw = None if adata.raw is None else [adata.raw.X, adata.raw.var]
-    _add(digest, [adata.X, adata.obs, adata.var, *named, raw])
+    return digest_of(adata.X, adata.obs, adata.var, *named, raw)
+
+
+def digest_of(*values: Any) -> str:
+    """Return the sha256 of values: arrays, sparse matrices, frames, and mappings and sequences of these or of JSON."""
+    digest = sha256()
+    _add(digest, values)
     return digest.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """bench_cells: every method with its prior and with every control, on the same cells, into one result."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellmodels.data.identity import data_digest
+from cellmodels.data.identity import data_digest, digest_of
 from cellmodels.data.inputs import read_cells
 from cellmodels.eval.bench.embeddings import (
     WITHOUT_MODEL,
@@ -107,7 +106,7 @@ def bench_cells(
     conditions = {
         "data": data_digest(adata),
         "truth": disk.sha256_json([truth.labels.tolist(), None if truth.groups is None else truth.groups.tolist()]),
-        "priors": None if aligned is None else _digest_of_priors(aligned),
+        "priors": None if aligned is None else digest_of(aligned.vectors, aligned.mask),
         "protocol": protocol.scoring(),
         "device": device,
         "code": source_digest("genetext", "cellmodels"),
@@ -248,12 +247,6 @@ def _truth(adata: Any, labels: str, groups: str | None) -> Truth:
     if groups not in adata.obs:
         raise BenchError(f"there is no column {groups!r} in obs: there are {first_ten(list(adata.obs))}")
     return Truth(names, complete_labels(adata.obs[groups], what=groups, error=BenchError))
-
-
-def _digest_of_priors(priors: "GenePriors") -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(priors.vectors).tobytes())
-    digest.update(priors.mask.tobytes())
-    return digest.hexdigest()
 
 
 def _long(scores: Mapping[Arm, Sequence[Score]]) -> pd.DataFrame:
