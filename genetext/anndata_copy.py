@@ -8,7 +8,7 @@ old encodings, and whatever comes to be) goes through AnnData itself, one elemen
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,25 +44,18 @@ _WALKED = {
 }
 
 
-class Copied:
-    """How much of a copy is done, told as it grows.
+def _counted(total: int, progress: Progress | None, target: Any = None) -> Callable[[int], None]:
+    """Return what adds bytes to those that are done, tells `progress`, and raises what the disk refused `target`."""
+    done = 0
 
-    Parameters
-    ----------
-    total
-        Bytes in all.
-    progress
-        Told `("copy", bytes done, total)`.
-    """
+    def add(n_bytes: int) -> None:
+        nonlocal done
+        done += n_bytes
+        hdf5.check(target)
+        if progress is not None:
+            progress("copy", done, total)
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def add(self, n_bytes: int) -> None:
-        """Count bytes that were copied."""
-        self._done += n_bytes
-        if self._progress is not None:
-            self._progress("copy", self._done, self._total)
+    return add
 
 
 def convert(group: Any, target: Any, progress: Progress | None = None) -> None:
@@ -77,7 +70,7 @@ def convert(group: Any, target: Any, progress: Progress | None = None) -> None:
     progress
         Told of the stage `copy`, in bytes of the arrays as they are in memory.
     """
-    _copy_group(group, target, Copied(_size(group), progress))
+    _copy_group(group, target, _counted(_size(group), progress, target))
 
 
 def is_plain(group: Any) -> bool:
@@ -107,7 +100,7 @@ def _encoding(node: Any) -> tuple[Any, Any]:
     return attribute(node, "encoding-type"), attribute(node, "encoding-version")
 
 
-def _copy_group(source: Any, target: Any, copied: Copied) -> None:
+def _copy_group(source: Any, target: Any, copied: Callable[[int], None]) -> None:
     from anndata.io import read_elem, write_elem
 
     _copy_attributes(source, target)
@@ -133,10 +126,10 @@ def _copy_group(source: Any, target: Any, copied: Copied) -> None:
             log.warning("left out, since anndata does not know how it is encoded: %s", child.name.strip("/"))
         else:
             write_elem(target, name, element)
-        copied.add(_size(child))
+        copied(_size(child))
 
 
-def _copy_array(source: Any, target: Any, name: str, copied: Copied) -> None:
+def _copy_array(source: Any, target: Any, name: str, copied: Callable[[int], None]) -> None:
     per_row = int(np.prod(source.shape[1:], dtype=np.int64))
     step = max(SLICE // max(per_row, 1), 1)
     # Nothing cannot be cut into chunks.
@@ -147,10 +140,10 @@ def _copy_array(source: Any, target: Any, name: str, copied: Copied) -> None:
     _copy_attributes(source, array)
     for rows in _slices(source, step):
         array[rows] = source[rows]
-        copied.add((rows.stop - rows.start) * per_row * source.dtype.itemsize)
+        copied((rows.stop - rows.start) * per_row * source.dtype.itemsize)
 
 
-def _copy_strings(source: Any, target: Any, name: str, copied: Copied) -> None:
+def _copy_strings(source: Any, target: Any, name: str, copied: Callable[[int], None]) -> None:
     from anndata.io import write_elem
 
     strings = source.asstr() if hasattr(source, "asstr") else source
@@ -165,7 +158,7 @@ def _copy_strings(source: Any, target: Any, name: str, copied: Copied) -> None:
                 target[name].resize(source.shape)
         else:
             target[name][rows] = part
-        copied.add(len(part) * source.dtype.itemsize)
+        copied(len(part) * source.dtype.itemsize)
 
 
 def _slices(array: Any, step: int) -> Iterator[slice]:
@@ -238,19 +231,19 @@ def _consolidate(path: Path) -> None:
 
 
 def _copy_bytes(source: Path, handle: Any, progress: Progress | None) -> None:
-    done = Copied(source.stat().st_size, progress)
+    done = _counted(source.stat().st_size, progress)
     with source.open("rb") as original:
         while piece := original.read(1 << 24):
             handle.write(piece)
-            done.add(len(piece))
+            done(len(piece))
 
 
 def _copy_tree(source: Path, path: Path, progress: Progress | None) -> None:
-    done = Copied(sum(file.stat().st_size for file in source.rglob("*") if file.is_file()), progress)
+    done = _counted(sum(file.stat().st_size for file in source.rglob("*") if file.is_file()), progress)
 
     def copy(original: str, target: str) -> None:
         shutil.copy2(original, target)
-        done.add(Path(target).stat().st_size)
+        done(Path(target).stat().st_size)
 
     shutil.copytree(source, path, dirs_exist_ok=True, copy_function=copy)
 

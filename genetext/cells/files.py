@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from genetext import hdf5
 from genetext.anndata_copy import add_columns, copied, empty_array, put, stored_record
 from genetext.anndata_io import OnDisk, opened
 from genetext.cell_formats import require, require_output
@@ -106,6 +107,7 @@ def _write(
     for start, part in parts:
         rows = slice(start, start + len(part.status))
         stored[rows] = part.vectors
+        hdf5.check(made)
         status[rows], share[rows] = part.status, part.share
     cells = CellVectors(np.empty((0, 0), np.float32), status, share)
     add_columns(made, "obs", cells.columns(keys))

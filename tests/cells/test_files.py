@@ -12,8 +12,9 @@ from scipy import sparse
 from genetext import anndata_copy
 from genetext.cells import Options, embed_cells, embed_file
 from genetext.cells.product import TILE
-from genetext.errors import CellsError
+from genetext.errors import CellsError, DiskError
 from tests.cells import reference
+from tests.small_disk import small_disk
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer be the default:UserWarning"),
@@ -189,6 +190,18 @@ def test_wrong_paths(tmp_path, priors):
     with pytest.raises(CellsError, match=r"it holds thesis.txt, which are no parts of one"):
         embed_file(given, tmp_path / "mine.zarr", priors)
     assert (tmp_path / "mine.zarr" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_work_on_a_full_disk_ends_at_the_first_refusal(tmp_path, suffix):
+    adata = reference.data(reference.counts(20_000, N_GENES, seed=3, density=0.1))
+    given, steps = write(adata, tmp_path / f"in{suffix}"), []
+    wide = reference.priors(list(adata.var_names), dim=256)
+    with small_disk(tmp_path / "small", kilobytes=2_200) as folder:
+        with pytest.raises(DiskError, match="no space is left"):
+            embed_file(given, folder / "out.h5ad", wide, progress=lambda *step: steps.append(step))
+        assert list(folder.iterdir()) == []
+    assert 0 < steps[-1][1] < steps[-1][2]
 
 
 def test_progress_tells_bytes_and_cells(tmp_path, priors):
