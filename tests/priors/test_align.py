@@ -1,6 +1,8 @@
 """Names of all kinds to rows of an index, and nothing that is not there made up."""
 
+import copy
 import gc
+import pickle
 
 import anndata
 import numpy as np
@@ -213,6 +215,15 @@ def test_no_genes_give_no_rows(human, nothing):
     priors = human.align(nothing)
     assert priors.vectors.shape == (0, human.dim)
     assert str(priors.report).startswith("0 of 0 genes")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda priors: pickle.loads(pickle.dumps(priors))])
+def test_aligned_priors_can_be_sent_to_other_processes(human, copied):
+    priors = human.align(MIXED, species="human")
+    back = copied(priors)
+    assert np.array_equal(back.vectors, priors.vectors)
+    pd.testing.assert_frame_equal(back.report.to_frame(nearest=False), priors.report.to_frame(nearest=False))
+    assert str(back.report).splitlines()[0] == str(priors.report).splitlines()[0]
 
 
 def test_min_match_stops_with_the_report(human):
