@@ -109,23 +109,7 @@ def read(folder: Path) -> Stored:
     ModelError
         It is no such folder, of another version, or damaged.
     """
-    while True:
-        before = _manifest_bytes(folder)
-        try:
-            stored = _read(folder)
-        except ModelError:
-            if _manifest_bytes(folder) == before:
-                raise
-        else:
-            if _manifest_bytes(folder) == before:
-                return stored
-
-
-def _manifest_bytes(folder: Path) -> bytes | None:
-    try:
-        return (folder / manifest.FILE).read_bytes()
-    except OSError:
-        return None
+    return manifest.of_one_version(folder, lambda: _read(folder))
 
 
 def _read(folder: Path) -> Stored:

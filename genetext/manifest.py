@@ -7,14 +7,15 @@ every byte.
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from genetext import disk
 from genetext.errors import DamagedFile, GenetextError, first_ten
 
+T = TypeVar("T")
 FILE = "manifest.json"
 _BLOCK, _N_BLOCKS = 4096, 16
 _KINDS = {int: "a whole number", str: "a text", list: "a list", dict: "an object"}
@@ -106,6 +107,44 @@ def read(
     sampled
         Whether samples of the files are compared; not where every byte is going to be.
     """
+    return of_one_version(
+        directory,
+        lambda: _read(
+            directory, format=format, format_version=format_version, error=error, content=content, sampled=sampled
+        ),
+    )
+
+
+def of_one_version(directory: Path, read: Callable[[], T]) -> T:
+    """Call `read` until the directory is not replaced meanwhile: what it returns or raises is of one version of it."""
+    while True:
+        before = _bytes(directory)
+        try:
+            value = read()
+        except GenetextError:
+            if _bytes(directory) == before:
+                raise
+        else:
+            if _bytes(directory) == before:
+                return value
+
+
+def _bytes(directory: Path) -> bytes | None:
+    try:
+        return (directory / FILE).read_bytes()
+    except OSError:
+        return None
+
+
+def _read(
+    directory: Path,
+    *,
+    format: str,  # noqa: A002
+    format_version: int,
+    error: type[GenetextError],
+    content: Mapping[str, Any] | None,
+    sampled: bool,
+) -> Manifest:
     path = directory / FILE
     try:
         raw = disk.read_json(path)

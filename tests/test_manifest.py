@@ -1,6 +1,8 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from genetext import manifest
+from genetext import disk, manifest
 from genetext.errors import GeneIndexError, SnapshotError
 
 
@@ -115,3 +117,23 @@ def test_only_a_directory_of_the_same_format_is_replaced_and_only_its_own_files(
         refuse(directory)
     with pytest.raises(GeneIndexError, match="is a file"):
         refuse(directory / "sub" / "notes.txt")
+
+
+def test_a_directory_that_is_replaced_while_it_is_read_is_the_old_or_the_new_one(tmp_path):
+    place = tmp_path / "thing"
+
+    def write(size):
+        with disk.atomic_directory(place) as new:
+            (new / "a.bin").write_bytes(bytes(size))
+            manifest.write(new, format="thing", format_version=3, content={"size": size})
+
+    write(1)
+    with ThreadPoolExecutor(1) as others:
+        replaced = others.submit(lambda: [write(size) for size in range(2, 60)])
+        sizes = []
+        while not replaced.done():
+            recorded = read(place)
+            sizes.append((recorded["size"], recorded.files["a.bin"]["size"]))
+        replaced.result()
+    assert sizes
+    assert all(size == held for size, held in sizes)
