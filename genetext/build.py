@@ -235,7 +235,11 @@ def build(
     if name is not None and not _NAME.fullmatch(name):
         raise GeneIndexError(f"{name!r} cannot name an index: letters, digits and +-._ only, and no dot in front")
     report = BuildReport()
-    clock = _Clock(report.seconds)
+    started = perf_counter()
+
+    def clock(stage: str) -> None:
+        report.seconds[stage] = perf_counter() - started - sum(report.seconds.values())
+
     with locks.cache_in_use(root), without_hub(offline):
         spec = options.embedding(device=device)
         if not isinstance(snapshot, Snapshot):
@@ -406,14 +410,3 @@ def _other_choices(recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> li
     kinds = [content["snapshot"]["source"]["kind"] for content in (recorded, inputs)]
     # Facts are what ships; they take the place of no text that was fetched.
     return [*keys, "source"] if kinds[1] == "facts" != kinds[0] else keys
-
-
-class _Clock:
-    """Writes down how long each stage took."""
-
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds, self._last = seconds, perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        now = perf_counter()
-        self._seconds[stage], self._last = now - self._last, now

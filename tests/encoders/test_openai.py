@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from genetext import encoders
 from genetext.encoders.base import TRUNCATED, WHOLE, WINDOWED, EncoderSpec
-from genetext.encoders.openai import tokens
-from genetext.encoders.openai.api import Retries, entries, match
+from genetext.encoders.openai import replies, tokens
+from genetext.encoders.openai.api import Retries
 from genetext.encoders.openai.encoder import OpenAIEncoder
 from genetext.encoders.openai.pieces import MAX_INPUTS, MAX_TOKENS, pack, share_out
 from genetext.encoding.paid import Payment, confirmed
@@ -893,8 +893,9 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_reply_is_vectors_or_one_error(reply):
     try:
-        pairs, billed = entries(reply, host="here")
-        vectors = match(pairs, n=len(pairs), dim=None, model="m")
+        data = reply.get("data") if isinstance(reply, dict) else None
+        n = len(data) if isinstance(data, list) else 1
+        vectors, billed = replies.vectors(reply, n=n, dim=None, model="m", host="here")
     except EncoderError:
         return
     assert np.isfinite(vectors).all()

@@ -5,7 +5,6 @@ that asks for more than two minutes, and know nothing of replies that came but c
 inside the other, the number of requests would multiply.
 """
 
-import base64
 import logging
 import os
 import random
@@ -14,14 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from genetext.errors import EncoderError, first_ten
+from genetext.encoders.openai import replies
+from genetext.encoders.openai.replies import WrongReply
+from genetext.errors import EncoderError
 from genetext.retry import backoff, wait_asked
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _OPENAI = "https://api.openai.com/v1"
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|sess)-[\w*-]{6,}")
 _OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
 _PASSING = {408, 409, 429}  # and everything from 500
-_MOST_TOKENS = 2**31  # what a server may count for a request and be believed
 _SHOWN = 300  # characters of a server's message that are shown
 
 
@@ -61,10 +61,6 @@ class Retries:
     first: float = 0.5
     longest: float = 60.0
     patience: float = 900.0
-
-
-class WrongReply(EncoderError):
-    """A reply came that cannot be matched with what was sent."""
 
 
 class Stopped(EncoderError):
@@ -144,8 +140,7 @@ class Api:
                 reply = raw.http_response.json()
             except (ValueError, RecursionError):
                 reply = None
-            pairs, billed = entries(reply, host=self.host)
-            return match(pairs, n=len(inputs), dim=dim, model=model), billed
+            return replies.vectors(reply, n=len(inputs), dim=dim, model=model, host=self.host)
 
         return self.call(f"{len(inputs):,} texts for {model}", request, stop=stop)
 
@@ -272,70 +267,6 @@ class Api:
         return _LOOKS_LIKE_A_KEY.sub("***", text)
 
 
-def entries(reply: Any, *, host: str) -> tuple[list[tuple[int | None, Any]], int]:
-    """Take a reply's numbered vectors, not yet looked at, and the tokens that the server counted (0: it does not say).
-
-    Raises
-    ------
-    WrongReply
-        The reply is something else than a list of embeddings: a page of HTML, other JSON, nothing at all.
-    """
-    data = reply.get("data") if isinstance(reply, dict) else None
-    if not isinstance(data, list) or not all(isinstance(entry, dict) and "embedding" in entry for entry in data):
-        raise WrongReply(f"what {host} sent is no list of embeddings; check OPENAI_BASE_URL")
-    indices = [entry.get("index") for entry in data]
-    pairs = [
-        (index if type(index) is int else None, entry["embedding"]) for index, entry in zip(indices, data, strict=True)
-    ]
-    usage = reply.get("usage")
-    billed = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return pairs, billed if type(billed) is int and 0 < billed < _MOST_TOKENS else 0
-
-
-def match(
-    pairs: Sequence[tuple[int | None, str | Sequence[float]]], *, n: int, dim: int | None, model: str
-) -> NDArray[np.float32]:
-    """Put the vectors of a reply in the order of what was sent, by their `index`.
-
-    Parameters
-    ----------
-    pairs
-        For each vector its index and its numbers, as a list or as base64 of float32 little endian.
-    n, dim
-        How many texts were sent, and how long vectors are; None where the reply decides.
-    model
-        For messages.
-
-    Raises
-    ------
-    WrongReply
-        Too few or too many vectors, an index twice or out of range, numbers that are not finite. Nothing of such a
-        reply is used: a server that loses a text may have numbered the others anew.
-    EncoderError
-        Vectors of another length: sending again would not help.
-    """
-    if len(pairs) != n:
-        raise WrongReply(f"{n:,} texts were sent, {len(pairs):,} vectors came back")
-    indices = [index for index, _ in pairs]
-    if set(indices) != set(range(n)):
-        wrong = [index for index in indices if index is None or not 0 <= index < n or indices.count(index) > 1]
-        raise WrongReply(f"the vectors are numbered {first_ten(wrong)}, each of 0 to {n - 1:,} was expected once")
-    rows = [(index, _numbers(numbers)) for index, numbers in pairs]
-    if dim is None:
-        dim = rows[0][1].size if rows else 0
-    vectors = np.empty((n, dim), np.float32)
-    for index, row in rows:
-        if row.shape != (dim,):
-            raise EncoderError(
-                f"{model} should give vectors of {dim} dimensions, {row.size} came back: name the right model, or pass "
-                "the dimensions that this server gives"
-            )
-        vectors[index] = row
-    if not np.isfinite(vectors).all():
-        raise WrongReply(f"{int((~np.isfinite(vectors)).any(axis=1).sum()):,} vectors are not finite")
-    return vectors
-
-
 class _Secret:
     """A key that shows itself nowhere: not in a repr, not in a pickle."""
 
@@ -360,22 +291,6 @@ class _Failure:
     passing: bool = False
     wrong: bool = False
     after: float | None = None
-
-
-def _numbers(numbers: Any) -> NDArray[np.float32]:
-    try:
-        if isinstance(numbers, str):
-            row = np.frombuffer(base64.b64decode(numbers, validate=True), "<f4")
-        elif isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers):
-            with np.errstate(over="ignore"):  # infinite then, which is refused with what else is not finite
-                row = np.array(numbers, np.float64).astype(np.float32)
-        else:
-            raise WrongReply("a vector that is no list of numbers")
-    except (ValueError, OverflowError) as error:
-        raise WrongReply(f"a vector that cannot be read: {error}") from None
-    if not row.size:
-        raise WrongReply("a vector that has no numbers")
-    return row
 
 
 def _host(address: str) -> str:

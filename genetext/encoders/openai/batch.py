@@ -9,8 +9,10 @@ import numpy as np
 
 from genetext import disk
 from genetext.encoders.base import BatchRequest, BatchState, Encoded, Encoder
-from genetext.encoders.openai.api import Api, WrongReply, entries, match
+from genetext.encoders.openai import replies
+from genetext.encoders.openai.api import Api
 from genetext.encoders.openai.pieces import MAX_TOKENS, Cutter, Pieces, pack, share_out
+from genetext.encoders.openai.replies import WrongReply
 from genetext.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -160,9 +162,8 @@ class OpenAIBatches:
                     yield f"a wrong reply: {error}"
 
     def _vectors(self, request: BatchRequest, body: Any) -> Encoded:
-        pairs, billed = entries(body, host=self.host)
-        pieces = Pieces.of_notes(request.notes)
-        vectors = match(pairs, n=len(pieces.owner), dim=self._encoder.dim, model=self._encoder.spec.model)
+        pieces, model = Pieces.of_notes(request.notes), self._encoder.spec.model
+        vectors, billed = replies.vectors(body, n=len(pieces.owner), dim=self._encoder.dim, model=model, host=self.host)
         return self._cutter.join(pieces, vectors, share_out(billed, pieces.sizes))
 
     def _line(self, custom_id: str, inputs: Sequence[str]) -> bytes:
