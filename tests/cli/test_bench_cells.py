@@ -48,7 +48,7 @@ def plain(text):
 def test_a_table_a_verdict_a_file_and_a_figure(tmp_path, h5ad):
     pytest.importorskip("matplotlib")
     tsv, figure = tmp_path / "scores.tsv", tmp_path / "curves.svg"
-    asked = [h5ad, "--labels", "cell_type", *PRIOR, *TINY, "--groups", "donor"]
+    asked = [h5ad, "--labels", "cell_type", *PRIOR, *TINY, "--groups", "donor", "-j", 2]  # aligned priors travel
     status, out, err = run(*asked, "--tsv", tsv, "--figure", figure)
     assert status == 0, err
     header, *rows = (line.split("\t") for line in out.splitlines())
