@@ -18,14 +18,8 @@ from genetext.cell_formats import H5AD, ZARR, other_format
 from genetext.errors import ResolveError, first_ten
 from genetext.features import not_genes, say_left_out
 from genetext.names import rules, textfile
+from genetext.names.textfile import COLUMNS
 
-COLUMNS = (
-    *("gene_symbols", "gene_symbol", "feature_name", "gene_name", "gene_names", "gene_short_name"),
-    *("symbol", "symbols", "hgnc_symbol", "mgi_symbol", "gene", "genes", "features", "name"),
-    *("gene_ids", "gene_id", "feature_id", "ensembl_id", "ensembl_ids", "ensembl_gene_id", "ensembl"),
-    *("ncbi_gene_id", "ncbi_gene_ids", "entrez", "entrez_id", "entrez_gene_id", "entrezgene", "entrezgene_id"),
-)
-"""Columns of `var` that are looked at, in any letter case; the earlier one wins between equally good ones."""
 _NUMBERED = frozenset(column for column in COLUMNS if column.startswith(("ncbi", "entrez")))
 # Counters of genes end below this; GeneIDs of a whole annotation do not, but those of a short list may.
 _SMALL = 100_000
@@ -144,7 +138,7 @@ def read(path: Path) -> Any:
         raise ResolveError(f"there is no {path}")
     if other := other_format(path):
         raise ResolveError(other)
-    return textfile.read(path, is_name_column=lambda name: name.lower() in COLUMNS, is_counter=_counts_rows)
+    return textfile.read(path)
 
 
 @dataclass(frozen=True)
@@ -222,15 +216,6 @@ def is_counter(names: Sequence[str], *, run: int | None) -> bool:
         return False
     in_order = all(number < following for number, following in pairwise(distinct))
     return n >= (run if in_order else _MANY)
-
-
-def _counts_rows(names: Sequence[str]) -> bool:
-    """Whether a column of a table beside others counts its rows: then even two numbers do."""
-    numbers = [name.removesuffix(".0") for name in names]
-    first = next(iter(numbers), "")
-    if first not in {"0", "1"}:
-        return False
-    return numbers == [str(number) for number in range(int(first), int(first) + len(numbers))]
 
 
 def _range(names: Sequence[str]) -> str:

@@ -140,15 +140,15 @@ class Lookup:
 
     def _rewritten(self, name: str, other: rules.Rewritten, options: NameOptions) -> Answer | None:
         """Read a name as it is written otherwise; None where that is unknown too, and no prefix says what it is."""
-        again = rules.rewritten(other.name)
-        if other.genome:
-            if again is not None and again.genome:
-                return None
-            bare = self.read(other.name, options)
-            return bare._replace(note="; ".join(filter(None, (other.note, bare.note))))
-        answer = self._exactly(other.name) or (self._exactly(again.name) if again else None)
+        answer = None if other.genome else self._exactly(other.name)
         if answer is None:
-            return None
+            again = rules.rewritten(other.name)
+            if other.genome and (again is None or not again.genome):
+                bare = self.read(other.name, options)
+                return bare._replace(note="; ".join(filter(None, (other.note, bare.note))))
+            answer = self._exactly(again.name) if again is not None and not other.genome else None
+            if answer is None:
+                return None
         if answer.status == GENE_ID and name.startswith("LOC"):
             answer = answer._replace(status=PREVIOUS)
         return answer if answer.note or not other.note else answer._replace(note=other.note)

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from genetext.errors import ResolveError
 from genetext.names import snapshots
 from genetext.species import HUMAN, Species
@@ -70,10 +68,10 @@ class Orthologs:
                 f"the snapshot holds no orthologs between {snapshot.species.name} and {to.name}: fetch the species "
                 f"from NCBI with gene_orthologs.gz"
             )
-        table = pd.DataFrame({"gene": genes, "other": others, "symbol": symbols, "single": pairs["one_to_one"]})
         single: dict[int, Gene] = {}
         several: dict[int, tuple[Gene, ...]] = {}
-        for gene, other, symbol, is_single in zip(*(table[column].tolist() for column in table), strict=True):
+        columns_of_pairs = (column.tolist() for column in (genes, others, symbols, pairs["one_to_one"]))
+        for gene, other, symbol, is_single in zip(*columns_of_pairs, strict=True):
             if is_single:
                 single[gene] = (other, symbol)
             else:

@@ -1,7 +1,7 @@
 """Names of genes in a text file: a list, or a table of comma- or tab-separated columns, as R and pandas write it."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +9,15 @@ import pandas as pd
 from genetext.errors import ResolveError
 from genetext.features import are_kinds
 from genetext.lines import read_lines
+from genetext.names.rules import is_missing
 
+COLUMNS = (
+    *("gene_symbols", "gene_symbol", "feature_name", "gene_name", "gene_names", "gene_short_name"),
+    *("symbol", "symbols", "hgnc_symbol", "mgi_symbol", "gene", "genes", "features", "name"),
+    *("gene_ids", "gene_id", "feature_id", "ensembl_id", "ensembl_ids", "ensembl_gene_id", "ensembl"),
+    *("ncbi_gene_id", "ncbi_gene_ids", "entrez", "entrez_id", "entrez_gene_id", "entrezgene", "entrezgene_id"),
+)
+"""Columns of `var` that are looked at, in any letter case; the earlier one wins between equally good ones."""
 # How people, R and pandas head the column of names, besides the names of columns in `var`.
 _HEADS = frozenset(
     {
@@ -19,9 +27,7 @@ _HEADS = frozenset(
 )
 
 
-def read(
-    path: Path, *, is_name_column: Callable[[str], bool], is_counter: Callable[[Sequence[str]], bool]
-) -> "list[str] | pd.DataFrame":
+def read(path: Path) -> "list[str] | pd.DataFrame":
     """Read the names of a text file.
 
     A first line that heads columns is recognised (`gene`, `"","x"`, R's header that is one field shorter, or a word
@@ -32,10 +38,6 @@ def read(
     ----------
     path
         Fields may be in quotes; the separator is a tab where a line has one, else a comma.
-    is_name_column
-        Whether a column of this name holds names of genes.
-    is_counter
-        Whether values only count rows.
 
     Returns
     -------
@@ -54,14 +56,14 @@ def read(
     except csv.Error as error:
         raise ResolveError(f"{refusal}: {error}") from error
     rows = [[field.strip() for field in row] for row in rows]
-    head, body = _parted(rows, is_name_column, is_counter)
+    head, body = _parted(rows)
     width = max(map(len, body), default=1)
     columns = [[row[at] if at < len(row) else "" for row in body] for at in range(width)]
     if head is None and width == 3 and are_kinds(columns[2]):
         head = ["", "gene_symbols", "feature_types"]  # Cell Ranger's features.tsv
-    usable = [at for at, column in enumerate(columns) if not is_counter(column)] if width > 1 else [0]
+    usable = [at for at, column in enumerate(columns) if not _counts_rows(column)] if width > 1 else [0]
     # Numbers are values or counters rather than names, unless they come first, under a name of ids or none.
-    first_is_named = head is None or head[0].lower() in {"", "id", "entrezid", "gene id"} or is_name_column(head[0])
+    first_is_named = head is None or head[0].lower() in {"", "id", "entrezid", "gene id"} or head[0].lower() in COLUMNS
     usable = [at for at in usable if (at == 0 and first_is_named) or not _is_numeric(columns[at])] or usable or [0]
     if head is None:
         return columns[usable[0]]
@@ -71,21 +73,32 @@ def read(
     return frame.set_axis([head[at] for at in kept], axis=1)
 
 
-def _parted(
-    rows: list[list[str]], is_name_column: Callable[[str], bool], is_counter: Callable[[Sequence[str]], bool]
-) -> tuple[list[str] | None, list[list[str]]]:
+def _parted(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:
     """Part the header, where there is one, from the other rows."""
     if len(rows) < 2:
         return None, rows
     first, body = rows[0], rows[1:]
-    if all(len(row) == len(first) + 1 for row in body) and (len(first) > 1 or is_counter([row[0] for row in body])):
+    if all(len(row) == len(first) + 1 for row in body) and (len(first) > 1 or _counts_rows([row[0] for row in body])):
         return ["", *first], body
-    if first[0].lower() in _HEADS or any(map(is_name_column, first)):
+    if first[0].lower() in _HEADS or any(name.lower() in COLUMNS for name in first):
         return first, body
     width = min(map(len, rows))
-    above_numbers = (not _is_numeric([first[at]]) and _is_numeric([row[at] for row in body]) for at in range(width))
+    above_numbers = (_is_word(first[at]) and _is_numeric([row[at] for row in body]) for at in range(width))
     return (first, body) if width > 1 and any(above_numbers) else (None, rows)
+
+
+def _is_word(text: str) -> bool:
+    return text[:1].isalpha() and not is_missing(text) and not _is_numeric([text])
 
 
 def _is_numeric(values: Sequence[str]) -> bool:
     return bool(pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").notna().all())
+
+
+def _counts_rows(names: Sequence[str]) -> bool:
+    """Whether a column of a table beside others counts its rows: then even two numbers do."""
+    numbers = [name.removesuffix(".0") for name in names]
+    first = next(iter(numbers), "")
+    if first not in {"0", "1"}:
+        return False
+    return numbers == [str(number) for number in range(int(first), int(first) + len(numbers))]
