@@ -203,7 +203,7 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
     def cells(self, adata: Any, *, layer: str | None = None, min_covered: float = 1.0) -> CellMatrix:
         """Return the expression of the model's genes, in its order; parameters as in `embed`."""
         coverage = self._fit_result[0].find(adata, min_covered=min_covered)
-        return read_cells(adata, needs=self._expression, layer=layer).genes(coverage.columns)
+        return self._read(adata, layer).genes(coverage.columns)
 
     def to_anndata(
         self,
@@ -343,6 +343,10 @@ class CellModel(ABC, Generic[ConfigT, StateT]):
     def _expression(self) -> Needs:
         """What the model reads, where its configuration has a say too."""
         return self.needs
+
+    def _read(self, adata: Any, layer: str | None) -> CellMatrix:
+        """Find the expression that the model needs, all genes of the data."""
+        return read_cells(adata, needs=self._expression, expression=self.config.expression, layer=layer)
 
     def _priors(self, adata: Any, priors: "GenePriors | str | Path | None") -> "GenePriors | None":
         """Align priors to the genes of the data where they are not yet; None stays None."""

@@ -19,7 +19,7 @@ from cellmodels.contrastive.task import ContrastiveTask, Inputs, lost_cells
 from cellmodels.contrastive.views import Averaging, Bags
 from cellmodels.data.batches import in_order
 from cellmodels.data.identity import digests, positions
-from cellmodels.data.inputs import CellMatrix, Rows, read_cells
+from cellmodels.data.inputs import CellMatrix, Rows
 from cellmodels.groups.knn_classifier import Calibration, KNNClassifier
 from cellmodels.groups.variable_genes import choose_genes, moments
 from cellmodels.nn.apply import in_blocks, on_device, seeded
@@ -88,7 +88,7 @@ class ContrastiveModel(CellModel[ContrastiveConfig, ContrastiveState]):
         CellsError
             The data have no such expression, or fewer than two cells that express a gene of the model.
         """
-        cells = read_cells(adata, needs=self.needs, layer=layer)
+        cells = self._read(adata, layer)
         if cells.n_cells < 2:
             raise CellsError(f"there is {cells.n_cells} cell: a model is fitted to two at least")
         aligned = self._priors(adata, priors)

@@ -109,8 +109,8 @@ def read_cells(adata: Any, *, needs: Needs, expression: str = "auto", layer: str
         what = "counts" if needs == "counts" else "counts or log-normalised values"
         places = str(error).partition(". Pass layer=")[0]
         raise CellsError(
-            f"this model needs {what}: {places}. Name a layer that has them; of amounts that are not whole, such as "
-            f"TPM, make log1p(10000 * x / total) first"
+            f"this model needs {what}: {places}. Name a layer that has them; a model of log values also takes "
+            f"amounts that are not whole, such as TPM, if told: expression='linear'"
         ) from error
     block = given.rows.read(0, adata.n_obs)
     given.check(block, cells=adata.obs_names)

@@ -13,7 +13,7 @@ from torch import nn
 
 from cellmodels.base import Array, CellModel
 from cellmodels.data.identity import digests
-from cellmodels.data.inputs import CellMatrix, Needs, read_cells
+from cellmodels.data.inputs import CellMatrix, Needs
 from cellmodels.facts import Facts
 from cellmodels.groups.clusters import estimate_clusters
 from cellmodels.groups.graphs import check_graph
@@ -131,7 +131,7 @@ class RefinementModel(CellModel[RefinementConfig, RefinementState]):
             There is no such expression, or there are fewer than two cells.
         """
         config = self.config
-        expression = read_cells(adata, needs=self._expression, layer=layer)
+        expression = self._read(adata, layer)
         aligned = self._priors(adata, priors)
         kind = config.gene_graph or ("expression" if aligned is None else "blend")
         if kind != "expression" and aligned is None:

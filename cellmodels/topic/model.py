@@ -130,7 +130,8 @@ class TopicModel(CellModel[TopicConfig, TopicState]):
             There is no such view, or it does not fit the cells.
         """
         config = self.config
-        cells = read_cells(adata, needs="counts" if config.likelihood == "counts" else "log", layer=layer)
+        needs: Needs = "counts" if config.likelihood == "counts" else "log"
+        cells = read_cells(adata, needs=needs, expression=config.expression, layer=layer)
         logs = cells.log()
         columns = choose_genes(logs, config.n_genes)
         aligned = self._priors(adata, priors)

@@ -47,6 +47,9 @@ class TrainConfig:
         Passes over the cells, at most.
     batch_size
         Cells in a mini-batch. With several processes each takes mini-batches of this size.
+    expression
+        What the data hold, for a model of log values: `auto`, counts or log-normalised values, whichever there are;
+        `counts`; `log`; or `linear`, amounts that are not whole, such as TPM.
     optimizer
         `adam`, `adamw` or `rmsprop`.
     lr, weight_decay
@@ -73,6 +76,7 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     epochs: Count = 100
     batch_size: Count = 256
+    expression: Literal["auto", "counts", "linear", "log"] = "auto"
     optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0

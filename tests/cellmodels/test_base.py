@@ -234,6 +234,17 @@ def test_dense_and_sparse_counts_are_the_same():
         assert np.array_equal(ToyModel().fit(other).embed(other), expected)
 
 
+def test_amounts_that_are_not_whole_are_fitted_where_that_is_said(tmp_path):
+    adata, other = cells(), cells(20, seed=3)
+    amounts = [anndata.AnnData(data.X.toarray() * 3.7, obs=data.obs, var=data.var) for data in (adata, other)]
+    with pytest.raises(CellsError, match="expression='linear'"):
+        ToyModel().fit(amounts[0])
+    model = ToyModel(expression="linear").fit(amounts[0])
+    model.save(tmp_path / "model")
+    expected = ToyModel().fit(adata).embed(other)
+    assert np.allclose(ToyModel.load(tmp_path / "model").embed(amounts[1]), expected, atol=0.02)
+
+
 def test_labels_of_cells_are_never_asked_for(monkeypatch):
     adata = cells()
     expected = ToyModel().fit(adata).embed(adata)

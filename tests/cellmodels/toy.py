@@ -13,7 +13,7 @@ from torch import nn
 
 from cellmodels.base import Array, CellModel
 from cellmodels.data.batches import fixed, shuffled, split
-from cellmodels.data.inputs import CellMatrix, Rows, read_cells
+from cellmodels.data.inputs import CellMatrix, Rows
 from cellmodels.groups.variable_genes import choose_genes
 from cellmodels.nn.apply import in_blocks, on_device, seeded
 from cellmodels.state import NoState
@@ -75,7 +75,7 @@ class ToyModel(CellModel[ToyConfig, NoState]):
     presets: ClassVar = {"small": {"n_latent": 2}}
 
     def fit(self, adata, priors=None, *, layer=None, trainer=None, checkpoints=None, oracle=None, progress=None):
-        found = read_cells(adata, needs=self.needs, layer=layer)
+        found = self._read(adata, layer)
         columns = choose_genes(found, None)
         data = self._start(adata, found, columns, self._priors(adata, priors))
         self._train(
