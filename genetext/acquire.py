@@ -13,9 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from genetext import disk, locks, manifest
 from genetext import species as known_species
 from genetext.errors import FetchError, ResolveError, SnapshotError, SpeciesError, Unreachable, first_ten
 from genetext.fetch import download, entrez, web
+from genetext.fetch.dates import day
 from genetext.fetch.download import NCBI, File, Source
 from genetext.fetch.eutils import EUTILS, Eutils
 from genetext.fetch.limits import Limits
@@ -293,7 +292,7 @@ class _Request:
         # The reader too: another one makes other tables out of the same files.
         key = [source_digest("genetext.text"), FORMAT_VERSION, sorted(SCHEMAS), self.species.tax_id, sha256]
         digest = disk.sha256_json(key)[:12]
-        date = max((_date(file.last_modified) for file in files.values()), default="")
+        date = max((day(file.last_modified) for file in files.values()), default="")
         with locks.lock(f"snapshot-{self.species.name}", root=self.root):
             if (kept := _kept(self.species, "ncbi", digest, self.root)) is not None:
                 return kept
@@ -434,12 +433,3 @@ def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
     if problems:
         _log.warning("%s: the snapshot is damaged; %s", first_ten(problems), otherwise)
     return not problems
-
-
-@cache
-def _date(last_modified: str) -> str:
-    """Return an HTTP date as YYYY-MM-DD, or an empty string for what is none."""
-    try:
-        return parsedate_to_datetime(last_modified).astimezone(UTC).date().isoformat()
-    except (ValueError, TypeError, IndexError, OverflowError):  # the parser's own, for dates that are none
-        return ""

@@ -8,7 +8,7 @@ not change is not written again.
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
@@ -114,7 +114,11 @@ class BuildReport:
     Attributes
     ----------
     coverage
-        How many genes have which kind of text: `genes`, `summary`, `ortholog`, `facts`, `name`, `none`.
+        How many genes have which kind of text: `genes`, and those of `genetext.text.compose.KINDS`.
+    sections
+        What each section gave: genes, words, and what of it was cut to its budget; see `SectionUse`.
+    layers
+        The manifests of the sources' texts that lay over the snapshot.
     n_texts
         Distinct texts.
     n_encoded
@@ -130,6 +134,8 @@ class BuildReport:
     """
 
     coverage: dict[str, int] = field(default_factory=dict)
+    sections: dict[str, dict[str, int]] = field(default_factory=dict)
+    layers: list[dict[str, Any]] = field(default_factory=list)
     n_texts: int = 0
     n_encoded: int = 0
     n_truncated: int = 0
@@ -155,6 +161,7 @@ def build(
     genes: Sequence[str] | None = None,
     gene_types: Sequence[str] | None = ("protein-coding",),
     template: Template | None = None,
+    texts: Sequence[str | Path] = (),
     post: str = "",
     precision: str = "auto",
     long_texts: str | None = None,
@@ -188,6 +195,8 @@ def build(
         NCBI's `type_of_gene` values to keep; None for all.
     template
         How sections are composed to one text per gene. Default: `Template()`.
+    texts
+        Files of text of your own, `FILE` or `FILE=name`; see `genetext.layers.Texts`.
     post
         Post-processing of the vectors, for example `"center,abtt:3"`.
     precision, long_texts
@@ -219,14 +228,16 @@ def build(
         Anything that stands between here and an index, in one sentence. What was finished before is kept.
     """
     from genetext.acquire import fetch
+    from genetext.layers import Request, Texts
     from genetext.text.compose import compose
 
     root = root or disk.cache_dir()
+    sources = Texts(template or Template(), texts)
     options = BuildOptions(
         encoder=encoder,
         genes=genes,
         gene_types=gene_types,
-        template=template or Template(),
+        template=sources.template,
         post=post,
         precision=precision,
         long_texts=long_texts,
@@ -246,33 +257,37 @@ def build(
             snapshot = fetch(
                 species, source=source, genes=genes, offline=offline, root=root, progress=progress, snapshot=snapshot
             )
+        layers = sources.gather(snapshot, Request(offline=offline, root=root, progress=progress))
         pa.default_memory_pool().release_unused()  # what parsing took is not needed for encoding
         clock("text")
         path = (output or root / "indices" / snapshot.species.name / (name or options.name)).absolute()
         with locks.lock(f"index-{disk.sha256_json(str(path.resolve()))[:16]}", root=root) as waited:
             if waited:
                 log.info("waited for another build of %s", path)
-            texts = compose(snapshot, options.template, gene_types=options.kinds)
-            report.coverage = dict(texts.coverage)
+            composed = compose(snapshot, options.template, layers=layers, gene_types=options.kinds)
+            report.coverage = dict(composed.coverage)
+            report.sections = {name: asdict(use) for name, use in composed.use.items()}
+            report.layers = [layer.manifest.content for layer in layers]
             clock("compose")
-            inputs = _inputs(snapshot, texts, options.kinds, spec)
+            inputs = _inputs(snapshot, composed, options.kinds, spec)
             current = _current(path, inputs, root, asked=name is not None or output is not None)
             if current is not None:
                 report.n_texts, report.unchanged = current.manifest.get("n_texts", 0), True
                 return Built(current, report)
             embedding = TextEmbedding.load(spec, device=device, threads=threads)
             payment = Payment(confirm=confirm, max_cost=max_cost, batch_api=batch_api, offline=offline)
-            vectors, rows = _vectors(embedding, texts, root, report, progress, payment)
+            vectors, rows = _vectors(embedding, composed, root, report, progress, payment)
             clock("encode")
             index = GeneIndex.write(
                 path,
-                genes=texts.frame.assign(**rows),
+                genes=composed.frame.assign(**rows),
                 vectors=vectors,
                 embedding=embedding,
                 root=root,
                 content={
                     **inputs,
                     "coverage": report.coverage,
+                    "sections": report.sections,
                     "n_texts": report.n_texts,
                     "n_truncated": report.n_truncated,
                     "n_windowed": report.n_windowed,
@@ -354,6 +369,7 @@ def _inputs(
     return {
         "species": dict(snapshot.manifest["species"]),
         "snapshot": {"digest": snapshot.digest, "source": snapshot.manifest["source"]},
+        "layers": [layer.provenance for layer in texts.layers],
         "text": {**texts.template.to_json(), "gene_types": None if gene_types is None else list(gene_types)},
         "texts_digest": disk.sha256_json(texts.frame[["gene_id", "text_digest"]].astype(str).to_numpy().tolist()),
         "embedding": spec.to_json(),

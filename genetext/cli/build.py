@@ -10,7 +10,7 @@ from genetext.cli.fetch import Genes, Offline, Source, Species, gene_list
 
 if TYPE_CHECKING:
     from genetext.build import Built
-    from genetext.text.compose import Template
+    from genetext.text.template import Template
 
 
 def register(app: typer.Typer) -> None:
@@ -34,17 +34,31 @@ def register(app: typer.Typer) -> None:
         ] = "protein-coding",
         sections: Annotated[
             str | None,
-            typer.Option("--sections", help="Sections of a text: symbol,name,summary,ortholog,facts,designations."),
+            typer.Option(
+                "--sections",
+                help="Sections of a text in their order, with words at most: symbol,name,summary/facts:120,uniprot.function:60; "
+                "or beside the default ones: +generif:60,+markers.",
+            ),
         ] = None,
-        facts: Annotated[
-            str | None, typer.Option("--facts", help="When facts are part of a text: fallback, always, never.")
+        texts: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--text", help="Text of your own: FILE[=name], TSV, CSV, Parquet or JSON; or a source's file, FILE=hpa."
+            ),
         ] = None,
         ranking: Annotated[
-            str | None, typer.Option("--rank", help="Which summary comes first, by source: RefSeq,OMIM,Alliance.")
+            str | None, typer.Option("--rank", help="Which summary comes first, by voice: RefSeq,OMIM,Alliance.")
         ] = None,
-        drop_templates: Annotated[
-            bool, typer.Option("--drop-templates", help="Leave out the Alliance's template sentences.")
-        ] = False,
+        order: Annotated[
+            str, typer.Option("--order", help="Which of several passages come first: newest, central, given.")
+        ] = "newest",
+        drop: Annotated[
+            str, typer.Option("--drop", help="Leave out sentences of some kinds: templates,go,phenotypes.")
+        ] = "",
+        before: Annotated[str, typer.Option("--before", help="Leave out text dated at or after this: 2024-03.")] = "",
+        go_evidence: Annotated[
+            str, typer.Option("--go-evidence", help="Evidence that a GO term needs: experimental, or codes: IDA,IMP.")
+        ] = "",
         post: Annotated[
             str, typer.Option("--post", help="Post-processing of the vectors: center, abtt:3, whiten, pca:256.")
         ] = "",
@@ -96,7 +110,9 @@ def register(app: typer.Typer) -> None:
             raise
         except EncoderError as error:
             raise typer.BadParameter(str(error)) from error
-        template = _template(sections, facts, ranking, drop_templates=drop_templates)
+        template = _template(
+            sections=sections, ranking=ranking, drop=drop, go_evidence=go_evidence, order=order, before=before
+        )
         with console.progress(quiet=quiet) as progress:
             built = build(
                 species,
@@ -105,6 +121,7 @@ def register(app: typer.Typer) -> None:
                 genes=gene_list(genes),
                 gene_types=None if gene_types == "all" else tuple(gene_types.split(",")),
                 template=template,
+                texts=texts or (),
                 name=name,
                 snapshot=snapshot,
                 output=output,
@@ -132,6 +149,7 @@ def report(built: "Built") -> str:
         ("summary", "with a summary of their own"),
         ("ortholog", "with the text of their human ortholog"),
         ("facts", "with facts only (GO terms, gene families)"),
+        ("other", "with the text of other sources first"),
         ("name", "with a name only"),
         ("none", "without any text: in the table, not in the index"),
     ):
@@ -139,6 +157,10 @@ def report(built: "Built") -> str:
             borrowed = int((index.genes["source"] == "ortholog-facts").sum()) if kind == "facts" else 0
             words += f"; {borrowed:,} of them those of the human ortholog" if borrowed else ""
             lines.append(f"  {cover[kind]:>7,}  {cover[kind] / max(rest, 1):6.1%}  {words}")
+    lines += [_layer(layer) for layer in did.layers]
+    for name, use in did.sections.items():
+        if use["words_cut"]:
+            lines.append(f"{name}: cut to its budget in {use['genes_cut']:,} texts, by {use['words_cut']:,} words")
     if did.unchanged:
         lines.append(f"unchanged: {index.path} was built from exactly this input")
     else:
@@ -154,6 +176,20 @@ def report(built: "Built") -> str:
     return "\n".join(lines)
 
 
+def _layer(layer: dict[str, Any]) -> str:
+    """Say in a line what a source gave, under which licence, and which of its keys are no genes."""
+    from genetext.errors import first_ten
+    from genetext.sources.base import Licence
+
+    source, counts, unmatched = layer["source"], layer["counts"], layer["unmatched"]
+    line = f"{source['name']}: {counts['genes']:,} genes of {layer['species']['name']}, {source['licence']['name']}"
+    if terms := Licence(**source["licence"]).warning:
+        line += f" ({terms})"
+    if unmatched["names"]:
+        line += f"; {unmatched['names']:,} keys are no gene: {first_ten(unmatched['first'])}"
+    return line
+
+
 def _facts(built: "Built") -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -166,14 +202,9 @@ def _facts(built: "Built") -> dict[str, Any]:
     }
 
 
-def _template(sections: str | None, facts: str | None, ranking: str | None, *, drop_templates: bool) -> "Template":
-    from genetext.text.compose import Template
+def _template(*, order: str, before: str, **lists: str | None) -> "Template":
+    """Return the template of the options given; lists are comma-separated."""
+    from genetext.text.template import Template
 
-    chosen: dict[str, Any] = {"drop_templates": drop_templates}
-    if sections is not None:
-        chosen["sections"] = tuple(sections.split(","))
-    if facts is not None:
-        chosen["facts"] = facts
-    if ranking is not None:
-        chosen["ranking"] = tuple(ranking.split(","))
-    return Template(**chosen)
+    given: dict[str, Any] = {name: tuple(text.split(",")) for name, text in lists.items() if text}
+    return Template(order=order, before=before, **given)

@@ -1,9 +1,9 @@
-"""NCBI's bulk files: from NCBI, a mirror or a folder, checked, and downloaded no more than once.
+"""Bulk files: from NCBI or another provider, a mirror or a folder, checked, and downloaded no more than once.
 
-A download lies in `<cache>/downloads/<source>/` under the path that NCBI gives it, so that this folder itself can serve
+A download lies in `<cache>/downloads/<source>/` under the path that its provider gives it, so that this folder itself can serve
 as a source. Beside each file a small JSON file records the validators (ETag, Last-Modified) that make the next fetch
 cost one `304 Not Modified`, and the sha256. A broken download is continued where it stopped, in this run or a later
-one. Nothing takes the file's place that is not whole, gzipped and a table.
+one. Nothing takes the file's place that is not whole, packed and the table that was asked for.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import httpx
 from genetext import disk, locks
 from genetext.errors import FetchError
 from genetext.fetch import web
-from genetext.fetch.integrity import GZIP, BadContent, describe, read_through
+from genetext.fetch.integrity import NCBI_TABLE, BadContent, Shape, describe, read_through
 from genetext.fetch.limits import Limits, exceeded
 from genetext.fetch.web import Patience
 from genetext.progress import Progress
@@ -115,6 +115,8 @@ def fetch_file(
     source: Source,
     name: str,
     *,
+    address: str = "",
+    shape: Shape = NCBI_TABLE,
     client: web.Client | None = None,
     root: Path | None = None,
     patience: Patience | None = None,
@@ -129,6 +131,10 @@ def fetch_file(
         Where from. A folder's file is used in place; what is in it shows when it is parsed.
     name
         Path below the source, for example `GENE_INFO/Mammalia/Homo_sapiens.gene_info.gz`.
+    address
+        What follows the source's URL where that is another than `name`: of a service that makes the file when asked.
+    shape
+        What the file has to be.
     client
         HTTP client to use; None makes one for this call.
     root
@@ -162,7 +168,8 @@ def fetch_file(
         stack.enter_context(locks.lock(f"download-{source.id}-{name}", root=root))  # two writers would mix one part
         if client is None:
             client = stack.enter_context(web.client(patience))
-        return _Download(source, name, client, root, patience, progress, limits or Limits.from_environment()).run()
+        limits = limits or Limits.from_environment()
+        return _Download(source, name, address, shape, client, root, patience, progress, limits).run()
 
 
 def cached_file(source: Source, name: str, *, root: Path | None = None) -> File | None:
@@ -293,6 +300,8 @@ class _Download:
         self,
         source: Source,
         name: str,
+        address: str,
+        shape: Shape,
         client: web.Client,
         root: Path,
         patience: Patience,
@@ -300,7 +309,8 @@ class _Download:
         limits: Limits,
     ) -> None:
         assert source.url is not None
-        self.url = source.url + name
+        self.url = source.url + (address or name)
+        self.shape = shape
         self.auth = httpx.BasicAuth(*source.auth) if source.auth else None
         self.name, self.client, self.patience, self.progress, self.limits = name, client, patience, progress, limits
         self.path = root / "downloads" / source.id / name
@@ -372,8 +382,8 @@ class _Download:
                 self._tell(offset, total)
                 # As it comes from the socket: what has arrived before a cut is in the part, nothing in a buffer.
                 for block in response.iter_raw():
-                    if not offset and not GZIP.startswith(block[:2]):
-                        raise BadContent(f"not gzip: {describe(block)}")  # no need to load a whole page
+                    if not offset and not block.startswith(self.shape.magic[: len(block)]):
+                        raise BadContent(f"not {self.shape.packing}: {describe(block)}")  # no need to load a whole page
                     handle.write(block)
                     offset += len(block)
                     if offset > self.limits.file:
@@ -387,7 +397,7 @@ class _Download:
         size = self._part_size()
         if total is not None and size != total:
             raise BadContent(f"not whole: {size:,} bytes arrived, the server announced {total:,}")
-        sha256 = read_through(self.part, self.limits)
+        sha256 = read_through(self.part, self.limits, self.shape)
         with disk.writing(self.path):
             # Without its record a file counts as absent: a kill between these steps costs a download, never a mix-up.
             _sidecar_path(self.path).unlink(missing_ok=True)

@@ -87,8 +87,7 @@ _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
 # Sentences that a program wrote out of annotations: the Alliance of Genome Resources, and RGD (in capitals) before it.
 # They have no subject, and name a term without an article ("Part of the ..." is a writer's).
-_TEMPLATE = re.compile(
-    r"""^(?:
+_GO_FORMS = r"""
       (?:(?:Predicted|Thought|Likely)\ to\ )?
       (?:[Ee]nables? | [Cc]ontributes?\ to | [Cc]olocalizes?\ with | [Aa]cts?\ upstream\ of | [Ee]xhibits?
         | (?:[Bb]e\ |Is\ )?(?:[Ll]ocated\ in|[Pp]art\ of|[Aa]ctive\ in|[Ii]nvolved\ in)
@@ -97,17 +96,21 @@ _TEMPLATE = re.compile(
       )\b(?!\ (?:the|this|these|its|an?)\b)
     | Predicted\ to\ (?:be\ an?|act|have)\b
     | An?\ (?:[\w-]+\ ){0,3}structural\ constituent\b
-    | (?:Is|Was)\ (?:also\ )?expressed\ in\b
+    | PARTICIPATES\ IN\b | FOUND\ IN\b | INVOLVED\ IN\b | ENCODES\ an?\ .{1,60}\bthat\b
+"""
+_OTHER_FORMS = r"""
+      (?:Is|Was)\ (?:also\ )?expressed\ in\b
     | (?:Is\ i|I)mplicated\ in\b
     | (?:Several\ o|Human\ o|O)rtholog(?:s|\(s\))?\ (?:of\ this\ gene\ )?(?:(?:is|are|have\ been)\ )?implicated\ in\b
     | Orthologous\ to\b
     | Used\ to\ study\b
     | (?:Is\ a\ b|B)iomarkers?\ (?:of|for)\b
-    | INTERACTS\ WITH\b | PARTICIPATES\ IN\b | ASSOCIATED\ WITH\b | FOUND\ IN\b | INVOLVED\ IN\b
-    | ENCODES\ an?\ .{1,60}\bthat\b
-    )""",
-    re.VERBOSE,
-)
+    | INTERACTS\ WITH\b | ASSOCIATED\ WITH\b
+"""
+FROM_GO = re.compile(rf"^(?:{_GO_FORMS})", re.VERBOSE)
+"""Matches a sentence that a program wrote out of Gene Ontology annotations."""
+FROM_TEMPLATE = re.compile(rf"^(?:{_GO_FORMS}|{_OTHER_FORMS})", re.VERBOSE)
+"""Matches a sentence that a program wrote out of annotations of any kind."""
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,7 @@ def template_sentences(text: str) -> list[str]:
 
     They name tissues, diseases, orthologs and Gene Ontology terms, and so leak the answers into evaluations.
     """
-    return [sentence for sentence in sentences.split(text) if _TEMPLATE.match(sentence)]
-
-
-def drop_templates(text: str) -> str:
-    """Return a text without its template sentences; empty where there was nothing else."""
-    return " ".join(sentence for sentence in sentences.split(text) if not _TEMPLATE.match(sentence))
+    return [sentence for sentence in sentences.split(text) if FROM_TEMPLATE.match(sentence)]
 
 
 def _plain(text: str) -> str:

@@ -23,6 +23,7 @@ def rows(
     columns: Mapping[str, Read],
     tax_ids: Sequence[int],
     tax_columns: Sequence[str] = ("tax_id",),
+    gene_column: str = "GeneID",
     limits: Limits | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the fields `columns` of every row that has one of `tax_ids` in one of `tax_columns`, in the file's order.
@@ -38,6 +39,8 @@ def rows(
         Taxonomy ids of the species that are wanted.
     tax_columns
         The columns in which they are looked for.
+    gene_column
+        Whose rows are counted against the limit of one gene.
     limits
         How much to read. Default: `Limits.from_environment()`.
 
@@ -62,7 +65,7 @@ def rows(
         )
     readers = [(names.index(name), read) for name, read in columns.items()]
     tax_places = [names.index(name) for name in tax_columns]
-    gene_place = names.index("GeneID") if "GeneID" in names else None
+    gene_place = names.index(gene_column) if gene_column in names else None
     wanted = {str(tax_id).encode() for tax_id in tax_ids}
     # The files are sorted by species, so that most chunks hold none of the wanted rows: one search skips them.
     leads = tax_places == [0]

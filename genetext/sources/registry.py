@@ -1,0 +1,105 @@
+"""The sources of text: those of genetext, and those that other distributions add by an entry point."""
+
+import logging
+import re
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from genetext.errors import FetchError, first_ten
+from genetext.sources.base import TextSource
+
+_log = logging.getLogger("genetext")
+
+GROUP = "genetext.sources"
+"""The group of entry points; each is named as its source and names a subclass of `TextSource`."""
+
+BUILT_IN = {
+    "generif": "genetext.sources.generif:GeneRif",
+    "uniprot": "genetext.sources.uniprot:UniProt",
+    "alliance": "genetext.sources.alliance:Alliance",
+    "hpa": "genetext.sources.hpa:ProteinAtlas",
+    "markers": "genetext.sources.markers:Markers",
+    "reactome": "genetext.sources.reactome:Reactome",
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_registered: dict[str, type[TextSource]] = {}
+
+
+def names() -> list[str]:
+    """Return the names of all sources, those of genetext first."""
+    return [*BUILT_IN, *_registered, *_added()]
+
+
+def register(source: type[TextSource]) -> type[TextSource]:
+    """Add a source for this process; may stand above the class as a decorator.
+
+    Raises
+    ------
+    FetchError
+        The name is taken, or is none.
+    """
+    _check(source, source.name)
+    if source.name in names():
+        raise FetchError(f"there is a source of text called {source.name!r}: give this one another name")
+    _registered[source.name] = source
+    return source
+
+
+def find(name: str) -> TextSource:
+    """Return the source of a name.
+
+    Raises
+    ------
+    FetchError
+        There is none, or what another distribution names for it cannot be used.
+    """
+    if name in _registered:
+        return _registered[name]()
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        source: TextSource = getattr(import_module(module), attribute)()
+        return source
+    if name not in _added():
+        raise FetchError(f"there is no source of text called {name!r}; known are {first_ten(names())}")
+    point = _added()[name]
+    by = f"the source of text {name!r} ({point.value}, of the distribution {point.dist.name if point.dist else '?'})"
+    try:
+        added = point.load()
+    except Exception as error:  # it raises whatever the module of somebody else does
+        raise FetchError(f"{by} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not (isinstance(added, type) and issubclass(added, TextSource)):
+        raise FetchError(f"{by} is no subclass of genetext.sources.TextSource, but {added!r}")
+    _check(added, name)
+    return added()
+
+
+def all_sources() -> list[TextSource]:
+    """Return every source; one of another distribution that cannot be used is left out, with a warning."""
+    sources = []
+    for name in names():
+        try:
+            sources.append(find(name))
+        except FetchError as error:
+            if name in BUILT_IN:
+                raise
+            _log.warning("%s; it is left out", error)
+    return sources
+
+
+def _check(source: type[TextSource], name: str) -> None:
+    lacking = [part for part in ("name", "title", "licence", "citation", "sections") if not hasattr(source, part)]
+    if lacking:
+        raise FetchError(f"the source of text {name!r} ({source!r}) says nothing of its {', '.join(lacking)}")
+    if source.name != name or not _NAME.fullmatch(name):
+        raise FetchError(
+            f"a source of text is named by lower-case letters, digits and _, the same in its entry point: {name!r}, "
+            f"{source.name!r}"
+        )
+    if not source.sections:
+        raise FetchError(f"the source of text {name!r} has no sections")
+
+
+@cache
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in BUILT_IN}

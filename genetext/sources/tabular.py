@@ -1,0 +1,161 @@
+"""Reading the tables of providers and users as a stream of rows, whatever they are packed in."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from genetext.errors import FetchError
+from genetext.fetch.integrity import BadContent, describe, unpacked
+from genetext.fetch.limits import Limits, exceeded
+
+
+def lines(path: Path, limits: Limits) -> Iterator[str]:
+    """Yield the lines of a text, gzipped, zipped or plain, without their ends.
+
+    UTF-8 (with or without a mark at the beginning) or UTF-16 by its mark; bytes that are neither are taken as Latin-1.
+
+    Raises
+    ------
+    FetchError
+        The file cannot be read, is binary, or holds more than `limits` allow.
+    """
+    try:
+        blocks = unpacked(path, limits)
+        head = next(blocks)
+        if b"\0" in head[:4096] and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise BadContent(f"no text: {describe(head)}")
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # what a spreadsheet calls Unicode text; it is small
+            head, blocks = b"".join([head, *blocks]).decode("utf-16", "replace").encode(), iter(())
+        head, tail = head.removeprefix(b"\xef\xbb\xbf"), b""
+        for block in chain([head], blocks):
+            whole, newline, rest = block.replace(b"\r\n", b"\n").rpartition(b"\n")
+            if newline:
+                for line in (tail + whole).split(b"\n"):
+                    yield _text(line, limits)
+                tail = rest
+            else:
+                tail += block
+            if len(tail) > limits.line:
+                raise BadContent(f"no table of lines: one has {exceeded('line', limits.line)}")
+        if tail:
+            yield _text(tail, limits)
+    except BadContent as error:
+        raise FetchError(f"{path} is {error}") from None
+    except OSError as error:
+        raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def records(
+    path: Path,
+    columns: Mapping[str, Sequence[str]],
+    limits: Limits,
+    *,
+    optional: Sequence[str] = (),
+    quoted: bool = False,
+    separator: str | None = "\t",
+    provider: str = "",
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table with a header: the number of the line, and the fields by the caller's own names.
+
+    Parameters
+    ----------
+    path
+        The table. Lines that begin with `#` before the header are passed over, and a `#` before the header itself.
+    columns
+        For each name the headings that it may have in the file, any letter case.
+    limits
+        How much to read.
+    optional
+        Names that the file may lack; their fields are empty then.
+    quoted
+        Whether fields may stand in quotation marks, as spreadsheets write them.
+    separator
+        Between fields. Default: a tab; None: whichever of tab, comma and semicolon the header has most.
+    provider
+        Whose table it should be, for messages.
+
+    Raises
+    ------
+    FetchError
+        The header lacks a column, a row has another number of fields than the header, or there are no rows.
+    """
+    stream = enumerate(lines(path, limits), 1)
+    header_line, header = _header(path, stream, columns)
+    separator = separator or max("\t,;", key=header.count)
+    titles = [title.strip().strip('"').lower() for title in header.lstrip("#").split(separator)]
+    places: dict[str, int] = {}
+    for name, headings in columns.items():
+        place = next((titles.index(heading.lower()) for heading in headings if heading.lower() in titles), None)
+        if place is not None:
+            places[name] = place
+        elif name not in optional:
+            raise FetchError(
+                f"{path} has no column {' or '.join(headings)}: it is no table of {provider or 'this kind'}, or its format "
+                f"has changed. Its header is {header[:160]!r}"
+            )
+    empty = True
+    for number, fields in _parsed(stream, separator, quoted=quoted, first=header_line):
+        if not any(fields):
+            continue
+        if len(fields) != len(titles):
+            raise FetchError(
+                f"{path}, line {number:,}: a row of {len(fields)} fields where {len(titles)} are due: "
+                f"{separator.join(fields)[:160]!r}"
+            )
+        empty = False
+        yield number, {name: fields[places[name]].strip() if name in places else "" for name in columns}
+    if empty:
+        raise FetchError(f"{path} has a header and no rows: the file is incomplete")
+
+
+def unexpected(path: Path, number: int, line: str, due: str) -> FetchError:
+    """Return the error for a line that is not what a provider's file has."""
+    return FetchError(
+        f"{path}, line {number:,}: {line[:160]!r} where {due} is due: this is another file, or its format has changed"
+    )
+
+
+def _header(path: Path, stream: Iterator[tuple[int, str]], columns: Mapping[str, Sequence[str]]) -> tuple[int, str]:
+    """Return the first line that is no comment, or the last comment where that one names the columns."""
+    comment = ""
+    wanted = {heading.lower() for headings in columns.values() for heading in headings}
+    for number, line in stream:
+        if not line.strip():
+            continue
+        if line.startswith("#"):
+            comment = line
+            if wanted & {title.strip().lower() for title in line.lstrip("#").split("\t")}:
+                return number, line
+            continue
+        if line.lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
+            raise FetchError(f"{path} is no table: {describe(line.encode())}")
+        return number, line
+    raise FetchError(f"{path} has no rows{f': its last line is {comment[:160]!r}' if comment else ''}")
+
+
+def _parsed(
+    stream: Iterator[tuple[int, str]], separator: str, *, quoted: bool, first: int
+) -> Iterator[tuple[int, list[str]]]:
+    if not quoted:
+        for number, line in stream:
+            yield number, line.split(separator) if line else []
+        return
+    reader = csv.reader((line + "\n" for _, line in stream), delimiter=separator, strict=False)
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise FetchError(f"line {first + reader.line_num:,} cannot be read as a table: {error}") from None
+        yield first + reader.line_num, fields
+
+
+def _text(line: bytes, limits: Limits) -> str:
+    if len(line) > limits.line:
+        raise BadContent(f"no table of lines: one has {exceeded('line', limits.line)}")
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
