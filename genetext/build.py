@@ -29,6 +29,7 @@ from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.species import Species
 from genetext.text.compose import GeneTexts, Template
+from genetext.text.layer import TextLayer
 from genetext.text.snapshot import Snapshot
 from genetext.vectors import EmbeddingSpec, TextEmbedding, without_hub
 
@@ -161,7 +162,7 @@ def build(
     genes: Sequence[str] | None = None,
     gene_types: Sequence[str] | None = ("protein-coding",),
     template: Template | None = None,
-    texts: Sequence[str | Path] = (),
+    texts: Sequence[str | Path | TextLayer] = (),
     post: str = "",
     precision: str = "auto",
     long_texts: str | None = None,
@@ -229,6 +230,7 @@ def build(
     """
     from genetext.acquire import fetch
     from genetext.layers import Request, Texts
+    from genetext.sources.notice import notices
     from genetext.text.compose import compose
 
     root = root or disk.cache_dir()
@@ -287,6 +289,7 @@ def build(
                 content={
                     **inputs,
                     "coverage": report.coverage,
+                    "licences": notices(snapshot, options.template, layers),
                     "sections": report.sections,
                     "n_texts": report.n_texts,
                     "n_truncated": report.n_truncated,

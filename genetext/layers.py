@@ -85,7 +85,8 @@ class Texts:
         Names the sections.
     given
         Files of the user, `FILE` or `FILE=name`: of the source of that name where there is one, else a table of text of
-        that name (default: the file's). What the template does not name of them comes at the end of the texts.
+        that name (default: the file's). What the template does not name of them comes at the end of the texts. Or
+        layers, which are taken as they are.
 
     Attributes
     ----------
@@ -98,21 +99,24 @@ class Texts:
         A section is of no source.
     """
 
-    def __init__(self, template: Template, given: Sequence[str | Path] = ()) -> None:
+    def __init__(self, template: Template, given: Sequence[str | Path | TextLayer] = ()) -> None:
         self._files: dict[str, list[Path]] = {}
+        self._layers = {(layer.name, layer.tax_id): layer for layer in given if isinstance(layer, TextLayer)}
         for text in given:
-            path, name = _named(text)
-            self._files.setdefault(name, []).append(path)
+            if not isinstance(text, TextLayer):
+                path, name = _named(text)
+                self._files.setdefault(name, []).append(path)
         of_sections = {own_name(name)[0].partition(".")[0] for name in template.names} - set(OF_THE_SNAPSHOT)
-        if unknown := sorted(of_sections - set(self._files) - set(registry.names())):
+        opened = {name for name, _ in self._layers}
+        if unknown := sorted(of_sections - set(self._files) - opened - set(registry.names())):
             known = (
                 *OF_THE_SNAPSHOT,
                 *registry.names(),
                 *(name for name in self._files if name not in registry.names()),
             )
             raise TextError(
-                f"there is no section {first_ten(unknown)}; known are {', '.join(known)}, and a table of yours by --text "
-                f"FILE=name"
+                f"there is no section {first_ten(unknown)}; known are {', '.join(known)}, and a table of yours by "
+                f"--text FILE=name"
             )
         rest = [name for name in self._files if name not in of_sections]
         self.template = replace(template, sections=(*template.sections, *rest)) if rest else template
@@ -123,12 +127,14 @@ class Texts:
         wanted = {(name.partition(".")[0], of_human) for name, of_human in map(own_name, self.template.names)}
         layers = []
         for name, of_human in sorted(pair for pair in wanted if pair[0] not in OF_THE_SNAPSHOT):
+            if of_human and snapshot.species.tax_id == HUMAN.tax_id:
+                continue  # it has no human ortholog
+            tax_id = HUMAN.tax_id if of_human else snapshot.species.tax_id
+            if (name, tax_id) in self._layers:
+                layers.append(self._layers[name, tax_id])
+                continue
             source = registry.find(name) if name in registry.names() else OwnTable(name)
-            of = snapshot
-            if of_human:
-                if snapshot.species.tax_id == HUMAN.tax_id:
-                    continue  # it has no human ortholog
-                of = snapshots.default(HUMAN, root=request.root)
+            of = snapshots.default(HUMAN, root=request.root) if of_human else snapshot
             layers.append(gather(source, of, files=self._files.get(name, ()), request=request))
         return layers
 
@@ -304,8 +310,8 @@ def _read(
         if resolver.report(texts, options).matched > report.matched + _FEW:
             advice = "; what stands as text are names of genes: the two columns look swapped"
         raise FetchError(
-            f"{shown}: only {(genes != NO_GENE).sum():,} of {len(genes):,} rows are of a gene of {species.name}, as its "
-            f"names are known here. {report}{advice}"
+            f"{shown}: only {(genes != NO_GENE).sum():,} of {len(genes):,} rows are of a gene of {species.name}, as "
+            f"its names are known here. {report}{advice}"
         )
     rows, n_repeated = _placed(raw.append_column("gene_id", pa.array(genes)), source, request.limits, shown)
     reasons = dict(zip(report.names, np.where(report.reason == "", report.status, report.reason), strict=True))
@@ -356,7 +362,7 @@ def _arrow(source: TextSource, rows: Iterable[TextRow]) -> pa.Table:
 
 
 def _placed(table: pa.Table, source: TextSource, limits: Limits, shown: str) -> tuple[pa.Table, int]:
-    """Number each gene's rows in each section; leave out rows of no gene and those that repeat; also count the latter."""
+    """Return the rows of genes without those that repeat, numbered by gene and section, and how many repeat."""
     columns = (table[name].to_pylist() for name in ("gene_id", "section", "text", "date"))
     of_gene: dict[tuple[int, str], list[tuple[str, str, int]]] = {}
     sizes: Counter[int] = Counter()

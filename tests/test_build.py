@@ -147,10 +147,10 @@ def test_an_index_whose_encoder_changed_on_the_disk_is_refused_with_both_values(
 
 def test_only_the_template_changes_what_it_says(ncbi, tmp_path):
     index = build_index(
-        "mouse", encoder="lexical", source=str(ncbi), root=tmp_path, template=Template(drop_templates=True)
+        "mouse", encoder="lexical", source=str(ncbi), root=tmp_path, template=Template(drop=("templates",))
     )
     assert "Is expressed in" not in " ".join(index.genes["text"])
-    assert index.manifest["text"]["drop_templates"] is True
+    assert index.manifest["text"]["drop"] == ["templates"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ choices = st.fixed_dictionaries(
         "encoder": st.sampled_from(["minilm", "lexical", "biobert+lexical", "org/model", "/a/model", "a/model", "ä/ö"]),
         "genes": st.none() | st.lists(st.sampled_from(["OPN4", "RHO", "TP53"]), min_size=1, max_size=2, unique=True),
         "gene_types": st.sampled_from([None, ("protein-coding",), ("pseudo",), ("protein-coding", "ncRNA")]),
-        "template": st.sampled_from([Template(), Template(go=()), Template(drop_templates=True)]),
+        "template": st.sampled_from([Template(), Template(go=()), Template(drop=("templates",))]),
         "post": st.sampled_from(["", "center", "center,abtt:3", "center,abtt:31", "pca:256", "whiten"]),
         "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
         "long_texts": st.sampled_from([None, "truncate", "window-mean", "error"]),

@@ -7,9 +7,9 @@ text length and kind           no content: how many words, and whether they are 
                                genes have more text and more annotations, so that this alone is better than chance
 symbol and name only           TF-IDF of the heading of each text
 TF-IDF                         the first index's texts by the lexical encoder, without any language model
-TF-IDF, no GO facts            the same without what was composed out of Gene Ontology terms
+TF-IDF, no GO terms            the same without Gene Ontology terms and the sentences that are made of them
 TF-IDF, no template sentences  the same without sentences that a program wrote out of annotations
-TF-IDF, neither                the same without both, and without any other facts
+TF-IDF, neither                the same without both
 TF-IDF, no designations        the same without the designations, where the texts have them
 names and designations only    TF-IDF of the heading and the designations of each text, where they have them
 =============================  =======================================================================================
@@ -33,6 +33,7 @@ from genetext.errors import BenchError
 from genetext.index import GeneIndex
 from genetext.progress import Progress
 from genetext.text.compose import Template, compose
+from genetext.text.layer import TextLayer, list_layers
 from genetext.text.snapshot import Snapshot
 
 PERMUTED, RANDOM = "permuted vectors", "random vectors"
@@ -40,9 +41,9 @@ LENGTH, NAME, NAMES = "text length and kind", "symbol and name only", "names and
 TFIDF = "TF-IDF"
 _DESIGNATIONS = "designations"
 VARIANTS = {
-    "no GO facts": {"go": ()},
-    "no template sentences": {"drop_templates": True},
-    "neither": {"facts": "never", "drop_templates": True},
+    "no GO terms": {"drop": ("go",)},
+    "no template sentences": {"drop": ("templates",)},
+    "neither": {"drop": ("go", "templates")},
 }
 """What is left out of the texts, as changes to a template."""
 
@@ -87,6 +88,8 @@ class Texts:
         From what; None where it is not on this machine.
     lacking
         Why it is None.
+    layers
+        The texts of sources that lie over the snapshot.
     """
 
     frame: pd.DataFrame
@@ -94,6 +97,7 @@ class Texts:
     gene_types: tuple[str, ...] | None
     snapshot: Snapshot | None
     lacking: str = ""
+    layers: tuple[TextLayer, ...] = ()
 
     @classmethod
     def of(cls, index: GeneIndex, *, root: Path) -> "Texts":
@@ -105,12 +109,21 @@ class Texts:
         digest = index.manifest["snapshot"]["digest"]
         cached = (kept for kept in list_snapshots(index.species, root=root) if kept.digest == digest)
         snapshot = next(cached, None) or _shipped(index, root)
+        lacking = "" if snapshot else f"the snapshot {digest[:12]} that {index.path.name} was built from is not here"
+        kept = {layer.digest: layer for layer in list_layers(root=root)}
+        for recorded_layer in index.manifest.get("layers", ()):
+            if recorded_layer["digest"] not in kept:
+                snapshot, name = None, recorded_layer["source"]["name"]
+                lacking = f"the text of {name} that {index.path.name} was built from is not here"
         return cls(
             frame=index.genes,
             template=Template.from_json(recorded),
             gene_types=None if types is None else tuple(types),
             snapshot=snapshot,
-            lacking="" if snapshot else f"the snapshot {digest[:12]} that {index.path.name} was built from is not here",
+            lacking=lacking,
+            layers=tuple(
+                kept[layer["digest"]] for layer in index.manifest.get("layers", ()) if layer["digest"] in kept
+            ),
         )
 
     @cached_property
@@ -120,7 +133,7 @@ class Texts:
     def composed(self, template: Template) -> pd.DataFrame:
         """Compose the texts of the same genes by another template."""
         assert self.snapshot is not None
-        return compose(self.snapshot, template, genes=self._genes).frame
+        return compose(self.snapshot, template, layers=self.layers, genes=self._genes).frame
 
 
 def vector_controls(method: Method, options: ControlOptions) -> Iterator[Method]:
@@ -142,7 +155,7 @@ def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
     whole = _tfidf(TFIDF, texts.frame)
     methods.append(whole)
     others = {f"{TFIDF}, {label}": template for label, template in variants(texts.template).items()}
-    if _DESIGNATIONS in texts.template.sections:
+    if _DESIGNATIONS in texts.template.names:
         others[NAMES] = Template(sections=("symbol", "name", _DESIGNATIONS))
     missing = {}
     for name, template in others.items():
@@ -163,8 +176,8 @@ def text_controls(texts: Texts) -> tuple[list[Method], dict[str, str]]:
 def variants(template: Template) -> dict[str, Template]:
     """Return the templates that leave out what may hold the answer."""
     changed = {label: dataclasses.replace(template, **changes) for label, changes in VARIANTS.items()}  # type: ignore[arg-type]
-    if _DESIGNATIONS in template.sections:
-        kept = tuple(name for name in template.sections if name != _DESIGNATIONS)
+    if _DESIGNATIONS in template.names:
+        kept = tuple(str(part) for part in template.parts if part.alternatives != (_DESIGNATIONS,))
         changed[f"no {_DESIGNATIONS}"] = dataclasses.replace(template, sections=kept)
     return changed
 
@@ -187,6 +200,7 @@ def reencoded(
             encoder=index.embedding_spec,
             snapshot=texts.snapshot,
             template=template,
+            texts=texts.layers,
             gene_types=texts.gene_types,
             output=root / "bench" / "indices" / f"{index.path.name}-{template.digest[:12]}",
             root=root,

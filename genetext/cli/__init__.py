@@ -26,6 +26,7 @@ from genetext.cli import (
     inspect,
     match,
     search,
+    sources,
 )
 
 _TERMINATED = 143  # what a shell reports of a process that SIGTERM ended
@@ -38,7 +39,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for module in (fetch, build, search, inspect, export, match, embed_cells, fit, annotate, bench, encoders, cache):
+for module in (
+    fetch,
+    build,
+    search,
+    inspect,
+    export,
+    match,
+    embed_cells,
+    fit,
+    annotate,
+    bench,
+    sources,
+    encoders,
+    cache,
+):
     module.register(app)
 bench_cells.register(bench.group)
 

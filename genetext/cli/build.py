@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 "--sections",
-                help="Sections of a text in their order, with words at most: symbol,name,summary/facts:120,uniprot.function:60; "
-                "or beside the default ones: +generif:60,+markers.",
+                help="Sections of a text in their order, with words at most: symbol,name,summary/facts:120; or "
+                "beside the default ones: +generif:60,+markers. `genetext sources` lists them.",
             ),
         ] = None,
         texts: Annotated[

@@ -58,7 +58,7 @@ class Alliance(TextSource):
 
 
 def _fields(path: Path, limits: Limits) -> Iterator[tuple[str, str, str]]:
-    """Yield id, symbol and description; lines with `#` are a preamble, and the table may or may not name its columns."""
+    """Yield id, symbol and description; lines with `#` are a preamble, the table may or may not name its columns."""
     for number, line in enumerate(tabular.lines(path, limits), 1):
         if not line.strip() or line.startswith("#"):
             continue

@@ -96,8 +96,8 @@ class TextRow(NamedTuple):
     date: str = ""
 
 
-class TextSource(ABC):
-    """A source of text on genes. A subclass in one module, named in the registry, is a source.
+class Described:
+    """What a source says of itself.
 
     Attributes
     ----------
@@ -114,8 +114,6 @@ class TextSource(ABC):
         alone means all of them.
     from_go
         Whether its sentences are written from Gene Ontology annotations, and so leak into tests on them.
-    drop_near_duplicates
-        Whether of a gene's rows that say nearly the same only the newest is kept.
     """
 
     name: ClassVar[str]
@@ -125,12 +123,6 @@ class TextSource(ABC):
     url: ClassVar[str] = ""
     sections: ClassVar[Mapping[str, str]]
     from_go: ClassVar[bool] = False
-    drop_near_duplicates: ClassVar[bool] = False
-
-    @property
-    def identity(self) -> str:
-        """What decides how files are read, beside the source's code: the name, and options where it has any."""
-        return self.name
 
     def to_json(self) -> dict[str, Any]:
         """Return what a manifest says of the source."""
@@ -142,6 +134,23 @@ class TextSource(ABC):
             "sections": dict(self.sections),
             "from_go": self.from_go,
         }
+
+
+class TextSource(Described, ABC):
+    """A source of text on genes. A subclass in one module, named in the registry, is a source.
+
+    Attributes
+    ----------
+    drop_near_duplicates
+        Whether of a gene's rows that say nearly the same only the newest is kept.
+    """
+
+    drop_near_duplicates: ClassVar[bool] = False
+
+    @property
+    def identity(self) -> str:
+        """What decides how files are read, beside the source's code: the name, and options where it has any."""
+        return self.name
 
     def files(self, species: Species) -> Sequence[RemoteFile]:
         """Return the files that hold a species; none where the source does not cover it, or the user brings them."""

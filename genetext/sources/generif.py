@@ -44,7 +44,7 @@ class GeneRif(TextSource):
         return [RemoteFile("generifs_basic.gz")]
 
     def rows(self, paths: Sequence[Path], species: Species, limits: Limits) -> Iterator[TextRow]:
-        """Yield the notes on the genes of a species; the file's columns are tax id, GeneID, PubMed ids, time and text."""
+        """Yield the notes on a species' genes; the file's columns are tax id, GeneID, PubMed ids, time and text."""
         for path in paths:
             for gene_id, pmids, updated, text in tables.rows(
                 path,

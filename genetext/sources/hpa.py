@@ -74,7 +74,7 @@ class ProteinAtlas(TextSource):
 
 
 def _where(category: str, amounts: str) -> str:
-    """Say where a gene is made, of `Tissue enriched` and `liver: 12.3;kidney: 3.1`; nothing where it is made anywhere."""
+    """Say where a gene is made, of `Tissue enriched` and `liver: 12.3;kidney: 3.1`; nothing where that is anywhere."""
     how = _HOW.get(category.lower())
     places = [name.strip() for amount in amounts.split(";") if (name := amount.rpartition(":")[0]).strip()]
     return f"{how} {_listed(places)}." if how and places else ""

@@ -32,7 +32,7 @@ _SPECIES = {9606: ("hs", "human", "homo sapiens"), 10090: ("mm", "mouse", "mus m
 
 
 class Markers(TextSource):
-    """A table of one gene and type of cell (and tissue) a row: HuBMAP ASCT+B, PanglaoDB, CellMarker, or the user's own."""
+    """A table with a gene and a type of cell in each row: HuBMAP ASCT+B, PanglaoDB, CellMarker, or the user's own."""
 
     name = "markers"
     title = "table of marker genes"

@@ -111,8 +111,8 @@ def _of_objects(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple
         )
         if key is None and text is None:
             raise FetchError(
-                f"{path}: a row of {', '.join(map(repr, row))[:160]}: columns gene and text are due (or {', '.join(_KEYS[1:5])}; "
-                f"{', '.join(_TEXTS[1:4])})"
+                f"{path}: a row of {', '.join(map(repr, row))[:160]}: columns gene and text are due (or "
+                f"{', '.join(_KEYS[1:5])}; {', '.join(_TEXTS[1:4])})"
             )
         references = next((fields[name] for name in _MORE["references"] if fields.get(name)), ())
         listed = (

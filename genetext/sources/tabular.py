@@ -91,8 +91,8 @@ def records(
             places[name] = place
         elif name not in optional:
             raise FetchError(
-                f"{path} has no column {' or '.join(headings)}: it is no table of {provider or 'this kind'}, or its format "
-                f"has changed. Its header is {header[:160]!r}"
+                f"{path} has no column {' or '.join(headings)}: it is no table of {provider or 'this kind'}, or its "
+                f"format has changed. Its header is {header[:160]!r}"
             )
     empty = True
     for number, fields in _parsed(stream, separator, quoted=quoted, first=header_line):

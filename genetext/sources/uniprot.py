@@ -60,7 +60,7 @@ class UniProt(TextSource):
         return [RemoteFile(f"reviewed_{species.tax_id}.tsv.gz", f"stream?{urlencode(asked)}", shape)]
 
     def rows(self, paths: Sequence[Path], species: Species, limits: Limits) -> Iterator[TextRow]:
-        """Yield a row for each comment of an entry; its genes are those of its cross-reference, else of its gene names."""
+        """Yield a row for each comment of an entry; its genes are those of its cross-reference, else by name."""
         optional = ("organism", "geneid", "tissue", "location", "disease")
         for path in paths:
             for _, entry in tabular.records(path, _COLUMNS, limits, optional=optional, provider="UniProt"):
@@ -85,6 +85,6 @@ def plain(comment: str) -> tuple[str, tuple[str, ...]]:
     pmids = tuple(dict.fromkeys(_PUBMED.findall(comment)))
     text = _EVIDENCE.sub("", comment)
     text = _CITED.sub("", text)
-    for pattern in (_HEAD, _ISOFORM, _NOTE, _CROSS_REFERENCE):
+    for pattern in (_HEAD, _CROSS_REFERENCE, _ISOFORM, _NOTE):
         text = pattern.sub("", text)
     return " ".join(text.replace(" .", ".").replace("..", ".").split()), pmids

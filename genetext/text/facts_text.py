@@ -74,6 +74,6 @@ def _check_evidence(snapshot: Snapshot) -> None:
     codes = set(snapshot.table("go", columns=["evidence"])["evidence"].unique().to_pylist()) - {"", None}
     if not codes:
         raise TextError(
-            f"the Gene Ontology terms of {snapshot.path.name} have no evidence codes: fetch them from NCBI (gene2go), or "
-            f"ask for no evidence"
+            f"the Gene Ontology terms of {snapshot.path.name} have no evidence codes: fetch them from NCBI (gene2go), "
+            f"or ask for no evidence"
         )

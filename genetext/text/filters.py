@@ -11,18 +11,24 @@ from collections.abc import Callable, Collection
 from genetext.text import hygiene, sentences
 from genetext.text.layer import Passage
 
+_ANIMALS = r"mice|mouse|animals?|embryos?|rats?|zebrafish|flies|worms?"
+_BEARERS = rf"(?:{_ANIMALS}|cells?|strains?|alleles?|mutants?|patients?|individuals)"
+_STATES = r"(?:null|mutants?|hypomorphic|transgenic|homozygous|heterozygous|deficient|lacking|without|with\ mutations?)"
+_DAMAGES = (
+    r"(?:mutations?|defects?|deletions?|disruptions?|deficienc(?:y|ies)|variants?|alterations?|loss|absence|inactivation"
+    r"|silencing|depletion|ablation|truncations?|polymorphisms?)"
+)
 _PHENOTYPE = re.compile(
-    r"""\bknock(?:ed)?[\s-]?(?:out|down|in)s?\b | \bphenotyp\w* | \b(?:null|mutant|hypomorphic|transgenic|homozygous|heterozygous|
-        deficient|lacking)\b[^.;]{0,60}\b(?:mice|mouse|animals?|embryos?|cells?|rats?|zebrafish|flies|worms?|strains?|alleles?|mutants?)\b
-      | \b(?:mice|mouse|animals?|embryos?|rats?|zebrafish|flies|worms?|strains?|patients?|individuals)\b[^.;]{0,40}
-        \b(?:null|mutants?|homozygous|heterozygous|deficient|lacking|without|with\ mutations?)\b
-      | \b(?:lethal|lethality|inviable|infertil\w+|haploinsufficien\w*|loss[\s-]of[\s-]function|gain[\s-]of[\s-]function)\b
-      | \b(?:mutations?|defects?|deletions?|disruptions?|deficienc(?:y|ies)|variants?|alterations?|loss|absence|inactivation|silencing|
-        depletion|ablation|truncations?|polymorphisms?)\b\s+(?:in|of|at|within)\s+(?:(?:the|this|these|both|either|its)\s+)?
-        (?:[\w-]+\s+){0,3}?(?:genes?|locus|loci|proteins?|alleles?|gene\ product)\b
-      | \b(?:mutations?|defects?|deficienc(?:y|ies)|variants?|loss|deletions?)\b[^.;]{0,60}\b(?:causes?|caused|results?\ in|resulting\ in|leads?\ to|
-        associated\ with|responsible\ for|underl(?:y|ies)|linked\ to)\b
-      | -/-""",
+    rf"""
+      \bknock(?:ed)?[\s-]?(?:out|down|in)s?\b | \bphenotyp\w* | -/-
+    | \b(?:lethal|lethality|inviable|infertil\w+|haploinsufficien\w*|(?:loss|gain)[\s-]of[\s-]function)\b
+    | \b{_STATES}\b[^.;]{{0,60}}\b{_BEARERS}\b
+    | \b{_BEARERS}\b[^.;]{{0,40}}\b{_STATES}\b
+    | \b{_DAMAGES}\s+(?:in|of|at|within)\s+(?:(?:the|this|these|both|either|its)\s+)?
+      (?:[\w-]+\s+){{0,3}}?(?:genes?|locus|loci|proteins?|alleles?)\b
+    | \b{_DAMAGES}\b[^.;]{{0,60}}\b(?:causes?|caused|results?\ in|resulting\ in|leads?\ to|associated\ with
+      |responsible\ for|underl(?:y|ies)|linked\ to)\b
+    """,
     re.VERBOSE | re.IGNORECASE,
 )
 

@@ -98,7 +98,7 @@ class Material:
         return len(self._summaries.get((gene.tax_id, gene.gene_id), ()))
 
     def passages(self, section: str, gene: Gene) -> list[Passage]:
-        """Return what a section has on a gene (after `ortholog.`, on its human ortholog), the best first; may be none."""
+        """Return what a section has on a gene (after `ortholog.`, on its human ortholog), the best first."""
         name, of_human = own_name(section)
         subject = gene.human if of_human else gene
         if subject is None:
@@ -141,9 +141,8 @@ class _Layered:
         self._known = {layer.name: layer.sections for layer in layers}
         offered = [f"{source}.{part}" for source, parts in self._known.items() for part in parts]
         if unknown := sorted(name for name in names if name not in self._known and name not in offered):
-            raise TextError(
-                f"unknown section {first_ten(unknown)}; known are {', '.join([*OF_THE_SNAPSHOT, *self._known, *offered])}"
-            )
+            known = ", ".join([*OF_THE_SNAPSHOT, *self._known, *offered])
+            raise TextError(f"unknown section {first_ten(unknown)}; known are {known}")
         self._passages: dict[tuple[str, int], dict[tuple[int, str], list[Passage]]] = {}
         for layer in layers:
             wanted = {

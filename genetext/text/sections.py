@@ -47,8 +47,8 @@ class Section:
         wrong = [name for name in alternatives if not _NAME.fullmatch(name)]
         if wrong or (colon and not (words.isascii() and words.isdecimal() and 0 < int(words) < 10**6)):
             raise TextError(
-                f"{written!r} is no section of a text: write a name (summary, uniprot.function), several with / between "
-                f"them of which the first counts that a gene has, and after a : how many words at most (summary/facts:120)"
+                f"{written!r} is no section of a text: write a name (summary, uniprot.function), several with / "
+                f"between them, of which the first counts that a gene has, and after a : how many words (summary/facts:120)"
             )
         full = tuple("ortholog.summary" if name == "ortholog" else name for name in alternatives)
         return cls(tuple(dict.fromkeys(full)), int(words) if colon else None)

@@ -16,7 +16,7 @@ SOURCES = ("RefSeq", "OMIM", "Alliance")
 """Voices of summaries, from the one to prefer."""
 GO_CATEGORIES = ("Function", "Process", "Component")
 EXPERIMENTAL = ("EXP", "IDA", "IPI", "IMP", "IGI", "IEP", "HTP", "HDA", "HMP", "HGI", "HEP")
-"""Evidence codes of the Gene Ontology for what was seen in an experiment (geneontology.org/docs/guide-go-evidence-codes)."""
+"""The Gene Ontology's evidence codes for experiments (geneontology.org/docs/guide-go-evidence-codes)."""
 DROPPED = ("templates", "go", "phenotypes")
 ORDERS = ("newest", "central", "given")
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")

@@ -16,7 +16,7 @@ from genetext.bench.ledger import Ledger
 from genetext.bench.tasks import Selection
 from genetext.errors import BenchError, DiskError, GeneIndexError
 from genetext.priors import GenePriors
-from genetext.text.template import SECTIONS, Template
+from genetext.text.template import Template
 from tests.bench.conftest import N_EXTRA, write_themes
 
 SELECTION, PROTOCOL, CONTROL = Selection(min_genes=10), Protocol(folds=3, c_values=(1, 100)), ControlOptions(draws=2)
@@ -130,13 +130,13 @@ def test_the_answer_in_go_facts_goes_with_them(cache, tmp_path):
     texts = controls.Texts.of(GeneIndex.open("human/lexical", root=cache), root=cache)
     frame = texts.frame.set_index("symbol")["text"]
     assert "cell division" in frame["AURKB"]
-    without = texts.composed(controls.variants(texts.template)["no GO facts"])
+    without = texts.composed(controls.variants(texts.template)["no GO terms"])
     assert "cell division" not in without.set_index("symbol")["text"]["AURKB"]
     made, missing = controls.text_controls(texts)
     notes = {method.name: method.note for method in made}
     assert missing == {}
     changed = int((without["text"].to_numpy() != texts.frame["text"].to_numpy()).sum())
-    assert notes["TF-IDF, no GO facts"].startswith(f"{changed} of ")
+    assert notes["TF-IDF, no GO terms"].startswith(f"{changed} of ")
 
 
 def test_what_designations_bring_has_controls_of_its_own(cache, tmp_path):
@@ -145,7 +145,7 @@ def test_what_designations_bring_has_controls_of_its_own(cache, tmp_path):
 
     plain = controls.Texts.of(GeneIndex.open("human/lexical", root=cache), root=cache)
     assert controls.variants(plain.template).keys() == controls.VARIANTS.keys()
-    template = dataclasses.replace(plain.template, sections=SECTIONS)
+    template = dataclasses.replace(plain.template, sections=(*plain.template.sections, "designations"))
     named = dataclasses.replace(plain, template=template, frame=plain.composed(template))
     made, missing = controls.text_controls(named)
     assert missing == {}

@@ -17,7 +17,7 @@ def test_texts_beat_permuted_ones_on_gene_ontology(real_data, tmp_path):
         encoder="lexical",
         name="lexical",
         source=str(real_data / "ncbi" / "gene" / "DATA"),
-        template=Template(facts="never"),
+        template=Template(sections=("symbol", "name", "summary")),
         root=tmp_path,
     )
     found = bench_genes(

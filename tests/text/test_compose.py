@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from genetext import species
 from genetext.errors import TextError
 from genetext.text import hygiene, parse
-from genetext.text.compose import COLUMNS, SECTIONS, SOURCES, Template, compose, is_informative
+from genetext.text.compose import COLUMNS, SOURCES, Template, compose, is_informative
 from genetext.text.designations import telling
+from genetext.text.sections import DEFAULT, OF_THE_SNAPSHOT
 from genetext.text.snapshot import SCHEMAS, Snapshot
 from tests.factory import edit_summaries, write_ncbi, write_snapshot
 
@@ -65,7 +66,8 @@ def test_a_text_is_a_heading_and_the_summary(snapshots):
     assert pd.isna(row["ortholog_gene_id"])
 
 
-NAMED = Template(sections=(*SECTIONS,))
+NAMED = Template(sections=(*DEFAULT, "designations"))
+ALWAYS = ("symbol", "name", "summary/ortholog.summary", "facts")
 
 
 def test_designations_follow_the_summary_where_they_are_asked_for(snapshots):
@@ -195,13 +197,14 @@ def test_facts_of_the_ortholog_do_not_mix_with_the_genes_own_summary(tmp_path):
     orthologs = [{"gene_id": 1, "human_gene_id": 9, "one_to_one": True}]
     for tax_id, gene_id, expected in (
         (10090, 1, "Aa1. It is old."),
-        (9606, 9, "Aa1. It is old. Role in: phototransduction."),
+        (9606, 9, "Aa1. It is old."),
     ):
+        both = Template(sections=ALWAYS)
         rows = [{"gene_id": gene_id, "tax_id": tax_id, "source": "RefSeq", "text": "It is old."}]
         snapshot = small_snapshot(
             tmp_path / str(tax_id), tax_id=10090, genes=genes, summaries=rows, go=facts, orthologs=orthologs
         )
-        assert compose(snapshot, Template(facts="always")).frame["text"].tolist() == [expected]
+        assert compose(snapshot, both).frame["text"].tolist() == [expected]
 
 
 def test_facts_stand_in_where_there_is_no_summary(snapshots):
@@ -216,16 +219,16 @@ def test_facts_stand_in_where_there_is_no_summary(snapshots):
 
 def test_facts_may_be_always_or_never_and_never_negated(snapshots):
     human = snapshots["human"]
-    always = by_symbol(compose(human, Template(facts="always")))
+    always = by_symbol(compose(human, Template(sections=ALWAYS)))
     assert always.loc["OPN4", "text"].endswith("Role in: thermotaxis; visual perception. Place: plasma membrane.")
     assert "retina development" not in always.loc["OPN4", "text"]
     assert always.loc["OPN4", "source"] == "RefSeq"
-    never = compose(human, Template(facts="never"))
+    never = compose(human, Template(sections=("symbol", "name", "summary/ortholog.summary")))
     assert never.coverage["facts"] == 0
     assert by_symbol(never).loc["AURKB", "source"] == "name"
-    without_go = compose(human, Template(facts="always", go=()))
+    without_go = compose(human, Template(sections=ALWAYS, go=()))
     assert not without_go.frame["text"].str.contains("thermotaxis|Role in").any()
-    one = by_symbol(compose(human, Template(facts="always", max_terms=1, go=("Process",))))
+    one = by_symbol(compose(human, Template(sections=ALWAYS, max_terms=1, go=("Process",))))
     assert one.loc["OPN4", "text"].endswith("pupil. Role in: thermotaxis.")
 
 
@@ -258,7 +261,7 @@ def test_gene_groups_and_the_facts_of_the_ortholog(tmp_path):
     assert texts.frame["source"].tolist() == ["facts", "ortholog-facts"]
     assert texts.frame["ortholog_gene_id"].tolist() == [pd.NA, 10]
     assert texts.frame["id_tax_id"].tolist() == [10090, 9606]
-    assert texts.coverage == {"genes": 2, "summary": 0, "ortholog": 0, "facts": 2, "name": 0, "none": 0}
+    assert texts.coverage == {"genes": 2, "summary": 0, "ortholog": 0, "facts": 2, "other": 0, "name": 0, "none": 0}
     assert compose(snapshot, Template(gene_groups=False)).frame["source"].tolist() == ["none", "ortholog-facts"]
 
 
@@ -314,17 +317,17 @@ def test_names_that_tell_something_do(name):
 def test_template_sentences_can_be_dropped(snapshots):
     mouse = snapshots["mouse"]
     assert "Is expressed in" in by_symbol(compose(mouse)).loc["Gnai3", "text"]
-    dropped = compose(mouse, Template(drop_templates=True))
+    dropped = compose(mouse, Template(drop=("templates",)))
     assert not any(hygiene.template_sentences(text) for text in dropped.texts.values())
     assert by_symbol(dropped).loc["Gnai3", "source"] == "name"
     # With the template gone the fish takes what is written about the human gene.
-    fish = by_symbol(compose(snapshots["zebrafish"], Template(drop_templates=True)))
+    fish = by_symbol(compose(snapshots["zebrafish"], Template(drop=("templates",))))
     assert fish.loc["rho", "source"] == "ortholog:OMIM"
 
 
 def test_no_text_holds_a_tail_a_pmid_or_boilerplate(snapshots):
     for snapshot in snapshots.values():
-        for template in (Template(), Template(facts="always", say_ortholog=True), Template(sections=("summary",))):
+        for template in (Template(), Template(sections=ALWAYS, say_ortholog=True), Template(sections=("summary",))):
             for text in compose(snapshot, template, gene_types=None).texts.values():
                 assert not TAIL.search(text)
                 assert not re.search("pmid|pubmed|splicing|Publication Note|RefSeq", text, re.IGNORECASE)
@@ -340,9 +343,9 @@ def test_digests_are_those_of_the_texts(snapshots):
 
 def test_coverage_adds_up(snapshots):
     coverage = compose(snapshots["human"]).coverage
-    assert coverage == {"genes": 23, "summary": 15, "ortholog": 0, "facts": 3, "name": 3, "none": 2}
+    assert coverage == {"genes": 23, "summary": 15, "ortholog": 0, "facts": 3, "other": 0, "name": 3, "none": 2}
     coverage = compose(snapshots["mouse"]).coverage
-    assert coverage == {"genes": 15, "summary": 2, "ortholog": 8, "facts": 2, "name": 1, "none": 2}
+    assert coverage == {"genes": 15, "summary": 2, "ortholog": 8, "facts": 2, "other": 0, "name": 1, "none": 2}
 
 
 def test_types_and_genes_choose_the_rows(snapshots):
@@ -360,8 +363,16 @@ def test_types_and_genes_choose_the_rows(snapshots):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sections": ("symbol", "summry")}, r"section summry; known are symbol, name, summary, ortholog, facts"),
-        ({"facts": "sometimes"}, r"sometimes; known are fallback, always, never"),
+        ({"sections": ("symbol", "sum mry")}, r"'sum mry' is no section"),
+        ({"sections": ("symbol", "summary:0")}, r"'summary:0' is no section"),
+        ({"sections": ("symbol", "summary:many")}, r"'summary:many' is no section"),
+        ({"sections": ("symbol", "summary/")}, r"'summary/' is no section"),
+        ({"sections": ("summary", "facts/summary")}, r"more than once: summary"),
+        ({"sections": ()}, r"no section"),
+        ({"sections": ("+markers", "symbol")}, r"either all sections begin with \+"),
+        ({"order": "oldest"}, r"oldest; known are newest, central, given"),
+        ({"drop": ("everything",)}, r"everything; known are templates, go, phenotypes"),
+        ({"before": "March"}, r"before='March' is no date"),
         ({"go": ("Localisation",)}, r"Localisation; known are Function, Process, Component"),
         ({"max_terms": 0}, "max_terms is 0"),
         ({"version": 99}, "version 99"),
@@ -378,16 +389,19 @@ def test_an_unknown_source_in_the_ranking_is_refused_with_those_there_are(snapsh
 
 
 def test_a_template_survives_json_and_equal_ones_have_equal_digests():
-    template = Template(sections=("summary", "facts"), ranking=("OMIM",), facts="always", go=("Process",), max_terms=2)
+    template = Template(sections=("summary:90", "facts"), ranking=("OMIM",), drop=("go",), go=("Process",), max_terms=2)
     assert Template.from_json(template.to_json()) == template
     assert Template.from_json(template.to_json()).digest == template.digest
     assert template.digest != Template().digest
-    same = (Template(facts="never"), Template(sections=("symbol", "name", "summary", "ortholog")))
-    assert same[0] == same[1]
-    assert Template(sections=("summary", "symbol")).digest == Template(sections=("symbol", "summary")).digest
+    assert Template(sections=("+uniprot:60",)) == Template(sections=(*DEFAULT, "uniprot:60"))
+    assert Template(sections=(" summary / ortholog",)) == Template(sections=("summary/ortholog.summary",))
+    assert Template(drop=("go", "templates")).digest == Template(drop=("templates", "go")).digest
+    assert Template(sections=("summary", "symbol")).digest != Template(sections=("symbol", "summary")).digest
+    with pytest.raises(TextError, match="composed by version 1 of the template, this genetext composes version 2"):
+        Template.from_json({"sections": ["symbol"], "facts": "always", "version": 1})
     with pytest.raises(TextError, match="not a text template"):
-        Template.from_json({"sections": ["symbol"], "colour": "red"})
-    for other in (["symbol"], {"sections": 5}, {"max_terms": "many"}):
+        Template.from_json({**template.to_json(), "colour": "red"})
+    for other in (["symbol"], {"sections": 5, "version": 2}, {"max_terms": "many", "version": 2}):
         with pytest.raises(TextError, match="not a text template"):
             Template.from_json(other)
 
@@ -425,7 +439,7 @@ SERVED = st.lists(
 @given(
     genes=st.lists(st.tuples(NAME, NAME), min_size=1, max_size=6),
     summaries=st.lists(st.tuples(st.integers(0, 7), st.sampled_from([*SOURCES, "FlyBase"]), SERVED), max_size=12),
-    sections=st.sets(st.sampled_from(SECTIONS)),
+    sections=st.lists(st.sampled_from([*OF_THE_SNAPSHOT, "ortholog.summary:3"]), min_size=1, unique=True),
     drop=st.booleans(),
     seed=st.integers(0, 99),
 )
@@ -438,7 +452,7 @@ def test_whatever_the_input_texts_are_clean_and_ordered(tmp_path, genes, summari
     for gene_id, source, served in summaries:
         cleaned = hygiene.clean(served)
         rows.append({"gene_id": gene_id, "tax_id": 9606, "source": source, "summary": served, "text": cleaned.text})
-    template = Template(sections=tuple(sections), drop_templates=drop)
+    template = Template(sections=tuple(sections), drop=("templates",) if drop else ())
     listed = [{"gene_id": row["gene_id"], "place": 0, "designation": f"{row['name']} receptor"} for row in gene_rows]
     texts = compose(small_snapshot(tmp_path / "a", genes=gene_rows, summaries=rows, designations=listed), template)
     assert len(texts.frame) == len(genes)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genetext.text import hygiene, parse, sentences
+from genetext.text import filters, hygiene, parse, sentences
 from genetext.text.hygiene import clean
 from tests.factory import SUMMARIES
 
@@ -134,10 +134,10 @@ def test_entities_unicode_and_space_are_normalised():
 )
 def test_template_sentences_are_recognised_and_dropped(sentence):
     assert hygiene.template_sentences(f"It senses light. {sentence}") == [sentence]
-    assert hygiene.drop_templates(f"It senses light. {sentence} It resets the clock.") == (
+    assert filters.without(f"It senses light. {sentence} It resets the clock.", ["templates"]) == (
         "It senses light. It resets the clock."
     )
-    assert hygiene.drop_templates(sentence) == ""
+    assert filters.without(sentence, ["templates"]) == ""
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_template_sentences_are_recognised_and_dropped(sentence):
     ],
 )
 def test_a_writers_sentence_is_no_template(sentence):
-    assert hygiene.drop_templates(sentence) == sentence
+    assert filters.without(sentence, ["templates"]) == sentence
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_on_the_real_human_summaries(real_data):
     # Every text that the Alliance says it wrote is template throughout; no other text has a template sentence.
     alliance = frame["provider"].str.startswith("Alliance")
     assert alliance.sum() > 100
-    assert (frame.loc[alliance, "text"].map(hygiene.drop_templates) == "").all()
+    assert (frame.loc[alliance, "text"].map(lambda text: filters.without(text, ["templates"])) == "").all()
     others = frame.loc[~alliance, "text"]
     assert (others.map(hygiene.template_sentences).str.len() == 0).all()
     assert 0.4 < (frame["boilerplate"].str.len() > 0).mean() < 0.7
