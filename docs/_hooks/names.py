@@ -19,7 +19,10 @@ PAGES = {
     "text": (
         "genetext.text",
         "From a source to one text per gene. [Fetching text](../fetching.md) is the guide.",
-        ["genetext.acquire", "genetext.text.snapshot", "genetext.text.template", "genetext.text.compose"],
+        [
+            *("genetext.acquire", "genetext.layers", "genetext.sources"),
+            *("genetext.text.snapshot", "genetext.text.layer", "genetext.text.template", "genetext.text.compose"),
+        ],
     ),
     "encoders": (
         "genetext.encoders",

@@ -1,9 +1,9 @@
 """Bulk files: from NCBI or another provider, a mirror or a folder, checked, and downloaded no more than once.
 
 A download lies in `<cache>/downloads/<source>/` under its provider's path, so that this folder itself
-can serve as a source. Beside each file a small JSON file records the validators (ETag, Last-Modified) that make the next fetch
-cost one `304 Not Modified`, and the sha256. A broken download is continued where it stopped, in this run or a later
-one. Nothing takes the file's place that is not whole, packed and the table that was asked for.
+can serve as a source. Beside each file a small JSON file records the validators (ETag, Last-Modified) that make the
+next fetch cost one `304 Not Modified`, and the sha256. A broken download is continued where it stopped, in this run or
+a later one. Nothing takes the file's place that is not whole, packed and the table that was asked for.
 """
 
 import hashlib

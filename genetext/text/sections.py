@@ -48,7 +48,8 @@ class Section:
         if wrong or (colon and not (words.isascii() and words.isdecimal() and 0 < int(words) < 10**6)):
             raise TextError(
                 f"{written!r} is no section of a text: write a name (summary, uniprot.function), several with / "
-                f"between them, of which the first counts that a gene has, and after a : how many words (summary/facts:120)"
+                f"between them, of which the first counts that a gene has, and after a : how many words "
+                f"(summary/facts:120)"
             )
         full = tuple("ortholog.summary" if name == "ortholog" else name for name in alternatives)
         return cls(tuple(dict.fromkeys(full)), int(words) if colon else None)
