@@ -29,6 +29,9 @@ def page() -> str:
         lines = [f"## {source.name}", f"{source.title}. Licence: {licence}{terms}. Cite: {source.citation}.", ""]
         lines += [f"From <{source.url}>.", ""] if source.url else ["From a file of yours.", ""]
         lines += ["| section | what it says |", "|---|---|"]
-        lines += [f"| `{part if in_snapshot else f'{source.name}.{part}'}` | {says} |" for part, says in source.sections.items()]
+        lines += [
+            f"| `{part if in_snapshot else f'{source.name}.{part}'}` | {says} |"
+            for part, says in source.sections.items()
+        ]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
