@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genetext import disk, manifest
+from genetext import disk, locks, manifest
 from genetext.errors import FetchError, SnapshotError, TextError, Unreachable, first_ten
 from genetext.fetch import download, web
 from genetext.fetch.dates import day
@@ -256,7 +256,7 @@ def _layer(source: TextSource, snapshot: Snapshot, files: Sequence[File], where:
     ]
     digest = disk.sha256_json(key)[:12]
     folder = request.root / FOLDER / species.name
-    with disk.lock(f"text-{species.name}-{source.name}", root=request.root):
+    with locks.lock(f"text-{species.name}-{source.name}", root=request.root):
         for path in folder.glob(f"{source.name}-*{digest}"):
             if (kept := _sound(path)) is not None:
                 return kept
