@@ -269,7 +269,7 @@ def build(
             composed = compose(snapshot, options.template, layers=layers, gene_types=options.kinds)
             report.coverage = dict(composed.coverage)
             report.sections = {name: asdict(use) for name, use in composed.use.items()}
-            report.layers = [layer.manifest.content for layer in layers]
+            report.layers = [dict(layer.manifest.content) for layer in layers]
             clock("compose")
             inputs = _inputs(snapshot, composed, options.kinds, spec)
             current = _current(path, inputs, root, asked=name is not None or output is not None)

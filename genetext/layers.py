@@ -346,7 +346,7 @@ def _arrow(source: TextSource, rows: Iterable[TextRow]) -> pa.Table:
     while chunk := list(islice(stream, _CHUNK)):
         if unknown := {row.section for row in chunk} - set(source.sections):
             raise ValueError(
-                f"the source {source.name} yields rows of sections that it does not name: {first_ten(unknown)}"
+                f"the source {source.name} yields rows of sections that it does not name: {first_ten(sorted(unknown))}"
             )
         columns = (
             [[str(key) for key in row.keys] for row in chunk],
@@ -372,7 +372,8 @@ def _placed(table: pa.Table, source: TextSource, limits: Limits, shown: str) -> 
             sizes[gene] += len(text)
             if sizes[gene] > limits.gene:
                 raise FetchError(f"{shown}: the texts of GeneID {gene} have {exceeded('gene', limits.gene)}")
-    kept, places = [], []
+    kept: list[int] = []
+    places: list[int] = []
     for several in of_gene.values():
         chosen = repeats.without(several, near=source.drop_near_duplicates)
         kept += chosen
