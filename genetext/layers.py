@@ -185,12 +185,14 @@ def gather(
     if files:
         given = [_given(path) for path in files]
         return _layer(source, snapshot, given, "a file of the user", request)
+    if (shipped := source.shipped(snapshot.species)) is not None:
+        return TextLayer.open(shipped)
     remote = source.files(snapshot.species)
     where = os.environ.get(f"GENETEXT_{source.name.upper()}_URL") or source.url
     if not where:
         raise FetchError(
-            f"genetext fetches no text for the source {source.name} ({source.title}): give its file with --text "
-            f"FILE={source.name}"
+            f"genetext has no text of the source {source.name} ({source.title}) for {snapshot.species.name}, and "
+            f"fetches none: give its file with --text FILE={source.name}"
         )
     if not remote:
         raise FetchError(f"the source {source.name} ({source.title}) does not cover {snapshot.species.name}")

@@ -152,6 +152,11 @@ class TextSource(Described, ABC):
         """What decides how files are read, beside the source's code: the name, and options where it has any."""
         return self.name
 
+    def shipped(self, species: Species) -> Path | None:
+        """Return the folder of a layer that is installed with the source, or None."""
+        del species
+        return None
+
     def files(self, species: Species) -> Sequence[RemoteFile]:
         """Return the files that hold a species; none where the source does not cover it, or the user brings them."""
         del species

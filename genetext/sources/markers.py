@@ -1,6 +1,7 @@
 """Tables of marker genes: of which types of cells a gene is a marker."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from genetext.fetch.limits import Limits
@@ -27,6 +28,7 @@ _COLUMNS = {
     "kind": ("marker_kind",),
     "table": ("hra_table", "organ"),
 }
+_OPTIONAL = ("tissue", "species", "kind", "table")
 _OLDER_COPIES = frozenset({"intestine-large", "vasculature"})  # of ASCT+B; their rows stand in newer tables, too
 _SPECIES = {9606: ("hs", "human", "homo sapiens"), 10090: ("mm", "mouse", "mus musculus")}
 
@@ -42,19 +44,38 @@ class Markers(TextSource):
 
     def rows(self, paths: Sequence[Path], species: Species, limits: Limits) -> Iterator[TextRow]:
         """Yield one sentence a gene, the types that most rows name first."""
-        types: dict[str, dict[str, int]] = {}
-        for path in paths:
-            optional = ("tissue", "species", "kind", "table")
-            for _, row in tabular.records(
-                path, _COLUMNS, limits, optional=optional, quoted=True, separator=None, provider="marker genes"
-            ):
-                if _is_meant(row, species) and row["gene"] and row["type"]:
-                    counts = types.setdefault(row["gene"], {})
-                    name = row["type"].strip()
-                    counts[name] = counts.get(name, 0) + 1
-        for gene, counts in types.items():
-            ranked = sorted(counts, key=lambda name: -counts[name])
-            yield TextRow((gene,), "types", f"Marker of {', '.join(ranked)}.")
+        yield from sentences(paths, species, limits, section="types")
+
+
+def sentences(
+    paths: Sequence[Path],
+    species: Species,
+    limits: Limits,
+    *,
+    section: str,
+    readable: Callable[[str], str] = str.strip,
+) -> Iterator[TextRow]:
+    """Yield one sentence a gene: `Marker of TYPE, TYPE.`, the types that most rows name first.
+
+    Parameters
+    ----------
+    paths, species, limits
+        As for `TextSource.rows`.
+    section
+        Whose rows they are.
+    readable
+        Makes the name of a type as it is told.
+    """
+    types: dict[str, Counter[str]] = {}
+    for path in paths:
+        for _, row in tabular.records(
+            path, _COLUMNS, limits, optional=_OPTIONAL, quoted=True, separator=None, provider="marker genes"
+        ):
+            name = readable(row["type"])
+            if name and row["gene"] and _is_meant(row, species):
+                types.setdefault(row["gene"], Counter())[name] += 1
+    for gene, counts in types.items():
+        yield TextRow((gene,), section, f"Marker of {', '.join(name for name, _ in counts.most_common())}.")
 
 
 def _is_meant(row: dict[str, str], species: Species) -> bool:

@@ -19,6 +19,7 @@ BUILT_IN = {
     "uniprot": "genetext.sources.uniprot:UniProt",
     "alliance": "genetext.sources.alliance:Alliance",
     "hpa": "genetext.sources.hpa:ProteinAtlas",
+    "asctb": "genetext.sources.asctb:Asctb",
     "markers": "genetext.sources.markers:Markers",
     "reactome": "genetext.sources.reactome:Reactome",
 }

@@ -11,6 +11,7 @@ from genetext.fetch.limits import Limits
 from genetext.fetch.web import Patience
 from genetext.layers import Request, gather
 from genetext.sources import registry
+from genetext.sources.asctb import readable
 from genetext.sources.table import OwnTable
 from genetext.text.layer import TextLayer
 from tests.factory import write_ncbi, write_snapshot
@@ -271,6 +272,37 @@ def test_every_source_says_who_it_is():
         assert len(source.files(species.find("human"))) == (
             source.name in {"generif", "uniprot", "hpa", "reactome", "alliance"}
         )
+
+
+def test_the_markers_that_ship_need_no_network(snapshots, tmp_path):
+    layer = gather(sources.find("asctb"), snapshots["human"], request=request(tmp_path, offline=True))
+    assert layer.manifest["counts"]["genes"] > 1500
+    said = layer.passages(["types"], [6010, 3630])
+    assert said[6010, "types"][0].text.startswith("Marker of retinal rod cell")
+    assert all("_" not in text and "(Hsap)" not in text for of in said.values() for text, *_ in of)
+    assert layer.manifest["source"]["licence"]["name"] == "CC BY 4.0"
+    with pytest.raises(FetchError, match="FILE=asctb"):
+        gather(sources.find("asctb"), snapshots["mouse"], request=request(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Amacrine Cell", "amacrine cell"),
+        (
+            "DLIT_144 Deep-layer intratelencephalic Neuron of cerebral cortex",
+            "deep-layer intratelencephalic neuron of cerebral cortex",
+        ),
+        (
+            "Inh L1-5 VIP LINC01013 primary motor cortex GABAergic interneuron (Hsap)",
+            "primary motor cortex GABAergic interneuron",
+        ),
+        ("CD16-negative, CD56-bright natural killer cell, human", "CD16-negative, CD56-bright natural killer cell"),
+        ("T cell", "T cell"),
+    ],
+)
+def test_types_are_told_without_codes_of_clusters(name, told):
+    assert readable(name) == told
 
 
 def test_a_source_without_a_server_or_a_species_says_so(snapshots, tmp_path):
