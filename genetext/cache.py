@@ -11,10 +11,22 @@ from genetext.errors import DiskError, EncoderError, GeneIndexError, SnapshotErr
 from genetext.index import GeneIndex
 from genetext.indices import list_indices
 from genetext.names import snapshots
+from genetext.text.layer import FOLDER, TextLayer
 from genetext.text.snapshot import Snapshot
-from genetext.verify import snapshot_folders
+from genetext.verify import text_folders
 
-FOLDERS = ("downloads", "entrez", "snapshots", "vectors", "indices", "journals", "batches", "bench", "runtimes")
+FOLDERS = (
+    "downloads",
+    "entrez",
+    "snapshots",
+    "texts",
+    "vectors",
+    "indices",
+    "journals",
+    "batches",
+    "bench",
+    "runtimes",
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Entry:
     Attributes
     ----------
     kind
-        `download`, `snapshot`, `vectors`, `index`, `damaged snapshot` or `damaged index`.
+        `download`, `snapshot`, `text` (a layer over one), `vectors`, `index`, or one of the latter `damaged`.
     name
         Its name below that folder; for vectors, the encoder.
     size
@@ -46,7 +58,7 @@ def entries(*, root: Path | None = None) -> list[Entry]:
     """Return everything in the cache: downloads, snapshots, vectors by encoder, indices; what is damaged, as such."""
     root = root or disk.cache_dir()
     indices: list[Entry] = []
-    by_snapshot: dict[str, list[str]] = {}
+    by_digest: dict[str, list[str]] = {}
     by_encoder: dict[str, list[str]] = {}
     for path in list_indices(root=root):
         name = f"{path.parent.name}/{path.name}"
@@ -56,18 +68,20 @@ def entries(*, root: Path | None = None) -> list[Entry]:
             indices.append(Entry("damaged index", name, _size(path), path))
             continue
         indices.append(Entry("index", name, _size(path), path))
-        by_snapshot.setdefault(index.manifest["snapshot"]["digest"], []).append(name)
+        for made_of in (index.manifest["snapshot"], *index.manifest.get("layers", ())):
+            by_digest.setdefault(made_of["digest"], []).append(name)
         for encoder in index.embedding_spec.encoders:
             by_encoder.setdefault(encoder.fingerprint, []).append(name)
     folders = [path for path in sorted((root / "downloads").glob("*")) if path.is_dir()]
     listed = [Entry("download", path.name, _size(path), path) for path in folders]
-    for path in snapshot_folders(root=root):
-        name = f"{path.parent.name}/{path.name}"
+    for path in text_folders(root=root):
+        name, is_layer = f"{path.parent.name}/{path.name}", path.parent.parent.name == FOLDER
+        kind = "text" if is_layer else "snapshot"
         try:
-            used_by = tuple(by_snapshot.get(Snapshot.open(path).digest, ()))
-            listed.append(Entry("snapshot", name, _size(path), path, used_by))
+            digest = (TextLayer if is_layer else Snapshot).open(path).digest
+            listed.append(Entry(kind, name, _size(path), path, tuple(by_digest.get(digest, ()))))
         except SnapshotError:
-            listed.append(Entry("damaged snapshot", name, _size(path), path))
+            listed.append(Entry(f"damaged {kind}", name, _size(path), path))
     if (root / "vectors").is_dir():
         with VectorStore(root / "vectors") as store:
             for fingerprint, kept in store.fingerprints().items():
@@ -78,11 +92,11 @@ def entries(*, root: Path | None = None) -> list[Entry]:
 
 
 def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
-    """Remove snapshots and vectors that nothing needs, plans and leftovers of killed runs.
+    """Remove snapshots, texts and vectors that nothing needs, plans and leftovers of killed runs.
 
-    Snapshots that an index was made from are kept, and of each species the one that names are resolved by. Vectors of
-    paid encoders are kept unless the whole cache is cleared: they cost money to make again. Damaged snapshots go;
-    damaged indices stay, and the next build replaces them.
+    Snapshots and texts that an index was made from are kept, and of each species the snapshot that names are resolved
+    by. Vectors of paid encoders are kept unless the whole cache is cleared: they cost money to make again. Damaged
+    snapshots and texts go; damaged indices stay, and the next build replaces them.
 
     Returns
     -------
@@ -99,8 +113,9 @@ def prune(*, root: Path | None = None, dry_run: bool = False) -> list[str]:
     with locks.cache_alone(root):
         named_by = {snapshot.path for snapshot in snapshots.one_of_each(root=root)}
         for entry in entries(root=root):
-            unused = entry.kind == "snapshot" and not entry.used_by and entry.path not in named_by
-            if unused or entry.kind == "damaged snapshot":
+            is_text = entry.kind.removeprefix("damaged ") in {"snapshot", "text"}
+            needed = entry.used_by or entry.path in named_by
+            if is_text and (entry.kind.startswith("damaged") or not needed):
                 doomed.append((f"{entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB)", entry.path))
             if entry.kind == "vectors" and entry.used_by:
                 used.add(entry.path.name)  # the store names a folder by the encoder's fingerprint

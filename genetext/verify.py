@@ -8,11 +8,12 @@ from genetext.encoding.store import VectorStore
 from genetext.errors import GenetextError
 from genetext.fetch.download import problem_with
 from genetext.indices import list_indices
-from genetext.text import snapshot
+from genetext.text import layer, snapshot
 
 VERSIONS = {
     index.FORMAT: index.FORMAT_VERSION,
     snapshot.FORMAT: snapshot.FORMAT_VERSION,
+    layer.FORMAT: layer.FORMAT_VERSION,
     "genetext-cellmodel": 2,
     "genetext-checkpoint": 2,
 }
@@ -21,6 +22,7 @@ VERSIONS = {
 _OPENED_BY: dict[str, Callable[[Path], object]] = {
     index.FORMAT: index.GeneIndex.open,
     snapshot.FORMAT: snapshot.Snapshot.open,
+    layer.FORMAT: layer.TextLayer.open,
 }
 
 
@@ -42,10 +44,11 @@ def verify(targets: Sequence[Path] | None = None, *, root: Path | None = None) -
     root = root or disk.cache_dir()
     if targets is not None:
         return len(targets), [problem for target in targets for problem in verify_one(target)]
-    places = [*list_indices(root=root), *snapshot_folders(root=root)]
+    places = [*list_indices(root=root), *text_folders(root=root)]
     problems = [problem for place in places for problem in verify_one(place)]
     checked = len(places)
-    downloads = sorted((root / "downloads").rglob("*.gz"))
+    recorded = sorted((root / "downloads").rglob("*.json"))
+    downloads = [file for path in recorded if (file := path.with_suffix("")).suffix != ".part" and file.is_file()]
     problems += [problem for path in downloads if (problem := problem_with(path))]
     checked += len(downloads)
     if (root / "vectors").is_dir():
@@ -76,8 +79,8 @@ def verify_one(path: Path) -> list[str]:
     return problems
 
 
-def snapshot_folders(*, root: Path | None = None) -> list[Path]:
-    """Return the directories of all snapshots in the cache, sorted."""
-    base = (root or disk.cache_dir()) / "snapshots"
-    paths = (path.parent for path in base.glob(f"*/*/{manifest.FILE}"))
-    return sorted(path for path in paths if not disk.is_temporary(path))
+def text_folders(*, root: Path | None = None) -> list[Path]:
+    """Return the directories of all snapshots and layers of text in the cache, sorted."""
+    root = root or disk.cache_dir()
+    folders = (path.parent for kind in ("snapshots", layer.FOLDER) for path in root.glob(f"{kind}/*/*/{manifest.FILE}"))
+    return sorted(path for path in folders if not disk.is_temporary(path))

@@ -169,3 +169,31 @@ def test_a_distribution_whose_source_cannot_be_used_is_named(plugin, caplog, lin
         sources.find("curated")
     assert "curated" not in [source.name for source in registry.all_sources()]
     assert "it is left out" in caplog.text
+
+
+def test_texts_are_listed_verified_and_pruned_like_snapshots(tmp_path, ncbi):
+    from genetext import cache
+    from genetext.verify import verify
+
+    notes, others = tmp_path / "mine.tsv", tmp_path / "other.tsv"
+    notes.write_text("gene\ttext\nOPN4\tA note of mine.\n")
+    others.write_text("gene\ttext\nTP53\tOf nobody.\n")
+    root = tmp_path / "cache"
+    build_index("human", encoder="lexical", source=str(ncbi), texts=[notes], root=root)
+    from genetext.layers import Request, gather
+    from genetext.sources.table import OwnTable
+    from genetext.text.snapshot import list_snapshots
+
+    unused = gather(OwnTable("other"), list_snapshots(root=root)[0], files=[others], request=Request(root=root))
+    kinds = {
+        entry.name.partition("/")[2].partition("-")[0]: entry
+        for entry in cache.entries(root=root)
+        if entry.kind == "text"
+    }
+    assert {name: bool(entry.used_by) for name, entry in kinds.items()} == {"mine": True, "other": False}
+    assert verify(root=root)[1] == []
+    assert len(cache.prune(root=root)) == 1
+    assert not unused.path.exists()
+    rows = kinds["mine"].path / "rows.parquet"
+    rows.write_bytes(rows.read_bytes()[:-1] + b"x")
+    assert "rows.parquet" in verify(root=root)[1][0]
