@@ -288,7 +288,8 @@ def test_commands_in_pages_exist(path, help_of):
 
 def generated() -> set[str]:
     """Return the pages that exist in the site alone."""
-    return {f"docs/reference/{page}.md" for page in hook("names").PAGES} | {f"docs/{hook('commands').PAGE}"}
+    made = {f"docs/{hook(name).PAGE}" for name in ("commands", "texts")}
+    return made | {f"docs/reference/{page}.md" for page in hook("names").PAGES}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=named)
