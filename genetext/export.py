@@ -10,17 +10,18 @@ import pandas as pd
 from genetext import disk, escape
 from genetext.errors import GeneIndexError, first_ten
 from genetext.index import GeneIndex
+from genetext.sources.notice import in_words
 
 
 def export(index: GeneIndex, path: Path, *, format: str, key: str = "symbol") -> list[Path]:  # noqa: A002
-    """Write the vectors of an index to one or two files.
+    """Write the vectors of an index to one or two files, and a notice of whose text they were made of beside them.
 
     Parameters
     ----------
     index
         An opened index.
     path
-        The file to write. `npy` writes a `.tsv` of the genes beside it, `safetensors` a `.json`.
+        The file to write. `npy` writes a `.tsv` of the genes beside it, `safetensors` a `.json`; all a `.NOTICE.txt`.
     format
         `npy`, `parquet`, `word2vec` (text) or `safetensors`.
     key
@@ -37,7 +38,11 @@ def export(index: GeneIndex, path: Path, *, format: str, key: str = "symbol") ->
     """
     if format not in _WRITERS:
         raise GeneIndexError(f"unknown format {format!r}: one of {', '.join(_WRITERS)}")
-    return _WRITERS[format](index, path, key)
+    written = _WRITERS[format](index, path, key)
+    notice = path.with_name(f"{path.stem}.NOTICE.txt")
+    with disk.atomic_file(notice) as handle:
+        handle.write(in_words(index.manifest.get("licences", ())).encode())
+    return [*written, notice]
 
 
 def _npy(index: GeneIndex, path: Path, _key: str) -> list[Path]:

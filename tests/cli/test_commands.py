@@ -119,7 +119,10 @@ def test_export(place, tmp_path, name, files):
 
     ran = genetext(place, "export", str(tmp_path / name), "--index", "human")
     assert ran.returncode == 0, ran.stderr
-    assert {path.name for path in tmp_path.iterdir()} == files
+    assert {path.name for path in tmp_path.iterdir()} == {*files, "v.NOTICE.txt"}
+    notice = (tmp_path / "v.NOTICE.txt").read_text()
+    assert "NCBI Gene" in notice
+    assert "Licence: CC BY 4.0" in notice  # of the Gene Ontology's terms
     index = GeneIndex.open("human", root=place / "cache")
     opn4 = index.vectors(["OPN4"])[0]
     if name == "v.npy":
