@@ -200,7 +200,8 @@ def gather(
     try:
         return _layer(source, snapshot, _fetched(source, place, snapshot, request), place.where, request)
     except Unreachable as error:
-        kept = list_layers(source.name, species=snapshot.species.name, root=request.root)
+        listed = list_layers(source.name, species=snapshot.species.name, root=request.root)
+        kept = [layer for layer in listed if layer.name == source.name]  # not of a table called source-something
         if not kept:
             raise
         _log.warning(
@@ -249,7 +250,7 @@ def _layer(source: TextSource, snapshot: Snapshot, files: Sequence[File], where:
     """Return the layer of these files: the one in the cache, or a new one."""
     species = snapshot.species
     key = [
-        source_digest("genetext.sources", type(source).__module__),
+        _code(source),
         FORMAT_VERSION,
         source.identity,
         species.tax_id,
@@ -275,6 +276,14 @@ def _layer(source: TextSource, snapshot: Snapshot, files: Sequence[File], where:
         content["source"] |= {"where": where, "files": recorded, "date": date}
         name = "-".join(filter(None, (source.name, date, digest)))
         return TextLayer.write(folder / name, rows=rows, content=content)
+
+
+def _code(source: TextSource) -> str:
+    """Return a digest of the code that reads the source; what runs in a notebook cannot be told apart by it."""
+    try:
+        return source_digest("genetext.sources", type(source).__module__)
+    except ModuleNotFoundError:
+        return source_digest("genetext.sources")
 
 
 def _sound(path: Path) -> TextLayer | None:

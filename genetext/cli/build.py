@@ -157,7 +157,7 @@ def report(built: "Built") -> str:
             borrowed = int((index.genes["source"] == "ortholog-facts").sum()) if kind == "facts" else 0
             words += f"; {borrowed:,} of them those of the human ortholog" if borrowed else ""
             lines.append(f"  {cover[kind]:>7,}  {cover[kind] / max(rest, 1):6.1%}  {words}")
-    lines += [_layer(layer) for layer in did.layers]
+    lines += [console.of_layer(layer) for layer in did.layers]
     for name, use in did.sections.items():
         if use["words_cut"]:
             lines.append(f"{name}: cut to its budget in {use['genes_cut']:,} texts, by {use['words_cut']:,} words")
@@ -174,20 +174,6 @@ def report(built: "Built") -> str:
     lines.append(f"{len(index):,} vectors of dimension {index.dim} by {index.embedding_spec}")
     lines.append(f"{sum(did.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in did.seconds.items())})")
     return "\n".join(lines)
-
-
-def _layer(layer: dict[str, Any]) -> str:
-    """Say in a line what a source gave, under which licence, and which of its keys are no genes."""
-    from genetext.errors import first_ten
-    from genetext.sources.base import Licence
-
-    source, counts, unmatched = layer["source"], layer["counts"], layer["unmatched"]
-    line = f"{source['name']}: {counts['genes']:,} genes of {layer['species']['name']}, {source['licence']['name']}"
-    if terms := Licence(**source["licence"]).warning:
-        line += f" ({terms})"
-    if unmatched["names"]:
-        line += f"; {unmatched['names']:,} keys are no gene: {first_ten(unmatched['first'])}"
-    return line
 
 
 def _facts(built: "Built") -> dict[str, Any]:

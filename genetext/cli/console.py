@@ -327,3 +327,17 @@ def require_cells(path: Path, *suffixes: str, output: Path | None = None) -> Non
             cell_formats.require_output(output, path, suffixes=suffixes)
     except CellsError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def of_layer(layer: Mapping[str, Any]) -> str:
+    """Say in a line what a source gave, under which licence, and which of its keys are no genes."""
+    from genetext.errors import first_ten
+    from genetext.sources.base import Licence
+
+    source, counts, unmatched = layer["source"], layer["counts"], layer["unmatched"]
+    line = f"{source['name']}: {counts['genes']:,} genes of {layer['species']['name']}, {source['licence']['name']}"
+    if terms := Licence(**source["licence"]).warning:
+        line += f" ({terms})"
+    if unmatched["names"]:
+        line += f"; {unmatched['names']:,} keys are no gene: {first_ten(unmatched['first'])}"
+    return line

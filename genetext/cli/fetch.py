@@ -30,6 +30,10 @@ def register(app: typer.Typer) -> None:
         species: Species = "human",
         source: Source = "auto",
         genes: Genes = None,
+        sections: Annotated[
+            str | None,
+            typer.Option("--sections", help="Also fetch the sources of these sections, as for build-index: +generif."),
+        ] = None,
         offline: Offline = False,
         as_json: console.Json = False,
         quiet: console.Quiet = False,
@@ -45,15 +49,20 @@ def register(app: typer.Typer) -> None:
         GENETEXT_MAX_FILE, _LINE, _GENE (bytes, unpacked) and _RATIO limit what is read of a file.
         """
         from genetext.acquire import fetch as run
+        from genetext.layers import Request, Texts
+        from genetext.text.template import Template
 
+        texts = Texts(Template(sections=tuple(sections.split(",")))) if sections else None
         with console.progress(quiet=quiet) as progress:
             snapshot = run(species, source=source, genes=gene_list(genes), offline=offline, progress=progress)
+            layers = texts.gather(snapshot, Request(offline=offline, progress=progress)) if texts else []
         facts = {
             "path": str(snapshot.path),
             "digest": snapshot.digest,
             "species": snapshot.manifest["species"],
             "source": snapshot.manifest["source"],
             "counts": snapshot.manifest["counts"],
+            "layers": [{"path": str(layer.path), **layer.manifest.content} for layer in layers],
         }
         if as_json:
             console.emit(facts)
@@ -64,7 +73,11 @@ def register(app: typer.Typer) -> None:
             f"{counts['go']:,} GO annotations, {counts['orthologs']:,} ortholog pairs, from {facts['source']['kind']}",
             quiet=quiet,
         )
+        for layer in layers:
+            console.note(console.of_layer(layer.manifest.content), quiet=quiet)
         console.line(snapshot.path)
+        for layer in layers:
+            console.line(layer.path)
 
 
 def gene_list(genes: str | None) -> list[str] | None:

@@ -1,6 +1,7 @@
 """A table of one's own: text on genes that a curator, a program or a language model wrote."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _KEYS = (
     *("ncbi_gene_id", "entrez_id", "entrez", "hgnc_symbol", "mgi_symbol", "feature_name", "name", "id", "key"),
 )
 _TEXTS = ("text", "summary", "description", "sentence", "function", "annotation", "note")
+_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 _MORE = {"date": ("date", "year", "updated"), "references": ("references", "reference", "pmid", "pmids")}
 
 
@@ -44,6 +46,8 @@ class OwnTable(TextSource):
         del species
         for path in paths:
             for key, text, references, date in _rows(path, limits):
+                if date and not _DATE.fullmatch(date):
+                    raise FetchError(f"{path}: the date of {key!r} is {date!r}: write 2024, 2024-03 or 2024-03-31")
                 if key and text:
                     yield TextRow((key,), "text", text, references, date)
 

@@ -95,7 +95,7 @@ def records(
                 f"format has changed. Its header is {header[:160]!r}"
             )
     empty = True
-    for number, fields in _parsed(stream, separator, quoted=quoted, first=header_line):
+    for number, fields in _parsed(path, stream, separator, quoted=quoted, first=header_line):
         if not any(fields):
             continue
         if len(fields) != len(titles):
@@ -135,7 +135,7 @@ def _header(path: Path, stream: Iterator[tuple[int, str]], columns: Mapping[str,
 
 
 def _parsed(
-    stream: Iterator[tuple[int, str]], separator: str, *, quoted: bool, first: int
+    path: Path, stream: Iterator[tuple[int, str]], separator: str, *, quoted: bool, first: int
 ) -> Iterator[tuple[int, list[str]]]:
     if not quoted:
         for number, line in stream:
@@ -148,7 +148,8 @@ def _parsed(
         except StopIteration:
             return
         except csv.Error as error:
-            raise FetchError(f"line {first + reader.line_num:,} cannot be read as a table: {error}") from None
+            at = first + reader.line_num
+            raise FetchError(f"{path}, line {at:,}: it cannot be read as a table ({error}): is a quote open?") from None
         yield first + reader.line_num, fields
 
 

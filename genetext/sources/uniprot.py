@@ -73,7 +73,9 @@ class UniProt(TextSource):
                 ids = [int(part) for part in entry["geneid"].split(";") if part.strip().isdigit()]
                 names = entry["names"].replace(";", " ").split()
                 # A protein that several genes encode is text on each of them.
-                keys: list[tuple[int | str, ...]] = [(gene_id,) for gene_id in ids] or [(name,) for name in names[:1]]
+                keys: list[tuple[int | str, ...]] = [(gene_id,) for gene_id in ids]
+                if len(ids) < 2:
+                    keys = [(*ids, *names[:1])] if ids or names else []
                 for section in self.sections:
                     text, pmids = plain(entry[section])
                     if text:

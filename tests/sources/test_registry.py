@@ -197,3 +197,30 @@ def test_texts_are_listed_verified_and_pruned_like_snapshots(tmp_path, ncbi):
     rows = kinds["mine"].path / "rows.parquet"
     rows.write_bytes(rows.read_bytes()[:-1] + b"x")
     assert "rows.parquet" in verify(root=root)[1][0]
+
+
+def test_sources_are_fetched_where_there_is_a_network_for_a_build_where_there_is_none(
+    tmp_path, plugin, ncbi, monkeypatch
+):
+    write_table(tmp_path / "notes" / "notes.tsv.gz", ("#tax_id", "GeneID", "note"), [(9606, 94233, "Seen in the dark")])
+    with NcbiServer(tmp_path / "notes") as server:
+        monkeypatch.setenv("GENETEXT_CURATED_URL", server.url)
+        ran = genetext(tmp_path, "fetch", "--source", str(ncbi), "--sections", "+curated")
+        assert ran.returncode == 0, ran.stderr
+        assert "curated: 1 genes of human, CC BY-NC-SA 4.0 (share-alike and non-commercial)" in ran.stderr
+        assert len(ran.stdout.splitlines()) == 2
+    asked = [
+        "build-index",
+        "-e",
+        "lexical",
+        "--source",
+        str(ncbi),
+        "--sections",
+        "+curated",
+        "--offline",
+        "-o",
+        "index",
+    ]
+    ran = genetext(tmp_path, *asked)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(genetext(tmp_path, "info", "index", "--gene", "OPN4").stdout)["text"].endswith("Seen in the dark")

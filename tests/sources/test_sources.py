@@ -166,6 +166,7 @@ BAD = {
     "unknown.tsv": (b"gene\ttext\nQQQ1\tIt guards.\nQQQ2\tIt binds.\n", "only 0 of 2 rows"),
     "short.tsv": (b"gene\ttext\nTP53\n", "a row of 1 fields where 2 are due"),
     "broken.json": (b'{"TP53": ', "no JSON"),
+    "dates.tsv": (b"gene\ttext\tdate\nTP53\tIt guards.\t03/2024\n", "the date of 'TP53' is '03/2024'"),
     "numbers.json": (b'{"TP53": 5}', "a text or a list of texts is due"),
     "other.json": (b"[1, 2]", "no JSON of text by gene"),
     "no.parquet": (b"PAR1 and nothing more", "no Parquet"),
