@@ -203,7 +203,9 @@ def gather(
         listed = list_layers(source.name, species=snapshot.species.name, root=request.root)
         kept = [layer for layer in listed if layer.name == source.name]  # not of a table called source-something
         if not kept:
-            raise
+            raise Unreachable(
+                f"{error}; give its file with --text FILE={source.name}, or leave the section {source.name} out"
+            ) from error
         _log.warning(
             "%s cannot be reached (%s): using the text fetched before, %s", source.name, error, kept[0].path.name
         )

@@ -27,7 +27,7 @@ def page() -> str:
         licence = f"[{source.licence.name}]({source.licence.url})" if source.licence.url else source.licence.name
         terms = f" ({source.licence.warning})" if source.licence.warning else ""
         lines = [f"## {source.name}", f"{source.title}. Licence: {licence}{terms}. Cite: {source.citation}.", ""]
-        lines += [f"From <{source.url}>.", ""] if source.url else ["From a file of yours.", ""]
+        lines += [f"From <{source.url}>.", ""] if source.url else [f"From {source.place}.", ""]
         lines += ["| section | what it says |", "|---|---|"]
         lines += [
             f"| `{part if in_snapshot else f'{source.name}.{part}'}` | {says} |"

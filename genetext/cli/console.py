@@ -339,5 +339,8 @@ def of_layer(layer: Mapping[str, Any]) -> str:
     if terms := Licence(**source["licence"]).warning:
         line += f" ({terms})"
     if unmatched["names"]:
-        line += f"; {unmatched['names']:,} keys are no gene: {first_ten(unmatched['first'])}"
+        more = unmatched["names"] - len(unmatched["first"])
+        rest = f" and {more:,} more" if more else ""
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in unmatched["reasons"].items())
+        line += f"; {unmatched['names']:,} keys are no gene ({reasons}): {first_ten(unmatched['first'])}{rest}"
     return line

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
                 "says": says,
                 "source": source.title,
                 "licence": source.licence.name,
-                "from": "the network" if source.url else "a file of yours",
+                "from": source.place,
             }
             for source in described
             for part, says in source.sections.items()

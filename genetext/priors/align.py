@@ -137,7 +137,7 @@ def _join(priors: Priors, report: MatchReport) -> tuple[MatchReport, NDArray[np.
     named = (rows < 0) & (by_letters >= 0)
     rows[named], status[named] = by_letters[named], NAME
     types = (priors.manifest.get("text") or {}).get("gene_types")
-    left_out = f"the index has {', '.join(types)} genes only" if types else ""
+    left_out = f"of another type than {' or '.join(types)}, or nothing is known" if types else ""
     return replace(report, status=status, mask=rows >= 0, source=priors.source, left_out=left_out), rows
 
 

@@ -25,6 +25,11 @@ class Asctb(TextSource):
     )
     sections = {"types": "types of human cells that the gene is a marker of"}  # noqa: RUF012
 
+    @property
+    def place(self) -> str:
+        """Where its text comes from, in a few words."""
+        return "genetext itself"
+
     def shipped(self, species: Species) -> Path | None:
         """Return the layer that is installed with genetext, for human."""
         folder = importlib.resources.files("genetext").joinpath("data", "texts", self.name)

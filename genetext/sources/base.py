@@ -124,6 +124,11 @@ class Described:
     sections: ClassVar[Mapping[str, str]]
     from_go: ClassVar[bool] = False
 
+    @property
+    def place(self) -> str:
+        """Where its text comes from, in a few words."""
+        return "the network" if self.url else "a file of yours"
+
     def to_json(self) -> dict[str, Any]:
         """Return what a manifest says of the source."""
         return {

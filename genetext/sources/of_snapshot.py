@@ -6,7 +6,14 @@ from genetext.fetch.download import NCBI
 from genetext.sources.base import CC_BY, PUBLIC_DOMAIN, Described
 
 
-class NcbiGene(Described):
+class _OfSnapshot(Described):
+    @property
+    def place(self) -> str:
+        """Where its text comes from, in a few words."""
+        return "every snapshot"
+
+
+class NcbiGene(_OfSnapshot):
     """Names, designations and summaries; the latter of RefSeq, OMIM and the Alliance, as NCBI serves them."""
 
     name = "ncbi"
@@ -24,7 +31,7 @@ class NcbiGene(Described):
     }
 
 
-class GeneOntology(Described):
+class GeneOntology(_OfSnapshot):
     """Terms that are annotated to a gene, by NCBI's gene2go or as they ship with genetext."""
 
     name = "go"

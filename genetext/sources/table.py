@@ -65,7 +65,13 @@ def _rows(path: Path, limits: Limits) -> Iterator[tuple[str, str, tuple[str, ...
 def _of_table(path: Path, limits: Limits) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     columns = {"key": _KEYS, "text": _TEXTS, **_MORE}
     for _, row in tabular.records(
-        path, columns, limits, optional=tuple(_MORE), quoted=True, separator=None, provider="text by gene"
+        path,
+        columns,
+        limits,
+        optional=tuple(_MORE),
+        quoted=True,
+        separator=None,
+        provider="text by gene (a source's own file is given as FILE=hpa, FILE=uniprot ...)",
     ):
         yield row["key"], row["text"], tuple(row["references"].replace(";", ",").replace(",", " ").split()), row["date"]
 

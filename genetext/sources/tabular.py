@@ -1,6 +1,7 @@
 """Reading the tables of providers and users as a stream of rows, whatever they are packed in."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -83,10 +84,10 @@ def records(
     stream = enumerate(lines(path, limits), 1)
     header_line, header = _header(path, stream, columns)
     separator = separator or max("\t,;", key=header.count)
-    titles = [title.strip().strip('"').lower() for title in header.lstrip("#").split(separator)]
+    titles = [_plain(title.strip().strip('"')) for title in header.lstrip("#").split(separator)]
     places: dict[str, int] = {}
     for name, headings in columns.items():
-        place = next((titles.index(heading.lower()) for heading in headings if heading.lower() in titles), None)
+        place = next((titles.index(plain) for heading in headings if (plain := _plain(heading)) in titles), None)
         if place is not None:
             places[name] = place
         elif name not in optional:
@@ -119,19 +120,24 @@ def unexpected(path: Path, number: int, line: str, due: str) -> FetchError:
 def _header(path: Path, stream: Iterator[tuple[int, str]], columns: Mapping[str, Sequence[str]]) -> tuple[int, str]:
     """Return the first line that is no comment, or the last comment where that one names the columns."""
     comment = ""
-    wanted = {heading.lower() for headings in columns.values() for heading in headings}
+    wanted = {_plain(heading) for headings in columns.values() for heading in headings}
     for number, line in stream:
         if not line.strip():
             continue
         if line.startswith("#"):
             comment = line
-            if wanted & {title.strip().lower() for title in line.lstrip("#").split("\t")}:
+            if wanted & {_plain(title) for title in line.lstrip("#").split("\t")}:
                 return number, line
             continue
         if line.lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
             raise FetchError(f"{path} is no table: {describe(line.encode())}")
         return number, line
     raise FetchError(f"{path} has no rows{f': its last line is {comment[:160]!r}' if comment else ''}")
+
+
+def _plain(title: str) -> str:
+    """Return a heading as it is compared: in small letters, with _ for spaces and points."""
+    return re.sub(r"[\s._]+", "_", title.strip().lower())
 
 
 def _parsed(

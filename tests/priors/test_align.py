@@ -52,7 +52,7 @@ def test_a_third_lost_is_said_in_words_numbers_and_names(human):
     report = human.align(MIXED, species="human").report
     text = str(report)
     assert "5 of 10 human genes (50.0 %) have a vector in human/test\n" in text
-    assert "no text (the index has protein-coding genes only): C9orf152" in text
+    assert "no text (of another type than protein-coding, or nothing is known): C9orf152" in text
     assert "unknown (not in the snapshot): nonsense" in text
     assert "unknown (missing): (empty)" in text
     assert "unknown (other species): Opn4" in text
