@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genetext import disk, locks, manifest
-from genetext.errors import FetchError, SnapshotError, TextError, Unreachable, first_ten
+from genetext.errors import FetchError, ResolveError, SnapshotError, TextError, Unreachable, first_ten
 from genetext.fetch import download, web
 from genetext.fetch.dates import day
 from genetext.fetch.download import File, Source
@@ -134,9 +134,19 @@ class Texts:
                 layers.append(self._layers[name, tax_id])
                 continue
             source = registry.find(name) if name in registry.names() else OwnTable(name)
-            of = snapshots.default(HUMAN, root=request.root) if of_human else snapshot
-            layers.append(gather(source, of, files=self._files.get(name, ()), request=request))
+            names_by = snapshots.default(HUMAN, root=request.root) if of_human else _with_all_names(snapshot, request)
+            layers.append(gather(source, names_by, files=self._files.get(name, ()), request=request))
         return layers
+
+
+def _with_all_names(snapshot: Snapshot, request: Request) -> Snapshot:
+    """Return a snapshot of the whole species: by some genes alone, a name that others have too would seem to be one's."""
+    if snapshot.is_whole:
+        return snapshot
+    try:
+        return snapshots.default(snapshot.species, root=request.root)
+    except ResolveError:
+        return snapshot
 
 
 def _named(text: str | Path) -> tuple[Path, str]:

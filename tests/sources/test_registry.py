@@ -224,3 +224,19 @@ def test_sources_are_fetched_where_there_is_a_network_for_a_build_where_there_is
     ran = genetext(tmp_path, *asked)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(genetext(tmp_path, "info", "index", "--gene", "OPN4").stdout)["text"].endswith("Seen in the dark")
+
+
+def test_keys_are_read_by_all_names_of_the_species_where_a_few_genes_are_built(tmp_path):
+    """MUM1 is a synonym of several genes: that IRF4 alone is built does not make it IRF4's."""
+    notes = tmp_path / "mine.tsv"
+    notes.write_text("gene\ttext\nIRF4\tIts own.\nMUM1\tOf somebody.\nCD19\tNot built.\n")
+    index = build_index(
+        "human", encoder="lexical", source="facts", genes=["IRF4", "TP53"], texts=[notes], root=tmp_path / "cache"
+    )
+    texts = index.genes.set_index("symbol")["text"]
+    assert texts["IRF4"].endswith("Its own.")
+    assert not texts.str.contains("Of somebody").any()
+    (layer,) = list((tmp_path / "cache" / "texts" / "human").iterdir())
+    from genetext.text.layer import TextLayer
+
+    assert TextLayer.open(layer).manifest["unmatched"]["reasons"] == {"ambiguous": 1}
