@@ -140,7 +140,7 @@ class Texts:
 
 
 def _with_all_names(snapshot: Snapshot, request: Request) -> Snapshot:
-    """Return a snapshot of the whole species: by a few genes alone, a name that others share would seem to be theirs."""
+    """Return a snapshot of the whole species: by a few genes alone, a name that others share would seem theirs."""
     if snapshot.is_whole:
         return snapshot
     try:
