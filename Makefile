@@ -28,7 +28,7 @@ index: $(SETUP)
 	@echo "  genetext search \"photopigment of retinal ganglion cells\""
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
