@@ -6,7 +6,7 @@ points nowhere but into itself. What comes out of this module can be multiplied.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ _AXES = {
 }
 """What the first axes of matrices are."""
 _STRINGS = 1 << 16
+_DEEPEST = 50  # groups within groups; AnnData files have some five
 
 
 @contextmanager
@@ -58,6 +59,7 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[Any]:
         group = _group(path, path.suffix)
     try:
         with saying_what(path):
+            _check_depth(group, path)
             _check_frames(group, path)
             if whole:
                 _check_parts(group, path)
@@ -71,6 +73,7 @@ def check_written(path: Path, suffix: str, name: Path) -> None:
     with saying_what(name):
         group = _group(path, suffix)
         try:
+            _check_depth(group, name)
             _check_frames(group, name)
             _check_parts(group, name)
         finally:
@@ -179,6 +182,39 @@ def _close(group: Any) -> None:
 def index_of(frame: Any) -> Any:
     """Return the array of a stored data frame that holds its row names."""
     return frame[attribute(frame, "_index")]
+
+
+def _check_depth(group: Any, path: Path) -> None:
+    """Raise an error where groups lie too deep, or one holds itself, before a reader goes down.
+
+    A reader that runs out of stack inside h5py leaves its lock behind, and every other thread waits for it for ever.
+    """
+    to_visit: list[tuple[Any, tuple[object, ...]]] = [(group, ())]
+    visited = set()
+    while to_visit:
+        node, above = to_visit.pop()
+        place = _place(node)
+        if place in above or len(above) > _DEEPEST:
+            why = "holds itself" if place in above else f"lies more than {_DEEPEST} groups deep"
+            raise CellsError(f"{path}: a group of it {why}: write it again with anndata")
+        if place in visited:
+            continue
+        visited.add(place)
+        for name in node:
+            with suppress(KeyError, OSError):  # a link that leads nowhere
+                child = node[name]
+                if not hasattr(child, "dtype"):
+                    to_visit.append((child, (*above, place)))
+
+
+def _place(group: Any) -> object:
+    """Return what tells a group from others, whatever it is called: of HDF5 its address, of Zarr its path."""
+    if not hasattr(group, "id"):
+        return group.path
+    from h5py import h5o
+
+    about = h5o.get_info(group.id)
+    return about.fileno, about.addr
 
 
 def _check_frames(group: Any, path: Path) -> None:
