@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from genetext import disk, locks, manifest
 from genetext.errors import FetchError, ResolveError, SnapshotError, TextError, Unreachable, first_ten
-from genetext.fetch import download, web
+from genetext.fetch import download
 from genetext.fetch.dates import day
 from genetext.fetch.download import File, Source
 from genetext.fetch.limits import Limits, exceeded
@@ -208,7 +208,8 @@ def gather(
         raise FetchError(f"the source {source.name} ({source.title}) does not cover {snapshot.species.name}")
     place = Source.parse(where)
     try:
-        return _layer(source, snapshot, _fetched(source, place, snapshot, request), place.where, request)
+        fetched = _fetched(source, place, snapshot, request)
+        return _layer(source, snapshot, fetched, place.where, request, is_download=place.folder is None)
     except Unreachable as error:
         listed = list_layers(source.name, species=snapshot.species.name, root=request.root)
         kept = [layer for layer in listed if layer.name == source.name]  # not of a table called source-something
@@ -238,18 +239,16 @@ def _fetched(source: TextSource, place: Source, snapshot: Snapshot, request: Req
         if request.offline or place.folder is not None:
             file = download.cached_file(place, remote.name, root=request.root)
         else:
-            with web.client(request.patience) as client:
-                file = download.fetch_file(
-                    place,
-                    remote.name,
-                    address=remote.address,
-                    shape=remote.shape,
-                    client=client,
-                    root=request.root,
-                    patience=request.patience,
-                    progress=request.progress,
-                    limits=request.limits,
-                )
+            file = download.fetch_file(
+                place,
+                remote.name,
+                address=remote.address,
+                shape=remote.shape,
+                root=request.root,
+                patience=request.patience,
+                progress=request.progress,
+                limits=request.limits,
+            )
         if file is None and request.offline:
             raise Unreachable(f"offline, and {remote.name} of {source.title} was not fetched before")
         if file is None:
@@ -258,8 +257,16 @@ def _fetched(source: TextSource, place: Source, snapshot: Snapshot, request: Req
     return files
 
 
-def _layer(source: TextSource, snapshot: Snapshot, files: Sequence[File], where: str, request: Request) -> TextLayer:
-    """Return the layer of these files: the one in the cache, or a new one."""
+def _layer(
+    source: TextSource,
+    snapshot: Snapshot,
+    files: Sequence[File],
+    where: str,
+    request: Request,
+    *,
+    is_download: bool = False,
+) -> TextLayer:
+    """Return the layer of these files, downloads or files of the user's: the one in the cache, or a new one."""
     species = snapshot.species
     key = [
         _code(source),
@@ -278,7 +285,7 @@ def _layer(source: TextSource, snapshot: Snapshot, files: Sequence[File], where:
         try:
             rows, content = _read(source, snapshot, [file.path for file in files], request)
         except FetchError:
-            for file in files:  # else the server would go on answering "not modified"
+            for file in files if is_download else ():  # else the server would go on answering "not modified"
                 download.forget_validators(file)
             raise
         recorded = {

@@ -186,6 +186,24 @@ def test_a_bad_table_is_one_clear_error(snapshots, tmp_path, name):
     assert not list((tmp_path / "cache").rglob("rows.parquet"))
 
 
+def test_a_bad_file_of_the_users_leaves_what_lies_beside_it(server, snapshots, tmp_path, monkeypatch):
+    """What lies beside a download under the same name with `.json` is its record; beside a user's file it is his."""
+    for folder, name, source in (
+        ("mine", "notes.tsv", OwnTable("mine")),
+        ("mirror", "proteinatlas.tsv.zip", sources.find("hpa")),
+    ):
+        path = tmp_path / folder / name
+        path.parent.mkdir()
+        path.write_bytes(b"gene\ttext\nQQQ1\tOf no gene.\n")
+        beside = path.with_name(f"{name}.json")
+        beside.write_text("{}")
+        monkeypatch.setenv("GENETEXT_HPA_URL", str(path.parent))
+        given = [path] if folder == "mine" else []
+        with pytest.raises(FetchError):
+            gather(source, snapshots["human"], files=given, request=request(tmp_path))
+        assert beside.read_text() == "{}"
+
+
 def test_too_much_text_of_one_gene_is_refused(snapshots, tmp_path):
     path = tmp_path / "many.tsv"
     path.write_text("gene\ttext\n" + "".join(f"TP53\tSentence number {number}.\n" for number in range(10_000)))
