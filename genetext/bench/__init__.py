@@ -7,8 +7,9 @@ a table that says which differences chance would not give.
 from genetext.bench.classify import Protocol, Score
 from genetext.bench.controls import ControlOptions
 from genetext.bench.genes import bench_genes
+from genetext.bench.kinds import TaskFile, TaskKind
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import Selection, Task, TaskFile, TaskKind
+from genetext.bench.tasks import Selection, Task
 from genetext.bench.terms import GeneTasks
 
 __all__ = [

@@ -14,10 +14,11 @@ from genetext import species as known_species
 from genetext.bench import controls, registry
 from genetext.bench.classify import Protocol, Score
 from genetext.bench.controls import ControlOptions
+from genetext.bench.kinds import TaskKind
 from genetext.bench.ledger import Ledger
 from genetext.bench.methods import Method, open_method, parse
 from genetext.bench.report import Benchmark
-from genetext.bench.tasks import Selection, Task, TaskKind
+from genetext.bench.tasks import Selection, Task
 from genetext.errors import BenchError, first_ten
 from genetext.index import GeneIndex
 from genetext.progress import Progress

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import entry_points
 
-from genetext.bench.tasks import TaskKind
+from genetext.bench.kinds import TaskKind
 from genetext.bench.terms import TERMS
 from genetext.errors import BenchError, first_ten
 

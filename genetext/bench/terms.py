@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genetext.bench.classify import score
-from genetext.bench.tasks import Selection, Task, TaskKind
+from genetext.bench.kinds import TaskKind
+from genetext.bench.tasks import Selection, Task
 from genetext.gene_sets import HOLDOUT, read_terms
 
 if TYPE_CHECKING:
