@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from genetext import plugins
 from genetext.encoders.base import Encoder, EncoderSpec, Preset
 from genetext.errors import EncoderError, first_ten
 
@@ -36,20 +36,13 @@ def encoder_class(kind: str) -> type[Encoder]:
         The kind is unknown, or what another distribution names for it cannot be used.
     """
     if kind in BUILT_IN:
-        module, _, name = BUILT_IN[kind].partition(":")
-        built_in: type[Encoder] = getattr(import_module(module), name)
+        built_in: type[Encoder] = plugins.built_in(BUILT_IN[kind])
         return built_in
     if kind not in _added():
         raise EncoderError(f"encoders of kind {kind!r} are unknown: {first_ten(names())}")
-    point = _added()[kind]
-    by = f"the encoders of kind {kind!r} ({point.value}, of the distribution {point.dist.name if point.dist else '?'})"
-    try:
-        added = point.load()
-    except Exception as error:  # it raises whatever the module of somebody else does
-        raise EncoderError(f"{by} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not (isinstance(added, type) and issubclass(added, Encoder)):
-        raise EncoderError(f"{by} are no subclass of genetext.encoders.Encoder, but {added!r}")
-    return added
+    what = f"the encoders of kind {kind!r}"
+    # mypy takes an abstract class for no type[...]; nothing is made of it here.
+    return plugins.load(_added()[kind], Encoder, what=what, verb="are", error=EncoderError)  # type: ignore[type-abstract]
 
 
 def presets() -> Iterator[Preset]:
@@ -73,4 +66,4 @@ def find(name: str) -> EncoderSpec | None:
 
 @cache
 def _added() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in BUILT_IN}
+    return plugins.added(GROUP, BUILT_IN)

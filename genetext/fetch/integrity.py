@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -175,6 +175,36 @@ def unpack(path: Path, limits: Limits, *, packed: Callable[[bytes], object] | No
         raise BadContent(f"truncated: the gzip stream breaks off after {read:,} bytes, {size:,} unpacked")
     if not size:
         raise BadContent("empty (gzip of 0 bytes)")
+
+
+class LongLine(Exception):
+    """A line has more bytes than are read of one; `number` says which, counted from 1."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def whole_lines(blocks: Iterable[bytes], limits: Limits) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines, many at once and without the last line's end, each time with the number of the first.
+
+    Raises
+    ------
+    LongLine
+        What may still become one line has more than `limits.line`.
+    """
+    number, tail = 1, b""
+    for block in blocks:
+        whole, newline, rest = block.rpartition(b"\n")
+        if newline:
+            yield number, tail + whole
+            number += whole.count(b"\n") + 1
+            tail = rest
+        else:
+            tail += block
+        if len(tail) > limits.line:
+            raise LongLine(number)
+    yield number, tail
 
 
 def describe(head: bytes) -> str:

@@ -3,9 +3,9 @@
 import logging
 import re
 from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from genetext import plugins
 from genetext.errors import FetchError, first_ten
 from genetext.sources.base import TextSource
 
@@ -58,19 +58,13 @@ def find(name: str) -> TextSource:
     if name in _registered:
         return _registered[name]()
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        source: TextSource = getattr(import_module(module), attribute)()
+        source: TextSource = plugins.built_in(BUILT_IN[name])()
         return source
     if name not in _added():
         raise FetchError(f"there is no source of text called {name!r}; known are {first_ten(names())}")
-    point = _added()[name]
-    by = f"the source of text {name!r} ({point.value}, of the distribution {point.dist.name if point.dist else '?'})"
-    try:
-        added = point.load()
-    except Exception as error:  # it raises whatever the module of somebody else does
-        raise FetchError(f"{by} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not (isinstance(added, type) and issubclass(added, TextSource)):
-        raise FetchError(f"{by} is no subclass of genetext.sources.TextSource, but {added!r}")
+    what = f"the source of text {name!r}"
+    # mypy takes an abstract class for no type[...]; nothing is made of it here.
+    added = plugins.load(_added()[name], TextSource, what=what, verb="is", error=FetchError)  # type: ignore[type-abstract]
     _check(added, name)
     return added()
 
@@ -103,4 +97,4 @@ def _check(source: type[TextSource], name: str) -> None:
 
 @cache
 def _added() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in BUILT_IN}
+    return plugins.added(GROUP, BUILT_IN)

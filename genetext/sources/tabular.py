@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 
 from genetext.errors import FetchError
-from genetext.fetch.integrity import BadContent, describe, unpacked
-from genetext.fetch.limits import Limits, exceeded
+from genetext.fetch.integrity import BOM, BadContent, LongLine, describe, unpacked, whole_lines
+from genetext.fetch.limits import Limits
+from genetext.text import tables
 
 
 def lines(path: Path, limits: Limits) -> Iterator[str]:
@@ -28,19 +29,13 @@ def lines(path: Path, limits: Limits) -> Iterator[str]:
             raise BadContent(f"no text: {describe(head)}")
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # what a spreadsheet calls Unicode text; it is small
             head, blocks = b"".join([head, *blocks]).decode("utf-16", "replace").encode(), iter(())
-        head, tail = head.removeprefix(b"\xef\xbb\xbf"), b""
-        for block in chain([head], blocks):
-            whole, newline, rest = block.replace(b"\r\n", b"\n").rpartition(b"\n")
-            if newline:
-                for line in (tail + whole).split(b"\n"):
-                    yield _text(line, limits)
-                tail = rest
-            else:
-                tail += block
-            if len(tail) > limits.line:
-                raise BadContent(f"no table of lines: one has {exceeded('line', limits.line)}")
-        if tail:
-            yield _text(tail, limits)
+        for number, chunk in whole_lines(chain([head], blocks), limits):
+            for at, line in enumerate(chunk.split(b"\n"), number):
+                if len(line) > limits.line:
+                    raise LongLine(at)
+                yield tables.readable((line.removeprefix(BOM) if at == 1 else line).removesuffix(b"\r"))
+    except LongLine as error:
+        raise tables.too_long(path, error.number, limits) from None
     except BadContent as error:
         raise FetchError(f"{path} is {error}") from None
     except OSError as error:
@@ -157,12 +152,3 @@ def _parsed(
             at = first + reader.line_num
             raise FetchError(f"{path}, line {at:,}: it cannot be read as a table ({error}): is a quote open?") from None
         yield first + reader.line_num, fields
-
-
-def _text(line: bytes, limits: Limits) -> str:
-    if len(line) > limits.line:
-        raise BadContent(f"no table of lines: one has {exceeded('line', limits.line)}")
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line.decode("latin-1")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genetext.errors import FetchError, first_ten
-from genetext.fetch.integrity import BadContent, unpack
+from genetext.fetch.integrity import BadContent, LongLine, unpack, whole_lines
 from genetext.fetch.limits import Limits, exceeded
 
 Read = Callable[[bytes], Any]
@@ -55,8 +55,8 @@ def rows(
     _, first = next(chunks)
     header, _, first = first.partition(b"\n")
     if len(header) > limits.line:
-        raise _too_long(path, 1, limits)
-    names = [name.strip() for name in _readable(header).lstrip("\ufeff#").split("\t")]
+        raise too_long(path, 1, limits)
+    names = [name.strip() for name in readable(header).lstrip("\ufeff#").split("\t")]
     missing = [name for name in dict.fromkeys((*tax_columns, *columns)) if name not in names]
     if missing:
         raise FetchError(
@@ -84,7 +84,7 @@ def rows(
             if not any(place < len(fields) and fields[place] in wanted for place in tax_places):
                 continue
             if len(line) > limits.line:
-                raise _too_long(path, at, limits)
+                raise too_long(path, at, limits)
             if len(fields) != len(names):
                 raise FetchError(
                     f"{path}, line {at:,}: a row of {len(fields)} fields where {len(names)} are due: {_excerpt(line)}"
@@ -114,7 +114,7 @@ def number(value: bytes) -> int:
 
 def text(value: bytes) -> str:
     """Return a field as text, `-` as the empty string. Bytes that are not UTF-8 are taken as Latin-1."""
-    return "" if value == b"-" else _readable(value).strip()
+    return "" if value == b"-" else readable(value).strip()
 
 
 def listed(value: bytes) -> list[str]:
@@ -131,26 +131,18 @@ def no_rows(path: Path, tax_ids: Sequence[int]) -> FetchError:
 
 def _chunks(path: Path, limits: Limits) -> Iterator[tuple[int, bytes]]:
     """Yield whole lines, many at once and without the last line's end, each time with the number of the first."""
-    number, tail = 1, b""
     try:
-        for block in unpack(path, limits):
-            whole, newline, rest = block.rpartition(b"\n")
-            if newline:
-                yield number, tail + whole
-                number += whole.count(b"\n") + 1
-                tail = rest
-            else:
-                tail += block
-            if len(tail) > limits.line:
-                raise _too_long(path, number, limits)
-        yield number, tail
+        yield from whole_lines(unpack(path, limits), limits)
+    except LongLine as error:
+        raise too_long(path, error.number, limits) from None
     except BadContent as error:
         raise FetchError(f"{path} is {error}; fetch it again") from None
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _too_long(path: Path, number: int, limits: Limits) -> FetchError:
+def too_long(path: Path, number: int, limits: Limits) -> FetchError:
+    """Return the error for a line of more bytes than are read of one."""
     return FetchError(f"{path}, line {number:,}: it has {exceeded('line', limits.line)}")
 
 
@@ -168,7 +160,8 @@ def _unreadable(
     raise AssertionError("the row can be read")
 
 
-def _readable(value: bytes) -> str:
+def readable(value: bytes) -> str:
+    """Return bytes as text; those that are not UTF-8 are taken as Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -176,5 +169,5 @@ def _readable(value: bytes) -> str:
 
 
 def _excerpt(value: bytes) -> str:
-    shown = _readable(value[:160])
+    shown = readable(value[:160])
     return repr(shown) + ("..." if len(value) > 160 else "")

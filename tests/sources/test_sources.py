@@ -7,10 +7,11 @@ import pytest
 
 from genetext import layers, sources, species
 from genetext.errors import FetchError, Unreachable
+from genetext.fetch import integrity
 from genetext.fetch.limits import Limits
 from genetext.fetch.web import Patience
 from genetext.layers import Request, gather
-from genetext.sources import registry
+from genetext.sources import registry, tabular
 from genetext.sources.asctb import readable
 from genetext.sources.table import OwnTable
 from genetext.text.layer import TextLayer
@@ -184,6 +185,16 @@ def test_a_bad_table_is_one_clear_error(snapshots, tmp_path, name):
         gather(OwnTable("mine"), snapshots["human"], files=[path], request=request(tmp_path))
     assert name in str(raised.value)
     assert not list((tmp_path / "cache").rglob("rows.parquet"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_lines_are_the_same_wherever_blocks_end(tmp_path, monkeypatch, size):
+    path = tmp_path / "windows.tsv"
+    path.write_bytes(b"\xef\xbb\xbfgene\ttext\r\nTP53\tIt guards.\r\n\r\nOPN4\tIt senses \xfc.")
+    monkeypatch.setattr(integrity, "_UNPACKED", size)
+    assert list(tabular.lines(path, Limits())) == ["gene\ttext", "TP53\tIt guards.", "", "OPN4\tIt senses \u00fc."]
+    with pytest.raises(FetchError, match="windows.tsv, line 2: it has more than 14 bytes"):
+        list(tabular.lines(path, Limits(line=14)))
 
 
 def test_a_bad_file_of_the_users_leaves_what_lies_beside_it(server, snapshots, tmp_path, monkeypatch):
