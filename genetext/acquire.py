@@ -11,7 +11,6 @@ snapshot is used again only where all its bytes are what its manifest says.
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from genetext.names.tables import AMBIGUOUS, Tables
 from genetext.progress import Progress
 from genetext.provenance import source_digest
 from genetext.species import HUMAN, Species
-from genetext.text import facts, parse
+from genetext.text import facts, folders, parse
 from genetext.text.snapshot import FORMAT_VERSION, SCHEMAS, Snapshot, list_snapshots
 from genetext.text.subset import keep_genes
 
@@ -232,7 +231,7 @@ class _Request:
         """
         places = {self.where.where, NCBI} if self.is_ncbi else {self.where.where}
         for kept in list_snapshots(self.species, kind="ncbi", root=self.root):
-            if kept.is_whole and kept.manifest["source"].get("where") in places and _is_sound(kept, "it is not used"):
+            if kept.is_whole and kept.manifest["source"].get("where") in places and _is_sound(kept):
                 return kept
         try:
             files = self._collect(lambda name: download.cached_file(self.where, name, root=self.root))
@@ -247,7 +246,7 @@ class _Request:
             return None
         kept, asked = list_snapshots(self.species, kind="eutils", root=self.root), sorted(set(self.genes))
         same = (item for item in kept if item.manifest["source"].get("genes") == asked)
-        return next((item for item in same if _is_sound(item, "it is not used")), None)
+        return next((item for item in same if _is_sound(item)), None)
 
     def _from_files(self) -> Snapshot:
         """Download (or find) the files, and parse them unless that was done before."""
@@ -409,27 +408,9 @@ def _open(wanted: str | Path, species: Species, root: Path) -> Snapshot:
 
 def _kept(species: Species, kind: str, digest: str, root: Path) -> Snapshot | None:
     """Return the whole and readable snapshot made of this input, and note that it is current."""
-    for path in (root / "snapshots" / species.name).glob(f"{kind}*-{digest}"):
-        try:
-            kept = Snapshot.open(path)
-        except SnapshotError as error:
-            _log.warning("%s; it is made anew", error)
-            continue
-        # Sizes alone would let the same damage through run after run.
-        if not _is_sound(kept, "it is made anew"):
-            continue
-        with suppress(OSError):  # a read-only cache can be read
-            os.utime(path / "manifest.json")
-        return kept
-    return None
+    paths = (root / "snapshots" / species.name).glob(f"{kind}*-{digest}")
+    return folders.kept(paths, Snapshot.open, what="snapshot")
 
 
-def _is_sound(snapshot: Snapshot, otherwise: str) -> bool:
-    """Whether a snapshot's files have the bytes that its manifest tells; if not, warn and say what is done about it."""
-    try:
-        problems = manifest.verify(snapshot.path, snapshot.manifest)
-    except OSError as error:
-        problems = [f"{snapshot.path} cannot be read: {error.strerror or error}"]
-    if problems:
-        _log.warning("%s: the snapshot is damaged; %s", first_ten(problems), otherwise)
-    return not problems
+def _is_sound(snapshot: Snapshot) -> bool:
+    return folders.is_sound(snapshot, what="snapshot", otherwise="it is not used")

@@ -17,7 +17,7 @@ import numpy as np
 
 from genetext import disk, hdf5
 from genetext.anndata_io import check_written
-from genetext.cell_formats import H5AD, ZARR, attribute
+from genetext.cell_formats import H5AD, ZARR, attribute, is_unknown_encoding
 from genetext.keys import Keys
 from genetext.matrices import real_numbers
 from genetext.progress import Progress
@@ -90,7 +90,7 @@ def is_plain(group: Any) -> bool:
             try:
                 read_elem(child)
             except Exception as error:
-                if type(error).__name__ != "IORegistryError":  # anndata keeps this class to itself
+                if not is_unknown_encoding(error):
                     raise
                 return False
     return True
@@ -121,7 +121,7 @@ def _copy_group(source: Any, target: Any, copied: Callable[[int], None]) -> None
         try:
             element = read_elem(child)
         except Exception as error:
-            if type(error).__name__ != "IORegistryError":  # anndata keeps this class to itself
+            if not is_unknown_encoding(error):
                 raise
             log.warning("left out, since anndata does not know how it is encoded: %s", child.name.strip("/"))
         else:
@@ -252,22 +252,24 @@ def put(group: Any, parent: str, name: str, value: Any) -> None:
     """Write `group[parent][name]` by anndata, in place of what is there."""
     from anndata.io import write_elem
 
-    if parent not in group:
-        write_elem(group, parent, {})
-    if name in group[parent]:
-        del group[parent][name]
-    write_elem(group[parent], name, value)
+    write_elem(_parent_without(group, parent, name), name, value)
 
 
-def empty_array(group: Any, parent: str, name: str, shape: tuple[int, int]) -> Any:
-    """Create an array of float32 in AnnData's encoding, in chunks of some rows."""
+def _parent_without(group: Any, parent: str, name: str) -> Any:
+    """Return `group[parent]`, made where there is none, without an element of that name."""
     from anndata.io import write_elem
 
     if parent not in group:
         write_elem(group, parent, {})
     if name in group[parent]:
         del group[parent][name]
-    create = getattr(group[parent], "create_array", None) or group[parent].create_dataset
+    return group[parent]
+
+
+def empty_array(group: Any, parent: str, name: str, shape: tuple[int, int]) -> Any:
+    """Create an array of float32 in AnnData's encoding, in chunks of some rows."""
+    holder = _parent_without(group, parent, name)
+    create = getattr(holder, "create_array", None) or holder.create_dataset
     # Nothing cannot be cut into chunks.
     chunks = {"chunks": (min(_ROWS, shape[0]), shape[1])} if 0 not in shape else {}
     array = create(name, shape=shape, dtype=np.float32, **chunks)

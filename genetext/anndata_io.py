@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from genetext import disk, hdf5
-from genetext.cell_formats import H5AD, ZARR, attribute, other_format, require, saying_what
+from genetext.cell_formats import H5AD, ZARR, attribute, is_unknown_encoding, other_format, require, saying_what
 from genetext.errors import CellsError, first_ten
 from genetext.matrices import StoredMatrix, real_numbers
 
@@ -147,7 +147,7 @@ def _element(node: Any, path: Path, unknown: list[str] | None) -> Any:
             try:
                 entries[key] = read_dispatched(node[key], callback)
             except Exception as error:
-                if type(error).__name__ != "IORegistryError":  # anndata keeps this class to itself
+                if not is_unknown_encoding(error):
                     raise
                 unknown.append(str(node[key].name).strip("/"))
         return entries

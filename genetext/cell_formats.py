@@ -106,6 +106,11 @@ def saying_what(
         raise CellsError(f"{path} {what.format(path=path)}: {reason}") from error
 
 
+def is_unknown_encoding(error: Exception) -> bool:
+    """Whether anndata raised this since it does not know how an element is encoded; it keeps the class to itself."""
+    return type(error).__name__ == "IORegistryError"
+
+
 def attribute(node: Any, name: str, default: Any = None) -> Any:
     """Read an attribute, strings as `str` and arrays as lists; R and Julia write bytes where Python writes strings."""
     value = node.attrs.get(name, default)

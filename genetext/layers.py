@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genetext import disk, locks, manifest
-from genetext.errors import FetchError, ResolveError, SnapshotError, TextError, Unreachable, first_ten
+from genetext import disk, locks
+from genetext.errors import FetchError, ResolveError, TextError, Unreachable, first_ten
 from genetext.fetch import download
 from genetext.fetch.dates import day
 from genetext.fetch.download import File, Source
@@ -38,7 +37,7 @@ from genetext.sources import registry
 from genetext.sources.base import TextRow, TextSource
 from genetext.sources.table import OwnTable
 from genetext.species import HUMAN
-from genetext.text import repeats
+from genetext.text import folders, repeats
 from genetext.text.layer import FOLDER, FORMAT_VERSION, SCHEMA, TextLayer, list_layers
 from genetext.text.sections import OF_THE_SNAPSHOT, ORTHOLOG, own_name
 from genetext.text.snapshot import Snapshot
@@ -228,9 +227,9 @@ def _given(path: Path) -> File:
     try:
         if not path.is_file():
             raise FetchError(f"{path} is no file: give a table or JSON of text")
-        return File(path, path.name, disk.sha256_file(path), path.stat().st_size)
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
+    return File.here(path, path.name)
 
 
 def _fetched(source: TextSource, place: Source, snapshot: Snapshot, request: Request) -> list[File]:
@@ -279,9 +278,9 @@ def _layer(
     digest = disk.sha256_json(key)[:12]
     folder = request.root / FOLDER / species.name
     with locks.lock(f"text-{species.name}-{source.name}", root=request.root):
-        for path in folder.glob(f"{source.name}-*{digest}"):
-            if (kept := _sound(path)) is not None:
-                return kept
+        paths = folder.glob(f"{source.name}-*{digest}")
+        if (kept := folders.kept(paths, TextLayer.open, what="text")) is not None:
+            return kept
         try:
             rows, content = _read(source, snapshot, [file.path for file in files], request)
         except FetchError:
@@ -303,21 +302,6 @@ def _code(source: TextSource) -> str:
         return source_digest("genetext.sources", type(source).__module__)
     except ModuleNotFoundError:
         return source_digest("genetext.sources")
-
-
-def _sound(path: Path) -> TextLayer | None:
-    """Return the whole and readable layer at a path, and note that it is current."""
-    try:
-        layer = TextLayer.open(path)
-        problems = manifest.verify(path, layer.manifest)
-    except (SnapshotError, OSError) as error:
-        problems = [str(error)]
-    if problems:
-        _log.warning("%s: the text is damaged; it is made anew", first_ten(problems))
-        return None
-    with suppress(OSError):  # a read-only cache can be read
-        os.utime(path / manifest.FILE)
-    return layer
 
 
 def _read(

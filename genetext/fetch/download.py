@@ -110,6 +110,14 @@ class File:
     etag: str = ""
     last_modified: str = ""
 
+    @classmethod
+    def here(cls, path: Path, name: str) -> "File":
+        """Take a file of this machine as it is; raise `FetchError` where it cannot be read."""
+        try:  # the bytes alone: reading them as a table finds whatever is wrong with them, and is not done twice
+            return cls(path, name, disk.sha256_file(path), path.stat().st_size)
+        except OSError as error:
+            raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
+
 
 def fetch_file(
     source: Source,
@@ -222,12 +230,7 @@ def forget_validators(file: File) -> None:
 
 def _in_folder(folder: Path, name: str) -> File | None:
     path = folder / name
-    if not path.is_file():
-        return None
-    try:  # the bytes alone: reading them as a table finds whatever is wrong with them, and is not done twice
-        return File(path, name, disk.sha256_file(path), path.stat().st_size)
-    except OSError as error:
-        raise FetchError(f"{path} cannot be read: {error.strerror or error}") from error
+    return File.here(path, name) if path.is_file() else None
 
 
 def _sidecar_path(path: Path) -> Path:

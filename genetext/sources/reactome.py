@@ -57,10 +57,10 @@ def _pathways(path: Path, species: Species, limits: Limits) -> Iterator[tuple[in
 
 def _of_gmt(fields: list[str]) -> Iterator[tuple[int | str, str, str]]:
     """Yield the genes of a line: a name with its id in the other column or in brackets behind it, then symbols."""
-    found = _STABLE_ID.search(fields[0]) or _STABLE_ID.search(fields[1])
-    assert found is not None
+    stable_id = _STABLE_ID.search(fields[0]) or _STABLE_ID.search(fields[1])
+    assert stable_id is not None
     name = next((text for text in fields[:2] if not _STABLE_ID.fullmatch(text) and text.lower() != "reactome"), "")
     name = _STABLE_ID.sub("", name).strip(" ()[]_")
     if name:
         for symbol in filter(None, fields[2:]):
-            yield symbol, found.group(), name
+            yield symbol, stable_id.group(), name

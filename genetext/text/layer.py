@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from genetext import disk, manifest
 from genetext.errors import SnapshotError
 from genetext.manifest import Manifest
+from genetext.text import folders
 
 _log = logging.getLogger("genetext")
 
@@ -106,7 +107,7 @@ class TextLayer:
     @cached_property
     def digest(self) -> str:
         """The sha256 over the table's bytes."""
-        return disk.sha256_json({name: entry["sha256"] for name, entry in self.manifest.files.items()})
+        return folders.digest(self.manifest)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -130,12 +131,5 @@ class TextLayer:
 
 def list_layers(name: str = "*", *, species: str = "*", root: Path | None = None) -> list[TextLayer]:
     """List the layers in the cache, the one made last first; what is damaged is left out, with a warning."""
-    listed = []
-    for path in ((root or disk.cache_dir()) / FOLDER).glob(f"{species}/{name}-*"):
-        if disk.is_temporary(path) or not path.is_dir():
-            continue
-        try:
-            listed.append(((path / manifest.FILE).stat().st_mtime_ns, path.name, TextLayer.open(path)))
-        except (SnapshotError, OSError) as error:
-            _log.warning("left out: %s", error)
-    return [layer for *_, layer in sorted(listed, key=lambda entry: entry[:2], reverse=True)]
+    paths = ((root or disk.cache_dir()) / FOLDER).glob(f"{species}/{name}-*")
+    return folders.newest_first(paths, TextLayer.open, say=lambda reason: _log.warning("left out: %s", reason))

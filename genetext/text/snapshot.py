@@ -24,6 +24,7 @@ from genetext import species as known_species
 from genetext.errors import SnapshotError
 from genetext.manifest import Manifest
 from genetext.species import Species
+from genetext.text import folders
 
 _log = logging.getLogger("genetext")
 
@@ -161,7 +162,7 @@ class Snapshot:
     @property
     def digest(self) -> str:
         """The sha256 over the tables' bytes: equal for equal content, whenever and wherever it was fetched."""
-        return disk.sha256_json({name: entry["sha256"] for name, entry in self.manifest.files.items()})
+        return folders.digest(self.manifest)
 
     @property
     def species(self) -> Species:
@@ -233,17 +234,9 @@ def list_snapshots(
     root
         The cache root. Default: `disk.cache_dir()`.
     """
-    folder = (root or disk.cache_dir()) / "snapshots"
     name = known_species.find(species).name if species is not None else "*"
-    listed = []
-    for path in folder.glob(f"{name}/{kind or '*'}-*"):
-        if disk.is_temporary(path) or not path.is_dir():
-            continue
-        try:
-            listed.append(((path / manifest.FILE).stat().st_mtime_ns, path.name, Snapshot.open(path)))
-        except (SnapshotError, OSError) as error:
-            _say_left_out(str(error))
-    return [snapshot for *_, snapshot in sorted(listed, key=lambda entry: entry[:2], reverse=True)]
+    paths = ((root or disk.cache_dir()) / "snapshots").glob(f"{name}/{kind or '*'}-*")
+    return folders.newest_first(paths, Snapshot.open, say=_say_left_out)
 
 
 @cache
