@@ -297,11 +297,12 @@ def _layer(
 
 
 def _code(source: TextSource) -> str:
-    """Return a digest of the code that reads the source; what runs in a notebook cannot be told apart by it."""
+    """Return a digest of the code that makes a layer; that of a source in a notebook cannot be told apart by it."""
+    ours = ("genetext.layers", "genetext.sources", "genetext.text")
     try:
-        return source_digest("genetext.sources", type(source).__module__)
+        return source_digest(*ours, type(source).__module__)
     except ModuleNotFoundError:
-        return source_digest("genetext.sources")
+        return source_digest(*ours)
 
 
 def _read(
