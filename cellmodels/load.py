@@ -5,7 +5,7 @@ from typing import Any
 
 from cellmodels import storage
 from cellmodels.base import CellModel
-from cellmodels.registry import find, models
+from cellmodels.registry import models
 from genetext.errors import ModelError
 
 
@@ -21,9 +21,10 @@ def load_model(path: str | Path) -> CellModel[Any, Any]:
         It is no folder of a model, or of one that is not known.
     """
     stored = storage.read(Path(path))
-    if stored.name not in models():
+    entry = models().get(stored.name)
+    if entry is None:
         raise ModelError(
             f"{path} holds a model {stored.name!r} of the class {stored.model}, which is not known here: register the "
             f"class with cellmodels.register, install the distribution that has it, or call load() of the class"
         )
-    return find(stored.name).load().from_stored(stored, path)
+    return entry.load().from_stored(stored, path)
